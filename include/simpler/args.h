@@ -1,0 +1,75 @@
+/*
+ * The arguments of a task: tensors first, then 64-bit scalars.
+ *
+ * A caller builds them; a submit copies them, so a builder can be reset and used again at once.
+ * A callable reads them. A builder belongs to one thread at a time; arguments handed to a callable
+ * may be read by several. Nothing here blocks.
+ *
+ * Errors of the add functions stick: after the first one a builder adds nothing more, and the
+ * submit that is handed it fails with that first error. A program may therefore check the submit
+ * alone. simpler_args_reset() clears the error.
+ */
+#ifndef SIMPLER_ARGS_H
+#define SIMPLER_ARGS_H
+
+#include "simpler/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Most tensors and most scalars of one task. */
+#define SIMPLER_MAX_TENSORS 32
+#define SIMPLER_MAX_SCALARS 128
+
+typedef struct simpler_args simpler_args;
+
+/** An empty builder, or NULL when memory is out. Release with simpler_args_destroy(). */
+SIMPLER_API simpler_args *simpler_args_create(void);
+/** NULL is allowed. */
+SIMPLER_API void simpler_args_destroy(simpler_args *args);
+/** Empty it again, the error included. */
+SIMPLER_API void simpler_args_reset(simpler_args *args);
+
+/**
+ * Add a tensor. The description is copied, the elements are not: with SIMPLER_INLINE and
+ * SIMPLER_STAGED the runtime reads them when the task starts and writes the results of OUTPUT,
+ * INOUT and OUTPUT_EXISTING when it has succeeded, so they must stay valid until the run returns.
+ *
+ * @return SIMPLER_EINVAL after a scalar was added, for an invalid tensor, tag or backing, for a
+ *         tensor that is not contiguous, or for an inline tensor over SIMPLER_INLINE_MAX;
+ *         SIMPLER_ENOSPACE past SIMPLER_MAX_TENSORS.
+ */
+SIMPLER_API simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
+						   simpler_tag tag, simpler_backing backing);
+
+/**
+ * Add a scalar; no tensor can follow. Signed and floating values travel as their 64 bits.
+ *
+ * @return SIMPLER_ENOSPACE past SIMPLER_MAX_SCALARS.
+ */
+SIMPLER_API simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value);
+
+SIMPLER_API size_t simpler_args_tensor_count(const simpler_args *args);
+SIMPLER_API size_t simpler_args_scalar_count(const simpler_args *args);
+
+/**
+ * Tensor `index`, as a view of memory of this process. The bytes of an INPUT or NO_DEP tensor are
+ * not to be written.
+ *
+ * @return SIMPLER_EINVAL for an index out of range; the message names the index and the count.
+ */
+SIMPLER_API simpler_status simpler_args_tensor(const simpler_args *args, size_t index,
+					       simpler_tensor *out);
+/** The tag of tensor `index`; errors as simpler_args_tensor(). */
+SIMPLER_API simpler_status simpler_args_tag(const simpler_args *args, size_t index,
+					    simpler_tag *out);
+/** Scalar `index`; errors as simpler_args_tensor(). */
+SIMPLER_API simpler_status simpler_args_scalar(const simpler_args *args, size_t index,
+					       uint64_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

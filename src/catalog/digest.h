@@ -1,0 +1,33 @@
+/* SHA-256 by OpenSSL's EVP interface. */
+#ifndef CATALOG_DIGEST_H
+#define CATALOG_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "simpler/callable.h"
+
+#define DIGEST_BYTES     32
+#define DIGEST_HEX_BYTES (2 * DIGEST_BYTES + 1)
+
+struct digest {
+	uint8_t bytes[DIGEST_BYTES];
+};
+
+simpler_status digest_compute(const void *bytes, size_t size, struct digest *out);
+/*
+ * A callable's identity: SHA-256 over the canonical descriptor, every field a little-endian u64
+ * length and then that many bytes: the text "simpler.callable", kind (u32 little-endian), callable
+ * ABI (u32 little-endian), source ("module"), the module's digest (32 bytes), name, state.
+ */
+simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
+			       const char *name, simpler_bytes state, struct digest *out);
+/* `callable_version` of the wire: bytes 0 to 7, little-endian. */
+uint64_t digest_version(const struct digest *digest);
+/* `callable_id` as our parents choose it: bytes 8 to 15, little-endian, 0 made 1. */
+uint64_t digest_id(const struct digest *digest);
+/* Lower-case hexadecimal, all of it or the first 16 digits. */
+void digest_hex(const struct digest *digest, char out[DIGEST_HEX_BYTES]);
+void digest_short(const struct digest *digest, char out[17]);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * Wake a thread of another process: a counter in shared memory that is rung, and waiting for it
+ * that spins briefly and then sleeps on a futex.
+ *
+ *   waiter:  ticket = doorbell_ticket(); look for work; none? doorbell_wait(ticket)
+ *   waker:   publish work; doorbell_ring()
+ *
+ * A ring between ticket and wait makes the wait return at once, so no wake-up is lost. Waking
+ * costs a system call only when somebody sleeps. Nothing here trusts the counter's value: the
+ * other process may write what it likes and gets spurious wake-ups or none for it.
+ */
+#ifndef IPC_DOORBELL_H
+#define IPC_DOORBELL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In shared memory, on a cache line of its own; all zero is its initial state. */
+struct doorbell {
+	_Atomic uint32_t count;
+	_Atomic uint32_t sleepers;
+	uint8_t pad[56];
+};
+
+/* A waiter's spinning budget, process-local: grows while spinning pays, shrinks while it doesn't.
+ * All zero is its initial state. One thread uses it at a time. */
+struct spin_budget {
+	uint32_t nanoseconds;
+};
+
+uint32_t doorbell_ticket(struct doorbell *bell);
+/* Wakes one sleeper. */
+void doorbell_ring(struct doorbell *bell);
+/* Wakes all of them: for shutting down. */
+void doorbell_ring_all(struct doorbell *bell);
+/* False when `deadline` (base/clock.h) passed. May return true without a ring: look again. */
+bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *spin,
+		   int64_t deadline);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Callables that this process can run: modules loaded from sealed memfds, and the functions in
+ * them. Used by engines and worker processes, never by a front end.
+ *
+ * A module is loaded once per digest and never unloaded: its code may be running. Its descriptor
+ * stays open as long, since the dynamic loader would take a reused /proc/self/fd/N for the old
+ * file.
+ *
+ * Thread-safety: loader_install() is called by one thread at a time; loader_find() by any number,
+ * concurrently with it, without blocking; what it returns lives as long as the loader.
+ */
+#ifndef IPC_LOADER_H
+#define IPC_LOADER_H
+
+#include "wire/record.h"
+
+struct loader;
+
+struct loaded_callable {
+	uint64_t key;
+	simpler_kind kind;
+	union {
+		simpler_sub_function *sub;
+		simpler_orch_function *orch;
+		simpler_chip_function *chip;
+	} run;
+	simpler_bytes state;
+	char name[RECORD_NAME_MAX + 1];
+	uint8_t module_digest[RECORD_DIGEST_BYTES];
+	int module_fd; /* owned by the loader */
+};
+
+struct loader *loader_create(void);
+void loader_destroy(struct loader *loader); /* only at process exit: unloads nothing */
+
+/*
+ * Install a callable under its key. Takes ownership of `module_fd`, also on failure; -1 when the
+ * module is known. The state is copied.
+ *
+ * @return SIMPLER_EINVAL with the dynamic loader's own words when the module does not load;
+ *         SIMPLER_ENOTFOUND when it lacks the entry; SIMPLER_EEXIST when the key is taken.
+ */
+simpler_status loader_install(struct loader *loader, const struct record_install *install,
+			      int module_fd);
+const struct loaded_callable *loader_find(struct loader *loader, uint64_t key);
+
+#endif

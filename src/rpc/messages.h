@@ -1,0 +1,136 @@
+/*
+ * The messages of simpler.distributed.v1 as plain structs, and their bounded decoding.
+ *
+ * A decoder checks everything that can be checked without knowing the node: that the bytes are
+ * protobuf, counts and lengths against their limits, enum values, UTF-8, shapes against sizes. It
+ * takes its memory from the caller's bump allocator, and what it returns points there or into the
+ * bytes. It returns SIMPLER_EINVAL with a message that names the field. Encoders fill an
+ * rpc_buffer; they fail only when memory is out.
+ *
+ * `remote_addr` and `rkey` are never sent and never looked at.
+ */
+#ifndef RPC_MESSAGES_H
+#define RPC_MESSAGES_H
+
+#include "base/bump.h"
+#include "rpc/rpc.h"
+#include "simpler/callable.h"
+#include "wire/record.h"
+
+#define MSG_NODE_ID_MAX        63
+#define MSG_TRANSPORT_MAX      31
+#define MSG_TRANSPORT_DESC_MAX 1024
+#define MSG_TEXT_MAX           4096 /* error_msg, one remote_traceback line */
+#define MSG_MAX_LINES          32   /* remote_traceback */
+
+#define MSG_WORKER         "/simpler.distributed.v1.L3Worker/"
+#define MSG_CATALOG        "/simpler.distributed.v1.Catalog/"
+#define MSG_POOL           "/simpler.distributed.v1.TensorPool/"
+#define MSG_DISPATCH       MSG_WORKER "Dispatch"
+#define MSG_HEARTBEAT      MSG_WORKER "Heartbeat"
+#define MSG_PULL_CALLABLE  MSG_CATALOG "PullCallable"
+#define MSG_PUSH_CALLABLE  MSG_CATALOG "PushCallable"
+#define MSG_ALLOC_TENSOR   MSG_POOL "AllocTensor"
+#define MSG_FREE_TENSOR    MSG_POOL "FreeTensor"
+#define MSG_REFRESH_TENSOR MSG_POOL "RefreshTensor"
+#define MSG_PULL_TENSOR    MSG_POOL "PullTensor"
+#define MSG_PUSH_TENSOR    MSG_POOL "PushTensor"
+
+struct msg_health {
+	bool ok;
+	const char *message;
+};
+
+/* Shape, dtype and tag as several messages carry them. */
+struct msg_shape {
+	uint32_t ndim;
+	int64_t shape[SIMPLER_MAX_DIMS];
+	simpler_dtype dtype;
+	simpler_tag tag;
+};
+
+struct msg_handle {
+	char node_id[MSG_NODE_ID_MAX + 1];
+	uint64_t handle_id, nbytes, lease_deadline_unix_ms;
+	char transport[MSG_TRANSPORT_MAX + 1];
+	simpler_bytes transport_desc;
+};
+
+struct msg_tensor_ref {
+	bool is_handle;
+	simpler_bytes inline_data; /* when not is_handle; a ref with neither is inline and empty */
+	struct msg_handle handle;
+	struct msg_shape shape;
+};
+
+struct msg_chunk {
+	bool has_handle;
+	struct msg_handle handle;
+	uint64_t offset;
+	simpler_bytes data;
+	bool last;
+};
+
+struct msg_alloc {
+	uint64_t nbytes, ttl_ms;
+	struct msg_shape shape;
+};
+
+struct msg_refresh {
+	struct msg_handle handle;
+	uint64_t ttl_ms;
+};
+
+struct msg_dispatch {
+	uint64_t task_id, callable_id, callable_version;
+	struct record_config config; /* config_blob, with its defaults; output_prefix is checked */
+	uint32_t scalar_count, tensor_count;
+	uint64_t scalars[SIMPLER_MAX_SCALARS];
+	struct msg_tensor_ref tensors[SIMPLER_MAX_TENSORS];
+	/* Ours, above the fixed numbers; absent in other people's clients. */
+	simpler_bytes digest; /* callable_digest = 8: empty, or 32 bytes */
+	uint32_t kind;        /* callable_kind = 9: 0, or a simpler_kind */
+};
+
+struct msg_outcome { /* DispatchResp */
+	uint64_t task_id;
+	int32_t error_code;
+	const char *error_msg;
+	uint32_t line_count;
+	const char
+		*lines[MSG_MAX_LINES]; /* remote_traceback: the chain of steps, outermost first */
+	uint32_t output_count;
+	struct msg_tensor_ref outputs[SIMPLER_MAX_TENSORS];
+};
+
+struct msg_callable_ref {
+	uint64_t callable_id, version;
+};
+
+struct msg_callable {
+	uint64_t callable_id, version;
+	simpler_bytes payload; /* `pickled` */
+};
+
+/* DispatchReq with tensor_args (R02) is SIMPLER_EINVAL with what to send instead. */
+#define MSG_DECLARE(name, type)                                                                    \
+	simpler_status msg_##name##_decode(const uint8_t *bytes, size_t size, struct bump *bump,   \
+					   struct type *out);                                      \
+	simpler_status msg_##name##_encode(const struct type *message, struct rpc_buffer *out);
+MSG_DECLARE(health, msg_health)
+MSG_DECLARE(handle, msg_handle)
+MSG_DECLARE(chunk, msg_chunk)
+MSG_DECLARE(alloc, msg_alloc)
+MSG_DECLARE(refresh, msg_refresh)
+MSG_DECLARE(dispatch, msg_dispatch)
+MSG_DECLARE(outcome, msg_outcome)
+MSG_DECLARE(callable_ref, msg_callable_ref)
+MSG_DECLARE(callable, msg_callable)
+#undef MSG_DECLARE
+
+simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+			       struct msg_handle *out); /* TensorFreeReq */
+simpler_status msg_free_encode(const struct msg_handle *handle, struct rpc_buffer *out);
+simpler_status msg_empty_encode(struct rpc_buffer *out); /* Empty: no bytes */
+
+#endif

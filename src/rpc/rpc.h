@@ -1,0 +1,146 @@
+/*
+ * RPC for the rest of the project: gRPC's C core behind callbacks and byte ranges. No gRPC header
+ * is included outside this folder.
+ *
+ * Threads: a server and a client each own threads that sit in a completion queue and run all the
+ * callbacks; a callback must not block. The functions here may be called from any thread, callbacks
+ * included, and do not block unless they say so. Callbacks of one call never overlap.
+ */
+#ifndef RPC_RPC_H
+#define RPC_RPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "simpler/status.h"
+
+/* gRPC's numbers. */
+enum rpc_code {
+	RPC_OK = 0,
+	RPC_CANCELLED = 1,
+	RPC_UNKNOWN = 2,
+	RPC_INVALID_ARGUMENT = 3,
+	RPC_DEADLINE_EXCEEDED = 4,
+	RPC_NOT_FOUND = 5,
+	RPC_ALREADY_EXISTS = 6,
+	RPC_PERMISSION_DENIED = 7,
+	RPC_RESOURCE_EXHAUSTED = 8,
+	RPC_FAILED_PRECONDITION = 9,
+	RPC_ABORTED = 10,
+	RPC_OUT_OF_RANGE = 11,
+	RPC_UNIMPLEMENTED = 12,
+	RPC_INTERNAL = 13,
+	RPC_UNAVAILABLE = 14,
+	RPC_DATA_LOSS = 15,
+	RPC_UNAUTHENTICATED = 16,
+};
+const char *rpc_code_name(enum rpc_code code); /* "NOT_FOUND" */
+/* As design section 8 maps them; both ways, so that a status survives the trip where it can. */
+enum rpc_code rpc_code_of(simpler_status status);
+simpler_status rpc_status_of(enum rpc_code code);
+
+#define RPC_MAX_MESSAGE ((size_t)64 << 20)
+
+/* Bytes on their way out. Fill `data`; whoever is handed the buffer owns it. */
+struct rpc_buffer {
+	uint8_t *data;
+	size_t size;
+	uint64_t slice[4]; /* private */
+};
+simpler_status rpc_buffer_alloc(struct rpc_buffer *buffer, size_t size);
+void rpc_buffer_release(struct rpc_buffer *buffer); /* only if it was not handed on */
+
+/* --- server --- */
+
+struct rpc_server;
+struct rpc_call; /* one call at the server */
+
+/*
+ * A unary call sees on_message once, and answers with rpc_finish(). A streaming call sees on_open,
+ * asks for each message with rpc_receive(), gets it by on_message, or on_half_close when the client
+ * has sent all; it sends with rpc_send(), one at a time, the next after on_sent; and answers with
+ * rpc_finish(). Every call ends with on_end, once, after which it is gone. Only on_message (unary)
+ * or on_open (streaming) is required. `data` is valid during on_message only.
+ */
+struct rpc_method {
+	const char *path; /* "/package.Service/Method" */
+	bool streaming;   /* in either direction */
+	void (*on_open)(struct rpc_call *call);
+	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);
+	void (*on_half_close)(struct rpc_call *call);
+	void (*on_sent)(struct rpc_call *call);
+	void (*on_end)(struct rpc_call *call, bool cancelled);
+};
+
+struct rpc_server_options {
+	const char *address;              /* "127.0.0.1:5050", "[::1]:0", "unix:/path" */
+	const struct rpc_method *methods; /* borrowed, with everything in it */
+	size_t method_count;
+	void *context; /* for rpc_call_context() */
+	unsigned threads;
+};
+
+/* Binds and serves. A path no method has is answered UNIMPLEMENTED. A port or socket somebody else
+ * listens on is SIMPLER_EEXIST naming the address, never shared. */
+simpler_status rpc_server_start(const struct rpc_server_options *options, struct rpc_server **out);
+/* What it listens on, with the port that was picked; valid as long as the server. */
+const char *rpc_server_address(const struct rpc_server *server);
+/* Refuse new calls and wait for those in progress, at most until `deadline`; then cancel them.
+ * Blocks. The server is gone afterwards. */
+void rpc_server_stop(struct rpc_server *server, int64_t deadline);
+
+void *rpc_call_context(const struct rpc_call *call);
+void rpc_call_set_state(struct rpc_call *call, void *state);
+void *rpc_call_state(const struct rpc_call *call);
+void rpc_receive(struct rpc_call *call);
+void rpc_send(struct rpc_call *call, struct rpc_buffer *message);
+/* Exactly once a call. `message` NULL sends none; required for a unary RPC_OK. `text` may be NULL.
+ */
+void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *text,
+		struct rpc_buffer *message);
+
+/* --- client --- */
+
+struct rpc_client;      /* the queue and its thread; one a process is enough */
+struct rpc_channel;     /* a connection to one address; reconnects by itself */
+struct rpc_client_call; /* one streaming call */
+
+simpler_status rpc_client_create(struct rpc_client **out);
+/* All channels must be closed before. Blocks until calls in progress have ended. */
+void rpc_client_destroy(struct rpc_client *client);
+simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
+				struct rpc_channel **out);
+/* Cancels what is in progress on it. */
+void rpc_channel_close(struct rpc_channel *channel);
+
+/* `data` is valid during the callback only; NULL unless `code` is RPC_OK. */
+typedef void rpc_done(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+		      size_t size);
+/* A unary call; `done` runs once, on the client's thread. `deadline` as in base/clock.h.
+ * `wait_for_ready`: queue while there is no connection, instead of failing with UNAVAILABLE. */
+void rpc_unary(struct rpc_channel *channel, const char *path, int64_t deadline, bool wait_for_ready,
+	       struct rpc_buffer *message, rpc_done *done, void *context);
+/* The same, blocking. `*response` is set on RPC_OK only: malloc'd, the caller frees it. On failure
+ * raises the error, with the server's text as its cause. */
+simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int64_t deadline,
+			      bool wait_for_ready, struct rpc_buffer *message, uint8_t **response,
+			      size_t *response_size);
+
+/* The client's end of a streaming call. on_message comes for each message, unasked, one at a time;
+ * after on_end, once, the call is gone. */
+struct rpc_stream_handlers {
+	void (*on_message)(void *context, struct rpc_client_call *call, const uint8_t *data,
+			   size_t size);
+	void (*on_sent)(void *context, struct rpc_client_call *call);
+	void (*on_end)(void *context, enum rpc_code code, const char *text);
+};
+simpler_status rpc_stream_open(struct rpc_channel *channel, const char *path, int64_t deadline,
+			       const struct rpc_stream_handlers *handlers, void *context,
+			       struct rpc_client_call **out);
+void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); /* then on_sent */
+void rpc_stream_close_send(
+	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */
+void rpc_stream_cancel(struct rpc_client_call *call);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * The tensor pool of a node: storage in the arena under handles with generations and leases.
+ *
+ * An arena is one memfd, reserved at its full capacity and committed page by page: processes that
+ * mapped it earlier see storage made later. Offsets are what travels; each process adds its own
+ * base. The front end owns the allocator; nothing about it is in shared memory.
+ *
+ * Thread-safety: every function locks the pool. None blocks on anything else.
+ *
+ * A handle is slot | generation << 32, never 0. Freeing bumps the generation.
+ *
+ *   LIVE --free or lease over, not pinned--> gone
+ *     `----free or lease over, pinned-----> DOOMED --last unpin--> gone
+ *
+ * A doomed handle is stale for everyone but those who pinned it before.
+ */
+#ifndef TENSOR_POOL_H
+#define TENSOR_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "simpler/status.h"
+
+struct pool;
+
+#define POOL_ALIGNMENT      64u
+#define POOL_DEFAULT_TTL_MS 60000u
+#define POOL_MAX_TTL_MS     86400000u /* a day */
+
+struct pool_options {
+	int memfd;         /* borrowed; at least `capacity` long */
+	void *base;        /* its shared, writable mapping */
+	uint64_t capacity; /* bytes; a multiple of the page size */
+	uint32_t max_handles;
+	int64_t (*now)(void); /* monotonic nanoseconds; tests hand in their own clock */
+};
+
+struct pool_view {
+	uint64_t handle;
+	uint64_t offset, nbytes; /* in the arena; offset is a multiple of POOL_ALIGNMENT */
+	int64_t lease_deadline;  /* on the pool's clock; CLOCK_NEVER for scratch */
+};
+
+struct pool_stats {
+	uint64_t capacity, used, largest_free;
+	uint32_t handles;
+};
+
+simpler_status pool_create(const struct pool_options *options, struct pool **out);
+void pool_destroy(struct pool *pool);
+
+/*
+ * Reserve `nbytes` (0 is a valid size and takes no room) for `ttl_ms` (0 means the default, more
+ * than the maximum is cut to it). The bytes read as zero. All pages are committed before it
+ * returns, so that touching them later cannot raise SIGBUS.
+ *
+ * @return SIMPLER_ENOSPACE naming asked, used, largest free and capacity, or the handle limit.
+ */
+simpler_status pool_alloc(struct pool *pool, uint64_t nbytes, uint64_t ttl_ms,
+			  struct pool_view *out);
+/* The same without a lease, pinned once: for the inline bytes of one dispatch. */
+simpler_status pool_alloc_scratch(struct pool *pool, uint64_t nbytes, struct pool_view *out);
+
+/* SIMPLER_ENOTFOUND for what never was, SIMPLER_ESTALE for what is gone. Pinning keeps the bytes.
+ */
+simpler_status pool_pin(struct pool *pool, uint64_t handle, struct pool_view *out);
+void pool_unpin(struct pool *pool, uint64_t handle);
+simpler_status pool_free(struct pool *pool, uint64_t handle);
+simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
+			    struct pool_view *out);
+simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view *out);
+
+/* Let go of every lease that is over. Returns when the next one will be, or CLOCK_NEVER. */
+int64_t pool_expire(struct pool *pool);
+
+void pool_stats(struct pool *pool, struct pool_stats *out);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * The records that cross between processes of one machine: a task going down, an outcome coming
+ * back, a callable being installed. Each has one encoder and one decoder; both are pure functions
+ * over a byte range, and a decoder trusts nothing: every count and length is checked against its
+ * limit and against what is left before it is used.
+ *
+ * A record is native-endian, since it never leaves the machine, and holds no address: a tensor is
+ * where it is as {segment, offset}.
+ *
+ * The decoders return SIMPLER_EPROTOCOL with a message for anything malformed and leave `out`
+ * unspecified then. The encoders return the bytes written, or 0 when `capacity` is too small,
+ * which for RECORD_*_MAX never happens.
+ */
+#ifndef WIRE_RECORD_H
+#define WIRE_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "simpler/callable.h"
+
+#define RECORD_PREFIX_MAX   255 /* bytes of CallConfig.output_prefix */
+#define RECORD_NAME_MAX     63  /* bytes of a callable's name */
+#define RECORD_DIGEST_BYTES 32
+
+/* A tensor argument: `nbytes` contiguous bytes at `offset` of memory segment `segment`. */
+struct record_tensor {
+	uint32_t segment;
+	uint8_t dtype, tag, ndim;
+	uint64_t offset, nbytes;
+	int64_t shape[SIMPLER_MAX_DIMS];
+};
+
+struct record_config {
+	int32_t block_dim, aicpu_thread_num, enable_pmu;
+	bool enable_l2_swimlane, enable_dump_tensor;
+	char output_prefix[RECORD_PREFIX_MAX + 1];
+};
+
+struct record_task {
+	uint64_t token;    /* the sender's; returned in the outcome */
+	uint64_t callable; /* key under which the receiver was told of it */
+	struct record_config config;
+	uint32_t tensor_count, scalar_count;
+	struct record_tensor tensors[SIMPLER_MAX_TENSORS];
+	uint64_t scalars[SIMPLER_MAX_SCALARS];
+};
+
+struct record_outcome {
+	uint64_t token;
+	struct error error; /* status SIMPLER_OK and no steps on success */
+};
+
+/* A callable made known to an engine or a worker process. The module's descriptor travels beside
+ * it (SCM_RIGHTS) when `has_module`; else the receiver knows the module already. */
+struct record_install {
+	uint64_t callable;
+	uint8_t kind; /* simpler_kind */
+	bool has_module;
+	uint8_t module_digest[RECORD_DIGEST_BYTES];
+	char name[RECORD_NAME_MAX + 1];
+	uint32_t state_size;
+	const uint8_t *state; /* points into the decoded bytes */
+};
+
+#define RECORD_TASK_MAX                                                                            \
+	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 96 + SIMPLER_MAX_SCALARS * 8)
+#define RECORD_OUTCOME_MAX (64 + ERROR_TEXT_BYTES)
+#define RECORD_INSTALL_MAX (256 + SIMPLER_STATE_MAX)
+
+size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity);
+simpler_status record_task_decode(const void *bytes, size_t size, struct record_task *out);
+
+size_t record_outcome_encode(const struct record_outcome *outcome, void *bytes, size_t capacity);
+simpler_status record_outcome_decode(const void *bytes, size_t size, struct record_outcome *out);
+
+size_t record_install_encode(const struct record_install *install, void *bytes, size_t capacity);
+simpler_status record_install_decode(const void *bytes, size_t size, struct record_install *out);
+
+#endif
