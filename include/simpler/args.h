@@ -50,6 +50,7 @@ SIMPLER_API simpler_status simpler_args_add_tensor(simpler_args *args, const sim
  */
 SIMPLER_API simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value);
 
+/** How many were added. */
 SIMPLER_API size_t simpler_args_tensor_count(const simpler_args *args);
 SIMPLER_API size_t simpler_args_scalar_count(const simpler_args *args);
 
