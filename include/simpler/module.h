@@ -42,13 +42,28 @@ typedef struct simpler_descriptor {
 
 #if defined(__cplusplus)
 #define SIMPLER_MODULE_EXTERN extern "C"
+/* C++ refuses the wrong function type by itself; in C it would be no more than a warning. */
+#define SIMPLER_MODULE_CHECK_(function_type, function)
 #else
 #define SIMPLER_MODULE_EXTERN extern
+#define SIMPLER_MODULE_CHECK_(function_type, function)                                             \
+	_Static_assert(_Generic(&function, function_type * : 1, default : 0),                      \
+		       #function " does not have the type " #function_type);
+#endif
+
+/* Keep the descriptors when a module is linked with --gc-sections: no code refers to them. */
+#define SIMPLER_MODULE_KEEP_ used
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#undef SIMPLER_MODULE_KEEP_
+#define SIMPLER_MODULE_KEEP_ used, retain
+#endif
 #endif
 
 #define SIMPLER_DECLARE_(kind_value, function_type, function)                                      \
+	SIMPLER_MODULE_CHECK_(function_type, function)                                             \
 	__attribute__((                                                                            \
-		section("simpler_callables"), used,                                                \
+		section("simpler_callables"), SIMPLER_MODULE_KEEP_,                                \
 		aligned(8))) static const simpler_descriptor simpler_descriptor_##function = {     \
 		"simpler",                                                                         \
 		(uint32_t)sizeof(simpler_descriptor),                                              \
