@@ -1,0 +1,51 @@
+# A thin front of Meson. Every target installs what it lacks (scripts/setup) and does all of its own
+# set-up; nothing has to be run before it.
+prefix ?=
+DESTDIR ?=
+SECONDS_PER_TARGET ?= 60
+
+.PHONY: all demo test bench lint fuzz asan tsan install clean help
+.NOTPARALLEL:
+
+all: ## build everything into build/release
+	@scripts/setup build
+	@PREFIX='$(prefix)' scripts/build release
+
+demo: ## start a node on this machine, run a remote task on it, print its result
+	@scripts/setup build
+	@scripts/build release
+	@scripts/demo
+
+test: ## all tests: plain, under sanitizers, and that nothing is left behind
+	@scripts/setup test
+	@scripts/test
+
+asan: ## unit and end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/setup test
+	@scripts/test asan
+
+tsan: ## unit tests under ThreadSanitizer
+	@scripts/setup test
+	@scripts/test tsan
+
+bench: ## benchmarks, each beside the bare floor that it is measured against
+	@scripts/setup build
+	@scripts/build release
+	@scripts/bench
+
+lint: ## format, static analysis, clang's warnings, headers, manual pages, scripts
+	@scripts/setup lint
+	@scripts/lint
+
+fuzz: ## every fuzz target for SECONDS_PER_TARGET seconds (60)
+	@scripts/setup fuzz
+	@scripts/fuzz '$(SECONDS_PER_TARGET)'
+
+install: all ## install the release build; honours DESTDIR and prefix
+	@meson install -C build/release --no-rebuild $(if $(DESTDIR),--destdir '$(abspath $(DESTDIR))')
+
+clean: ## remove every build
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
