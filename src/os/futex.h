@@ -1,0 +1,18 @@
+/*
+ * Sleep until a word of memory changes. The word may be in memory that processes share, which the
+ * kernel finds by the page behind it and not by its address.
+ */
+#ifndef OS_FUTEX_H
+#define OS_FUTEX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Sleep while `*word` is `expected`, until futex_wake() or `deadline` (base/clock.h; CLOCK_NEVER
+ * for none). False when the deadline passed. May return true for no reason: look again. */
+bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline);
+/* Wake at most `count` of those who sleep on `word`, in whatever process. */
+void futex_wake(_Atomic uint32_t *word, int count);
+
+#endif
