@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef error_raise
+#undef error_raise_errno
+#undef error_context
+
 static _Thread_local struct error last;
 static _Thread_local char rendered[ERROR_TEXT_BYTES + ERROR_MAX_STEPS * 16];
 
@@ -122,6 +126,11 @@ simpler_status error_context(const char *format, ...)
 	add_step(&last, format, arguments);
 	va_end(arguments);
 	return last.status;
+}
+
+void error_clear(void)
+{
+	begin(&last, SIMPLER_OK);
 }
 
 void error_save(struct error *out)

@@ -37,6 +37,8 @@ simpler_status error_raise_errno(simpler_status status, int errno_value, const c
 /* Add an outer step to the thread's chain. Returns the chain's status. */
 simpler_status error_context(const char *format, ...) SIMPLER_PRINTF(1, 2);
 
+/* Forget the thread's error, so that what is found later is known to be new. */
+void error_clear(void);
 void error_save(struct error *out);
 simpler_status error_restore(const struct error *error);
 
@@ -48,5 +50,20 @@ void error_add(struct error *error, const char *format, ...) SIMPLER_PRINTF(2, 3
 void error_add_untrusted(struct error *error, const char *bytes, size_t size);
 /* Step `index`, 0 the cause; NULL past the end. */
 const char *error_step(const struct error *error, size_t index);
+
+/* clang's analyzer does not see into error.c; without this it follows paths on which a failure was
+ * raised and SIMPLER_OK came back. error.c removes it again, to define the functions. */
+#ifdef __clang_analyzer__
+#include <stdlib.h>
+static inline simpler_status error_is_failure(simpler_status status)
+{
+	if (status == SIMPLER_OK)
+		abort();
+	return status;
+}
+#define error_raise(...)       error_is_failure((error_raise)(__VA_ARGS__))
+#define error_raise_errno(...) error_is_failure((error_raise_errno)(__VA_ARGS__))
+#define error_context(...)     error_is_failure((error_context)(__VA_ARGS__))
+#endif
 
 #endif
