@@ -51,19 +51,15 @@ void error_add_untrusted(struct error *error, const char *bytes, size_t size);
 /* Step `index`, 0 the cause; NULL past the end. */
 const char *error_step(const struct error *error, size_t index);
 
-/* clang's analyzer does not see into error.c; without this it follows paths on which a failure was
- * raised and SIMPLER_OK came back. error.c removes it again, to define the functions. */
-#ifdef __clang_analyzer__
-#include <stdlib.h>
+/* Compilers do not see into error.c. Without this they, and clang's analyzer, follow paths on which
+ * a failure was raised and SIMPLER_OK came back, and warn of what was not set there. error.c
+ * removes the macros again, to define the functions. */
 static inline simpler_status error_is_failure(simpler_status status)
 {
-	if (status == SIMPLER_OK)
-		abort();
-	return status;
+	return status == SIMPLER_OK ? SIMPLER_EINTERNAL : status;
 }
 #define error_raise(...)       error_is_failure((error_raise)(__VA_ARGS__))
 #define error_raise_errno(...) error_is_failure((error_raise_errno)(__VA_ARGS__))
 #define error_context(...)     error_is_failure((error_context)(__VA_ARGS__))
-#endif
 
 #endif
