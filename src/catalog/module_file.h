@@ -5,6 +5,7 @@
 #ifndef CATALOG_MODULE_FILE_H
 #define CATALOG_MODULE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,10 @@ struct module_file {
  * many; SIMPLER_EVERSION for another callable ABI (have and want).
  */
 simpler_status module_file_parse(const void *bytes, size_t size, struct module_file *out);
+
+/* A name is a C identifier of 1 to SIMPLER_NAME_MAX ASCII bytes, `size` without a terminator. */
+bool module_name_valid(const char *name, size_t size);
+bool module_kind_valid(uint32_t kind);
 
 /* SIMPLER_ENOTFOUND listing what there is; SIMPLER_EKIND naming both kinds. */
 simpler_status module_file_find(const struct module_file *file, const char *name,

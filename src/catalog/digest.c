@@ -1,0 +1,105 @@
+#include "catalog/digest.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static const char purpose[] = "simpler.callable";
+static const char source[] = "module";
+
+static void put_le(uint64_t value, size_t size, uint8_t *out)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_le64(const uint8_t *bytes)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 8; i-- > 0;)
+		value = value << 8 | bytes[i];
+	return value;
+}
+
+/* Nothing but missing memory makes a digest of bytes in memory fail. */
+static simpler_status no_memory(void)
+{
+	return error_raise(SIMPLER_ENOMEM, "no memory for a SHA-256 digest");
+}
+
+simpler_status digest_compute(const void *bytes, size_t size, struct digest *out)
+{
+	if (!EVP_Digest(size ? bytes : "", size, out->bytes, NULL, EVP_sha256(), NULL))
+		return no_memory();
+	return SIMPLER_OK;
+}
+
+/* One length-prefixed field, so that no two descriptors have the same bytes. */
+static bool add_field(EVP_MD_CTX *context, const void *bytes, size_t size)
+{
+	uint8_t length[8];
+
+	put_le(size, sizeof(length), length);
+	return EVP_DigestUpdate(context, length, sizeof(length)) &&
+	       (size == 0 || EVP_DigestUpdate(context, bytes, size));
+}
+
+static bool add_u32(EVP_MD_CTX *context, uint32_t value)
+{
+	uint8_t bytes[4];
+
+	put_le(value, sizeof(bytes), bytes);
+	return add_field(context, bytes, sizeof(bytes));
+}
+
+simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
+			       const char *name, simpler_bytes state, struct digest *out)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) &&
+		    add_field(context, purpose, strlen(purpose)) &&
+		    add_u32(context, (uint32_t)kind) && add_u32(context, abi) &&
+		    add_field(context, source, strlen(source)) &&
+		    add_field(context, module->bytes, sizeof(module->bytes)) &&
+		    add_field(context, name, strlen(name)) &&
+		    add_field(context, state.data, state.size) &&
+		    EVP_DigestFinal_ex(context, out->bytes, NULL);
+
+	EVP_MD_CTX_free(context);
+	return done ? SIMPLER_OK : no_memory();
+}
+
+uint64_t digest_version(const struct digest *digest)
+{
+	return get_le64(digest->bytes);
+}
+
+uint64_t digest_id(const struct digest *digest)
+{
+	uint64_t id = get_le64(digest->bytes + 8);
+
+	return id ? id : 1;
+}
+
+static void hex(const struct digest *digest, size_t count, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < count; i++) {
+		out[2 * i] = digits[digest->bytes[i] >> 4];
+		out[2 * i + 1] = digits[digest->bytes[i] & 15];
+	}
+	out[2 * count] = '\0';
+}
+
+void digest_hex(const struct digest *digest, char out[DIGEST_HEX_BYTES])
+{
+	hex(digest, DIGEST_BYTES, out);
+}
+
+void digest_short(const struct digest *digest, char out[17])
+{
+	hex(digest, 8, out);
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""The identity of a callable, computed a second time and independently of the library.
+
+Prints the table that tests/unit/test_digest.c includes. `--check FILE` instead compares it with
+FILE, byte for byte, and fails where they differ. Byte i of a state is (first + i) % 256.
+"""
+import hashlib
+import struct
+import sys
+
+SUB, ORCH, CHIP = 1, 2, 3
+ABI = 1
+
+# kind, callable ABI, what the module's bytes are, name, first byte and size of the state
+CASES = [
+    (SUB, ABI, b"", "f", 0, 0),
+    (SUB, ABI, b"module", "add", 0, 0),
+    (ORCH, ABI, b"module", "add", 0, 0),
+    (CHIP, ABI, b"module", "add", 0, 0),
+    (SUB, ABI + 1, b"module", "add", 0, 0),
+    (SUB, ABI, b"another module", "add", 0, 0),
+    (SUB, ABI, b"module", "add", 0, 1),
+    (SUB, ABI, b"module", "add", 0, 2),
+    (SUB, ABI, b"module", "add", 255, 1),
+    (SUB, ABI, b"module", "n" * 63, 7, 64),
+    (SUB, ABI, b"module", "ad", ord("d"), 1),
+    (SUB, ABI, b"module", "largest_state", 1, 65536),
+]
+
+
+def field(value):
+    return struct.pack("<Q", len(value)) + value
+
+
+def callable_digest(kind, abi, module_digest, name, state):
+    return hashlib.sha256(
+        field(b"simpler.callable")
+        + field(struct.pack("<I", kind))
+        + field(struct.pack("<I", abi))
+        + field(b"module")
+        + field(module_digest)
+        + field(name.encode("ascii"))
+        + field(state)
+    ).digest()
+
+
+def table():
+    yield "/* Made by callable_digest.py; a test compares them. */\n"
+    for kind, abi, module, name, first, size in CASES:
+        module_digest = hashlib.sha256(module).digest()
+        state = bytes((first + i) % 256 for i in range(size))
+        digest = callable_digest(kind, abi, module_digest, name, state)
+        version, identity = struct.unpack_from("<QQ", digest)
+        yield (
+            f'{{ {kind}, {abi}, "{module.decode("ascii")}", "{name}", {first}, {size},\n'
+            f'  "{module_digest.hex()}",\n'
+            f'  "{digest.hex()}",\n'
+            f"  UINT64_C(0x{version:016x}), UINT64_C(0x{identity:016x}) }},\n"
+        )
+
+
+def main():
+    text = "".join(table())
+    if sys.argv[1:2] != ["--check"]:
+        sys.stdout.write(text)
+    elif open(sys.argv[2], encoding="ascii").read() != text:
+        sys.exit(f"{sys.argv[2]} is not what {sys.argv[0]} computes")
+
+
+main()
