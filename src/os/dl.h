@@ -1,0 +1,25 @@
+/* Shared objects: loading them from descriptors, and where this code itself was loaded from. */
+#ifndef OS_DL_H
+#define OS_DL_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+/*
+ * Load the shared object behind `fd`, with all its symbols resolved now and none of them visible
+ * to others. `fd` must stay open as long as the object is loaded: the loader knows objects by
+ * their path, /proc/self/fd/N, and takes a reused N for the old one.
+ *
+ * @return SIMPLER_EINVAL with the dynamic loader's own words.
+ */
+simpler_status dl_open(int fd, void **object);
+
+/* The symbol's address; NULL when the object lacks it. */
+void *dl_symbol(void *object, const char *name);
+
+/* The path of the executable or shared library that `address` lies in. SIMPLER_ENOTFOUND when it
+ * lies in none. */
+simpler_status dl_path_of(const void *address, char *path, size_t capacity);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Memory that processes share: memfds, passed by descriptor, so that no name is left behind
+ * whatever dies. All descriptors are close-on-exec. Thread-safe; nothing here blocks on others.
+ */
+#ifndef OS_MEMORY_H
+#define OS_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/*
+ * A memfd of `bytes` zeroes, none of them committed yet. Its size is fixed for good: no process
+ * that gets the descriptor can shrink it and make the others die of SIGBUS. `name` shows in
+ * /proc/PID/maps.
+ */
+simpler_status memory_create(const char *name, uint64_t bytes, int *fd);
+
+/* Seal the content, too: nobody can change it any more. No writable mapping may exist. */
+simpler_status memory_seal(int fd);
+
+/* A sealed memfd with a copy of these bytes: a module's image. */
+simpler_status memory_create_image(const char *name, const void *bytes, size_t size, int *fd);
+
+simpler_status memory_size(int fd, uint64_t *bytes);
+
+/* Map the first `bytes`, shared and writable; `base` is page-aligned. */
+simpler_status memory_map(int fd, uint64_t bytes, void **base);
+/* The same for reading only: the one way to map what is sealed. */
+simpler_status memory_map_readable(int fd, uint64_t bytes, void **base);
+void memory_unmap(void *base, uint64_t bytes);
+
+/* Reserve the pages of a range, so that touching them cannot raise SIGBUS. SIMPLER_ENOSPACE when
+ * the system has no room. What was committed keeps its content. */
+simpler_status memory_commit(int fd, uint64_t offset, uint64_t bytes);
+/* Give the pages of a range back; they read as zero afterwards. */
+simpler_status memory_punch(int fd, uint64_t offset, uint64_t bytes);
+
+#endif

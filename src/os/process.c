@@ -1,0 +1,180 @@
+#include "os/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/descriptor.h"
+
+/* What the new process is to look like; the copies are out of the way of their targets, so that
+ * no dup2() overwrites a descriptor that a later one needs. */
+struct plan {
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	int copies[PROCESS_MAX_FDS];
+	size_t copy_count;
+};
+
+static int add_descriptors(struct plan *plan, const int *fds, size_t fd_count)
+{
+	int first_free = PROCESS_FIRST_FD + (int)fd_count;
+	int error = posix_spawn_file_actions_addopen(&plan->actions, STDIN_FILENO, "/dev/null",
+						     O_RDONLY, 0);
+
+	for (size_t i = 0; i < fd_count && !error; i++) {
+		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, first_free);
+
+		if (copy < 0)
+			return errno;
+		plan->copies[plan->copy_count++] = copy;
+		error = posix_spawn_file_actions_adddup2(&plan->actions, copy,
+							 PROCESS_FIRST_FD + (int)i);
+	}
+	return error ? error : posix_spawn_file_actions_addclosefrom_np(&plan->actions, first_free);
+}
+
+static int set_signals(struct plan *plan)
+{
+	sigset_t none, all;
+	int error;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	error = posix_spawnattr_setsigmask(&plan->attributes, &none);
+	if (!error)
+		error = posix_spawnattr_setsigdefault(&plan->attributes, &all);
+	if (!error)
+		error = posix_spawnattr_setflags(&plan->attributes,
+						 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	return error;
+}
+
+static int spawn(const char *program, char *const argv[], const int *fds, size_t fd_count,
+		 pid_t *pid)
+{
+	struct plan plan = { .copy_count = 0 };
+	int error = posix_spawn_file_actions_init(&plan.actions);
+
+	if (error)
+		return error;
+	error = posix_spawnattr_init(&plan.attributes);
+	if (!error) {
+		error = add_descriptors(&plan, fds, fd_count);
+		if (!error)
+			error = set_signals(&plan);
+		if (!error)
+			error = posix_spawn(pid, program, &plan.actions, &plan.attributes, argv,
+					    environ);
+		for (size_t i = 0; i < plan.copy_count; i++)
+			(void)close(plan.copies[i]);
+		(void)posix_spawnattr_destroy(&plan.attributes);
+	}
+	(void)posix_spawn_file_actions_destroy(&plan.actions);
+	return error;
+}
+
+simpler_status process_start(const char *program, char *const argv[], const int *fds,
+			     size_t fd_count, pid_t *pid, int *pidfd)
+{
+	simpler_status status;
+	int error;
+
+	assert(fd_count <= PROCESS_MAX_FDS);
+	error = spawn(program, argv, fds, fd_count, pid);
+	if (error)
+		return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot execute '%s'", program);
+	/* Not reaped before we wait for it, so the pid is still the child's. */
+	status = process_open(*pid, pidfd);
+	if (status) {
+		(void)kill(*pid, SIGKILL);
+		(void)waitpid(*pid, NULL, 0);
+	}
+	return status;
+}
+
+simpler_status process_open(pid_t pid, int *pidfd)
+{
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */
+	if (*pidfd < 0)
+		return error_raise_errno(errno == ESRCH ? SIMPLER_ENOTFOUND : SIMPLER_ESYSTEM,
+					 errno, "cannot watch process %ld", (long)pid);
+	return SIMPLER_OK;
+}
+
+/* siginfo's way of telling an exit to waitpid()'s. */
+static int to_wait_status(const siginfo_t *info)
+{
+	if (info->si_code == CLD_EXITED)
+		return (info->si_status & 0xff) << 8;
+	return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
+
+bool process_wait(int pidfd, int64_t deadline, int *wait_status)
+{
+	siginfo_t info;
+	int failed;
+
+	if (!descriptor_wait_readable(pidfd, deadline))
+		return false;
+	memset(&info, 0, sizeof(info));
+	do
+		failed = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED);
+	while (failed && errno == EINTR);
+	*wait_status = failed ? 0 : to_wait_status(&info);
+	return true;
+}
+
+void process_signal(int pidfd, int signal)
+{
+	(void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+void process_describe_exit(int wait_status, char *text, size_t capacity)
+{
+	if (WIFSIGNALED(wait_status)) {
+		const char *name = sigdescr_np(WTERMSIG(wait_status));
+
+		(void)snprintf(text, capacity, "was killed by signal %d (%s)",
+			       WTERMSIG(wait_status), name ? name : "unknown");
+	} else {
+		(void)snprintf(text, capacity, "exited with status %d", WEXITSTATUS(wait_status));
+	}
+}
+
+bool process_die_with(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return false;
+	/* It may have died before the request was in place. */
+	return getppid() == parent;
+}
+
+void process_close_all_but(int keep)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	assert(keep > STDERR_FILENO);
+	if ((unsigned)keep > first)
+		(void)close_range(first, (unsigned)keep - 1, 0);
+	(void)close_range((unsigned)keep + 1, ~0u, 0);
+}
+
+simpler_status process_executable(char *path, size_t capacity)
+{
+	ssize_t size = readlink("/proc/self/exe", path, capacity);
+
+	if (size < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot read /proc/self/exe");
+	if ((size_t)size >= capacity)
+		return error_raise(SIMPLER_ENOSPACE, "the path of the executable is too long");
+	path[size] = '\0';
+	return SIMPLER_OK;
+}

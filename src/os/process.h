@@ -1,0 +1,58 @@
+/*
+ * Processes: exec with exactly the descriptors one means, pidfds, waiting with a deadline.
+ *
+ * A pidfd names one process for ever, a pid only until somebody has waited for it; so a process is
+ * signalled by its pidfd.
+ */
+#ifndef OS_PROCESS_H
+#define OS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define PROCESS_FIRST_FD 3
+#define PROCESS_MAX_FDS  16
+
+/*
+ * Execute `program` with `argv`. In the new process `fds[i]` is descriptor PROCESS_FIRST_FD + i,
+ * standard input is /dev/null, standard output and error are this process's, and no other
+ * descriptor is open; no signal is blocked or ignored. `*pidfd` is the caller's to close. Safe in a
+ * process with threads.
+ *
+ * @return SIMPLER_ESYSTEM naming the program when it cannot be executed.
+ */
+simpler_status process_start(const char *program, char *const argv[], const int *fds,
+			     size_t fd_count, pid_t *pid, int *pidfd);
+
+/* SIMPLER_ENOTFOUND when there is no such process. */
+simpler_status process_open(pid_t pid, int *pidfd);
+
+/*
+ * Wait for a child's exit and reap it. False when `deadline` (base/clock.h) passed. `*wait_status`
+ * is as of waitpid(); an exit that somebody else has reaped reads as 0.
+ */
+bool process_wait(int pidfd, int64_t deadline, int *wait_status);
+
+/* Nothing happens when it is gone. */
+void process_signal(int pidfd, int signal);
+
+/* "exited with status 1", "was killed by signal 11 (Segmentation fault)" */
+void process_describe_exit(int wait_status, char *text, size_t capacity);
+
+/*
+ * Have this process killed when `parent` dies. False when that has happened already. What counts is
+ * the thread of the parent that forked, so this is for children of single-threaded processes.
+ */
+bool process_die_with(pid_t parent);
+
+/* Close every descriptor above standard error but `keep`. */
+void process_close_all_but(int keep);
+
+/* The path of this process's executable. */
+simpler_status process_executable(char *path, size_t capacity);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * SOCK_SEQPACKET pairs: whole datagrams in order, descriptors beside them, and an end of file when
+ * the other side is gone, however it went. Descriptors are close-on-exec on both sides; a closed
+ * peer is an error and never a SIGPIPE.
+ */
+#ifndef OS_SOCKET_H
+#define OS_SOCKET_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+#define SOCKET_MAX_FDS 16
+
+simpler_status socket_pair(int ends[2]);
+
+/* Send one datagram of at least a byte, with `fd_count` descriptors that stay the caller's. Blocks
+ * while the socket is full. SIMPLER_EUNAVAILABLE when the other end is gone. */
+simpler_status socket_send(int socket, const void *bytes, size_t size, const int *fds,
+			   size_t fd_count);
+
+/*
+ * Receive one datagram and the descriptors beside it, which are the caller's to close. Blocks until
+ * there is one.
+ *
+ * @return SIMPLER_EUNAVAILABLE at end of file; SIMPLER_EPROTOCOL for a datagram over `capacity` or
+ *         with more than `fd_capacity` descriptors, all of which are closed then.
+ */
+simpler_status socket_receive(int socket, void *bytes, size_t capacity, size_t *size, int *fds,
+			      size_t fd_capacity, size_t *fd_count);
+
+#endif

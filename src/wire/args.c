@@ -1,0 +1,182 @@
+/*
+ * The argument builder. Each add function checks first and changes the builder last, so that a
+ * refused argument leaves no trace but the sticky error.
+ */
+#include "wire/args.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "wire/tensor.h"
+
+simpler_args *simpler_args_create(void)
+{
+	simpler_args *args = malloc(sizeof(*args));
+
+	simpler_args_reset(args);
+	return args;
+}
+
+void simpler_args_destroy(simpler_args *args)
+{
+	free(args);
+}
+
+void simpler_args_reset(simpler_args *args)
+{
+	if (!args)
+		return;
+	args->tensor_count = 0;
+	args->scalar_count = 0;
+	args->error.status = SIMPLER_OK;
+	args->error.steps = 0;
+	args->error.used = 0;
+}
+
+simpler_status args_check(const simpler_args *args)
+{
+	return args->error.status ? error_restore(&args->error) : SIMPLER_OK;
+}
+
+/* The thread's last error becomes the builder's. */
+static simpler_status keep(simpler_args *args, simpler_status status)
+{
+	if (status)
+		error_save(&args->error);
+	return status;
+}
+
+/* Whether the builder takes anything more. */
+static simpler_status check_builder(const simpler_args *args)
+{
+	if (!args)
+		return error_raise(SIMPLER_EINVAL, "the argument builder is a NULL pointer: "
+						   "simpler_args_create() ran out of memory");
+	return args_check(args);
+}
+
+static simpler_status check_room(const simpler_args *args)
+{
+	if (args->scalar_count > 0)
+		return error_raise(SIMPLER_EINVAL,
+				   "a tensor was added after %" PRIu32
+				   " scalar%s: add all tensors first, then the scalars",
+				   args->scalar_count, args->scalar_count == 1 ? "" : "s");
+	if (args->tensor_count == SIMPLER_MAX_TENSORS)
+		return error_raise(SIMPLER_ENOSPACE, "a task takes at most %d tensors",
+				   SIMPLER_MAX_TENSORS);
+	return SIMPLER_OK;
+}
+
+static simpler_status check_use(simpler_tag tag, simpler_backing backing, uint64_t nbytes)
+{
+	if ((unsigned)tag > SIMPLER_NO_DEP)
+		return error_raise(SIMPLER_EINVAL, "%d is no tag (simpler_tag)", (int)tag);
+	if ((unsigned)backing > SIMPLER_STAGED)
+		return error_raise(SIMPLER_EINVAL, "%d is no backing (simpler_backing)",
+				   (int)backing);
+	if (backing == SIMPLER_INLINE && nbytes > SIMPLER_INLINE_MAX)
+		return error_raise(SIMPLER_EINVAL,
+				   "an inline tensor has %" PRIu64
+				   " bytes, the limit is %zu: use SIMPLER_STAGED",
+				   nbytes, SIMPLER_INLINE_MAX);
+	return SIMPLER_OK;
+}
+
+static simpler_status check_tensor(const simpler_tensor *tensor, simpler_tag tag,
+				   simpler_backing backing)
+{
+	uint64_t nbytes;
+	simpler_status status = tensor_check(tensor, &nbytes);
+
+	if (status)
+		return status;
+	if (!simpler_tensor_is_contiguous(tensor))
+		return error_raise(SIMPLER_EINVAL,
+				   "the tensor is not contiguous: copy it to row-major order");
+	return check_use(tag, backing, nbytes);
+}
+
+static simpler_status add_tensor(simpler_args *args, const simpler_tensor *tensor, simpler_tag tag,
+				 simpler_backing backing)
+{
+	simpler_status status = check_room(args);
+
+	if (status)
+		return status;
+	status = check_tensor(tensor, tag, backing);
+	if (status)
+		return error_context("tensor %" PRIu32 " of the arguments", args->tensor_count);
+	args->tensors[args->tensor_count] = *tensor;
+	args->tags[args->tensor_count] = tag;
+	args->backings[args->tensor_count] = backing;
+	args->tensor_count++;
+	return SIMPLER_OK;
+}
+
+simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
+				       simpler_tag tag, simpler_backing backing)
+{
+	simpler_status status = check_builder(args);
+
+	return status ? status : keep(args, add_tensor(args, tensor, tag, backing));
+}
+
+simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value)
+{
+	simpler_status status = check_builder(args);
+
+	if (status)
+		return status;
+	if (args->scalar_count == SIMPLER_MAX_SCALARS)
+		return keep(args, error_raise(SIMPLER_ENOSPACE, "a task takes at most %d scalars",
+					      SIMPLER_MAX_SCALARS));
+	args->scalars[args->scalar_count++] = value;
+	return SIMPLER_OK;
+}
+
+/* A run may be given no arguments at all: NULL reads as empty. */
+size_t simpler_args_tensor_count(const simpler_args *args)
+{
+	return args ? args->tensor_count : 0;
+}
+
+size_t simpler_args_scalar_count(const simpler_args *args)
+{
+	return args ? args->scalar_count : 0;
+}
+
+static simpler_status check_index(const char *what, size_t index, size_t count)
+{
+	if (index < count)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EINVAL, "%s index %zu is out of range: there %s %zu %s%s", what,
+			   index, count == 1 ? "is" : "are", count, what, count == 1 ? "" : "s");
+}
+
+simpler_status simpler_args_tensor(const simpler_args *args, size_t index, simpler_tensor *out)
+{
+	simpler_status status = check_index("tensor", index, simpler_args_tensor_count(args));
+
+	if (!status)
+		*out = args->tensors[index];
+	return status;
+}
+
+simpler_status simpler_args_tag(const simpler_args *args, size_t index, simpler_tag *out)
+{
+	simpler_status status = check_index("tensor", index, simpler_args_tensor_count(args));
+
+	if (!status)
+		*out = args->tags[index];
+	return status;
+}
+
+simpler_status simpler_args_scalar(const simpler_args *args, size_t index, uint64_t *out)
+{
+	simpler_status status = check_index("scalar", index, simpler_args_scalar_count(args));
+
+	if (!status)
+		*out = args->scalars[index];
+	return status;
+}
