@@ -27,6 +27,7 @@ struct doorbell {
  * All zero is its initial state. One thread uses it at a time. */
 struct spin_budget {
 	uint32_t nanoseconds;
+	uint32_t futile; /* spins in a row that did not pay */
 };
 
 uint32_t doorbell_ticket(struct doorbell *bell);
@@ -35,7 +36,7 @@ void doorbell_ring(struct doorbell *bell);
 /* Wakes all of them: for shutting down. */
 void doorbell_ring_all(struct doorbell *bell);
 /* False when `deadline` (base/clock.h) passed. May return true without a ring: look again. */
-bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *spin,
-		   int64_t deadline);
+bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                   int64_t deadline);
 
 #endif

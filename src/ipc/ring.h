@@ -29,13 +29,16 @@ struct ring {
 
 /* Bytes of shared memory for a ring of `capacity`, a power of two of at least 4096. */
 size_t ring_bytes(uint64_t capacity);
-/* `memory` is zeroed shared memory of ring_bytes(capacity), aligned to 64. */
+/* Empty the ring in `memory`: shared memory of ring_bytes(capacity), aligned to 64. Before either
+ * end attaches; again only when neither is there any more. */
 void ring_init(void *memory, uint64_t capacity);
-/* Either end. The capacity is the caller's own knowledge and not read from shared memory. */
+/* Either end, once each after ring_init(). The capacity is the caller's own knowledge and not read
+ * from shared memory. */
 void ring_attach(struct ring *ring, void *memory, uint64_t capacity);
 
-/* Copy a record in and ring. SIMPLER_ENOSPACE when there is no room now, SIMPLER_EINVAL when there
- * never will be, SIMPLER_EPROTOCOL when the consumer's position makes no sense. */
+/* Copy a record of at least one byte in and ring. SIMPLER_ENOSPACE when there is no room now,
+ * SIMPLER_EINVAL when there never will be, SIMPLER_EPROTOCOL when the consumer's position makes no
+ * sense. */
 simpler_status ring_push(struct ring *ring, const void *record, size_t size);
 /* Copy the next record out. `*size` 0: there is none. SIMPLER_EPROTOCOL as above, and when the
  * record is larger than `capacity`. */

@@ -14,7 +14,7 @@
 static long wait_once(_Atomic uint32_t *word, uint32_t expected, const struct timespec *until)
 {
 	return syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, until, NULL,
-		       FUTEX_BITSET_MATCH_ANY);
+	               FUTEX_BITSET_MATCH_ANY);
 }
 
 bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)

@@ -1,1 +1,347 @@
+/*
+ * Fields follow each other without gaps, in the order of the structs; a variable part is preceded
+ * by its length, except that an outcome's text is all that remains. A record must end where its
+ * last field ends, so that every record has exactly one encoding.
+ */
 #include "wire/record.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "wire/tensor.h"
+
+/* --- cursors: after the first field that does not fit, nothing moves any more --- */
+
+struct writer {
+	uint8_t *start, *next;
+	size_t left;
+	bool fits;
+};
+
+struct reader {
+	const uint8_t *next;
+	size_t left;
+	bool complete;
+};
+
+static struct writer write_to(void *bytes, size_t capacity)
+{
+	return (struct writer){ bytes, bytes, capacity, true };
+}
+
+static void put(struct writer *writer, const void *field, size_t size)
+{
+	writer->fits = writer->fits && size <= writer->left;
+	if (!writer->fits || size == 0)
+		return;
+	memcpy(writer->next, field, size);
+	writer->next += size;
+	writer->left -= size;
+}
+
+static void put_byte(struct writer *writer, size_t value)
+{
+	uint8_t byte = (uint8_t)value;
+
+	assert(value <= UINT8_MAX);
+	put(writer, &byte, 1);
+}
+
+static size_t written(const struct writer *writer)
+{
+	return writer->fits ? (size_t)(writer->next - writer->start) : 0;
+}
+
+static struct reader read_from(const void *bytes, size_t size)
+{
+	return (struct reader){ bytes, size, true };
+}
+
+/* The next `size` bytes; NULL when there are not as many. */
+static const uint8_t *take(struct reader *reader, size_t size)
+{
+	const uint8_t *bytes = reader->next;
+
+	reader->complete = reader->complete && size <= reader->left;
+	if (!reader->complete)
+		return NULL;
+	reader->next += size;
+	reader->left -= size;
+	return bytes;
+}
+
+/* A field that is missing is read as zero; `complete` says so. */
+static void get(struct reader *reader, void *field, size_t size)
+{
+	const uint8_t *bytes = take(reader, size);
+
+	if (bytes)
+		memcpy(field, bytes, size);
+	else
+		memset(field, 0, size);
+}
+
+static uint8_t get_byte(struct reader *reader)
+{
+	uint8_t byte;
+
+	get(reader, &byte, 1);
+	return byte;
+}
+
+static simpler_status malformed(const char *record, const char *what)
+{
+	return error_raise(SIMPLER_EPROTOCOL, "%s record of another process is malformed: %s",
+	                   record, what);
+}
+
+static simpler_status get_bool(struct reader *reader, const char *record, bool *out)
+{
+	uint8_t byte = get_byte(reader);
+
+	*out = byte == 1;
+	return byte <= 1 ? SIMPLER_OK : malformed(record, "a flag is neither 0 nor 1");
+}
+
+/* A string of at most `longest` bytes into a buffer of one more. */
+static simpler_status get_string(struct reader *reader, const char *record, size_t longest,
+                                 char *out)
+{
+	size_t size = get_byte(reader);
+	const uint8_t *bytes;
+
+	if (size > longest)
+		return malformed(record, "a string is over its limit");
+	bytes = take(reader, size);
+	if (!bytes)
+		return malformed(record, "it ends in a string");
+	if (memchr(bytes, '\0', size))
+		return malformed(record, "a string has a NUL in it");
+	memcpy(out, bytes, size);
+	out[size] = '\0';
+	return SIMPLER_OK;
+}
+
+static simpler_status get_end(const struct reader *reader, const char *record)
+{
+	if (!reader->complete)
+		return malformed(record, "it is too short");
+	return reader->left == 0 ? SIMPLER_OK : malformed(record, "bytes follow its end");
+}
+
+/* --- task --- */
+
+static void put_config(struct writer *writer, const struct record_config *config)
+{
+	size_t prefix = strlen(config->output_prefix);
+
+	put(writer, &config->block_dim, sizeof(config->block_dim));
+	put(writer, &config->aicpu_thread_num, sizeof(config->aicpu_thread_num));
+	put(writer, &config->enable_pmu, sizeof(config->enable_pmu));
+	put_byte(writer, config->enable_l2_swimlane);
+	put_byte(writer, config->enable_dump_tensor);
+	put_byte(writer, prefix);
+	put(writer, config->output_prefix, prefix);
+}
+
+static simpler_status get_config(struct reader *reader, struct record_config *out)
+{
+	simpler_status status;
+
+	get(reader, &out->block_dim, sizeof(out->block_dim));
+	get(reader, &out->aicpu_thread_num, sizeof(out->aicpu_thread_num));
+	get(reader, &out->enable_pmu, sizeof(out->enable_pmu));
+	status = get_bool(reader, "a task", &out->enable_l2_swimlane);
+	if (status == SIMPLER_OK)
+		status = get_bool(reader, "a task", &out->enable_dump_tensor);
+	if (status == SIMPLER_OK)
+		status = get_string(reader, "a task", RECORD_PREFIX_MAX, out->output_prefix);
+	return status;
+}
+
+static void put_tensor(struct writer *writer, const struct record_tensor *tensor)
+{
+	assert(tensor->ndim <= SIMPLER_MAX_DIMS);
+	put(writer, &tensor->segment, sizeof(tensor->segment));
+	put_byte(writer, tensor->dtype);
+	put_byte(writer, tensor->tag);
+	put_byte(writer, tensor->ndim);
+	put(writer, &tensor->offset, sizeof(tensor->offset));
+	put(writer, &tensor->nbytes, sizeof(tensor->nbytes));
+	put(writer, tensor->shape, tensor->ndim * sizeof(tensor->shape[0]));
+}
+
+/* Whether its element type and shape are possible, and make `nbytes`. */
+static bool shape_holds(const struct record_tensor *tensor)
+{
+	static uint8_t somewhere; /* only an empty tensor may be nowhere */
+	simpler_tensor view = { .data = &somewhere,
+		                .dtype = (simpler_dtype)tensor->dtype,
+		                .ndim = tensor->ndim };
+	uint64_t nbytes;
+
+	memcpy(view.shape, tensor->shape, tensor->ndim * sizeof(view.shape[0]));
+	return tensor_check(&view, &nbytes) == SIMPLER_OK && nbytes == tensor->nbytes;
+}
+
+/* All that a tensor can be judged by without knowing its segment. */
+static simpler_status check_tensor(const struct record_tensor *tensor)
+{
+	uint64_t end;
+
+	if (tensor->tag > SIMPLER_NO_DEP)
+		return malformed("a task", "a tensor's tag is unknown");
+	if (!checked_add(tensor->offset, tensor->nbytes, &end))
+		return malformed("a task", "a tensor's end does not fit 64 bits");
+	if (!shape_holds(tensor))
+		return malformed("a task", "a tensor's type and shape do not make its bytes");
+	return SIMPLER_OK;
+}
+
+static simpler_status get_tensor(struct reader *reader, struct record_tensor *out)
+{
+	get(reader, &out->segment, sizeof(out->segment));
+	out->dtype = get_byte(reader);
+	out->tag = get_byte(reader);
+	out->ndim = get_byte(reader);
+	get(reader, &out->offset, sizeof(out->offset));
+	get(reader, &out->nbytes, sizeof(out->nbytes));
+	if (out->ndim > SIMPLER_MAX_DIMS)
+		return malformed("a task", "a tensor has too many dimensions");
+	get(reader, out->shape, out->ndim * sizeof(out->shape[0]));
+	return check_tensor(out);
+}
+
+size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+
+	assert(task->tensor_count <= SIMPLER_MAX_TENSORS);
+	assert(task->scalar_count <= SIMPLER_MAX_SCALARS);
+	put(&writer, &task->token, sizeof(task->token));
+	put(&writer, &task->callable, sizeof(task->callable));
+	put_config(&writer, &task->config);
+	put(&writer, &task->tensor_count, sizeof(task->tensor_count));
+	put(&writer, &task->scalar_count, sizeof(task->scalar_count));
+	for (size_t i = 0; i < task->tensor_count; i++)
+		put_tensor(&writer, &task->tensors[i]);
+	put(&writer, task->scalars, task->scalar_count * sizeof(task->scalars[0]));
+	return written(&writer);
+}
+
+simpler_status record_task_decode(const void *bytes, size_t size, struct record_task *out)
+{
+	struct reader reader = read_from(bytes, size);
+	simpler_status status;
+
+	get(&reader, &out->token, sizeof(out->token));
+	get(&reader, &out->callable, sizeof(out->callable));
+	status = get_config(&reader, &out->config);
+	get(&reader, &out->tensor_count, sizeof(out->tensor_count));
+	get(&reader, &out->scalar_count, sizeof(out->scalar_count));
+	if (status != SIMPLER_OK)
+		return status;
+	if (out->tensor_count > SIMPLER_MAX_TENSORS)
+		return malformed("a task", "it has too many tensors");
+	if (out->scalar_count > SIMPLER_MAX_SCALARS)
+		return malformed("a task", "it has too many scalars");
+	for (size_t i = 0; i < out->tensor_count; i++) {
+		status = get_tensor(&reader, &out->tensors[i]);
+		if (status != SIMPLER_OK)
+			return status;
+	}
+	get(&reader, out->scalars, out->scalar_count * sizeof(out->scalars[0]));
+	return get_end(&reader, "a task");
+}
+
+/* --- outcome --- */
+
+size_t record_outcome_encode(const struct record_outcome *outcome, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+	int32_t status = (int32_t)outcome->error.status;
+
+	put(&writer, &outcome->token, sizeof(outcome->token));
+	put(&writer, &status, sizeof(status));
+	put(&writer, outcome->error.text, outcome->error.used);
+	return written(&writer);
+}
+
+/* Every step ends with a NUL, the last one too. */
+static simpler_status get_steps(struct reader *reader, struct error *out)
+{
+	while (reader->left > 0) {
+		const uint8_t *end = memchr(reader->next, '\0', reader->left);
+		size_t size;
+
+		if (!end)
+			return malformed("an outcome", "a message has no end");
+		if (out->steps == ERROR_MAX_STEPS)
+			return malformed("an outcome", "it has too many messages");
+		size = (size_t)(end - reader->next);
+		error_add_untrusted(out, (const char *)take(reader, size + 1), size);
+	}
+	return SIMPLER_OK;
+}
+
+simpler_status record_outcome_decode(const void *bytes, size_t size, struct record_outcome *out)
+{
+	struct reader reader = read_from(bytes, size);
+	int32_t status;
+
+	get(&reader, &out->token, sizeof(out->token));
+	get(&reader, &status, sizeof(status));
+	if (!reader.complete)
+		return malformed("an outcome", "it is too short");
+	if (reader.left > ERROR_TEXT_BYTES)
+		return malformed("an outcome", "its messages are over their limit");
+	if (status == SIMPLER_OK && reader.left > 0)
+		return malformed("an outcome", "a success has a message");
+	/* Any other value may be a user's own. */
+	out->error.status = (simpler_status)status;
+	out->error.steps = 0;
+	out->error.used = 0;
+	return get_steps(&reader, &out->error);
+}
+
+/* --- install --- */
+
+size_t record_install_encode(const struct record_install *install, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+	size_t name = strlen(install->name);
+
+	assert(install->state_size <= SIMPLER_STATE_MAX);
+	put(&writer, &install->callable, sizeof(install->callable));
+	put_byte(&writer, install->kind);
+	put_byte(&writer, install->has_module);
+	put(&writer, install->module_digest, sizeof(install->module_digest));
+	put_byte(&writer, name);
+	put(&writer, install->name, name);
+	put(&writer, &install->state_size, sizeof(install->state_size));
+	put(&writer, install->state, install->state_size);
+	return written(&writer);
+}
+
+simpler_status record_install_decode(const void *bytes, size_t size, struct record_install *out)
+{
+	struct reader reader = read_from(bytes, size);
+	simpler_status status;
+
+	get(&reader, &out->callable, sizeof(out->callable));
+	out->kind = get_byte(&reader);
+	status = get_bool(&reader, "an install", &out->has_module);
+	get(&reader, out->module_digest, sizeof(out->module_digest));
+	if (status == SIMPLER_OK)
+		status = get_string(&reader, "an install", RECORD_NAME_MAX, out->name);
+	get(&reader, &out->state_size, sizeof(out->state_size));
+	if (status != SIMPLER_OK)
+		return status;
+	if (out->kind < SIMPLER_KIND_SUB || out->kind > SIMPLER_KIND_CHIP)
+		return malformed("an install", "its kind is unknown");
+	if (out->state_size > SIMPLER_STATE_MAX)
+		return malformed("an install", "its state is over its limit");
+	out->state = take(&reader, out->state_size);
+	return get_end(&reader, "an install");
+}

@@ -24,7 +24,9 @@
 #define RECORD_NAME_MAX     63  /* bytes of a callable's name */
 #define RECORD_DIGEST_BYTES 32
 
-/* A tensor argument: `nbytes` contiguous bytes at `offset` of memory segment `segment`. */
+/* A tensor argument: `nbytes` contiguous bytes at `offset` of memory segment `segment`. A decoded
+ * one has a known tag, a type and a shape that make `nbytes`, and an end that fits 64 bits. Whether
+ * it lies in the segment is for those to check who map it. */
 struct record_tensor {
 	uint32_t segment;
 	uint8_t dtype, tag, ndim;
@@ -49,7 +51,9 @@ struct record_task {
 
 struct record_outcome {
 	uint64_t token;
-	struct error error; /* status SIMPLER_OK and no steps on success */
+	/* Status SIMPLER_OK and no steps on success. Else any value but that: it may be a user's
+	 * own. The steps of a decoded one are clean of control characters. */
+	struct error error;
 };
 
 /* A callable made known to an engine or a worker process. The module's descriptor travels beside

@@ -1,0 +1,116 @@
+/*
+ * Why no wake-up is lost. Two things are done on each side, in this order, all sequentially
+ * consistent:
+ *
+ *   waker:   count += 1;     then sleepers != 0?  wake
+ *   waiter:  sleepers += 1;  then count == ticket?  sleep (the kernel asks this again)
+ *
+ * Whichever of the four comes last in the one total order sees the other side's write: the waker a
+ * sleeper, or the waiter a new count.
+ *
+ * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more;
+ * a spin costs a core, which is dear when threads outnumber cores. So a waiter has a budget that
+ * doubles when the ring came while it spun and is halved when it did not. At its least it could
+ * never learn that a longer one would pay, so that each PROBE_EVERY-th futile spin is followed by
+ * one with the whole budget.
+ */
+#include "ipc/doorbell.h"
+
+#include <limits.h>
+
+#include "base/clock.h"
+#include "os/cpu.h"
+#include "os/futex.h"
+
+#define SPIN_LEAST   1000u
+#define SPIN_INITIAL 8000u
+#define SPIN_MOST    25000u
+#define PROBE_EVERY  64u
+/* Looks at the counter between two looks at the clock, which costs about as much as ten. */
+#define LOOKS 16
+
+uint32_t doorbell_ticket(struct doorbell *bell)
+{
+	return atomic_load(&bell->count);
+}
+
+static void ring_for(struct doorbell *bell, int sleepers)
+{
+	atomic_fetch_add(&bell->count, 1);
+	if (atomic_load(&bell->sleepers) != 0)
+		futex_wake(&bell->count, sleepers);
+}
+
+void doorbell_ring(struct doorbell *bell)
+{
+	ring_for(bell, 1);
+}
+
+void doorbell_ring_all(struct doorbell *bell)
+{
+	ring_for(bell, INT_MAX);
+}
+
+static bool has_rung(struct doorbell *bell, uint32_t ticket)
+{
+	return atomic_load(&bell->count) != ticket;
+}
+
+static bool spin(struct doorbell *bell, uint32_t ticket, int64_t until)
+{
+	do {
+		for (int i = 0; i < LOOKS; i++) {
+			if (has_rung(bell, ticket))
+				return true;
+			cpu_pause();
+		}
+	} while (clock_now() < until);
+	return false;
+}
+
+static void spin_paid(struct spin_budget *budget)
+{
+	budget->nanoseconds *= 2;
+	if (budget->nanoseconds > SPIN_MOST)
+		budget->nanoseconds = SPIN_MOST;
+	budget->futile = 0;
+}
+
+static void spin_was_futile(struct spin_budget *budget)
+{
+	budget->nanoseconds /= 2;
+	if (budget->nanoseconds < SPIN_LEAST)
+		budget->nanoseconds = SPIN_LEAST;
+	if (++budget->futile % PROBE_EVERY == 0)
+		budget->nanoseconds = SPIN_MOST;
+}
+
+static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t deadline)
+{
+	bool in_time = true;
+
+	atomic_fetch_add(&bell->sleepers, 1);
+	while (in_time && !has_rung(bell, ticket))
+		in_time = futex_wait(&bell->count, ticket, deadline);
+	atomic_fetch_sub(&bell->sleepers, 1);
+	return in_time;
+}
+
+bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                   int64_t deadline)
+{
+	int64_t now, until;
+
+	if (has_rung(bell, ticket))
+		return true;
+	if (budget->nanoseconds == 0)
+		budget->nanoseconds = SPIN_INITIAL;
+	now = clock_now();
+	until = now + budget->nanoseconds;
+	if (spin(bell, ticket, until < deadline ? until : deadline)) {
+		spin_paid(budget);
+		return true;
+	}
+	spin_was_futile(budget);
+	return sleep_until_rung(bell, ticket, deadline);
+}
