@@ -1,0 +1,334 @@
+#include "dag/ranges.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "dag/interval.h"
+
+enum role { READER, WRITER, ROLES };
+
+struct range {
+	struct interval interval; /* first, so that one is the other */
+	struct ranges_store *store;
+	struct ranges_use *users[ROLES];
+};
+
+struct ranges_use {
+	struct ranges_use *next; /* in the task's list */
+	struct dag_task *task;
+	struct dag_use asked;
+	struct range *range;               /* NULL once a later writer took all of it over */
+	struct ranges_use *before, *after; /* in the range's list for this role */
+};
+
+struct ranges_store {
+	struct ranges_store *next; /* in its chain */
+	uint64_t name;
+	struct interval *root; /* never empty */
+};
+
+#define FIRST_BUCKETS 64u
+
+bool ranges_init(struct ranges *ranges)
+{
+	*ranges = (struct ranges){ .bucket_count = FIRST_BUCKETS, .random = 2463534242u };
+	slab_init(&ranges->stores, sizeof(struct ranges_store));
+	slab_init(&ranges->ranges, sizeof(struct range));
+	slab_init(&ranges->uses, sizeof(struct ranges_use));
+	ranges->buckets = calloc(FIRST_BUCKETS, sizeof(struct ranges_store *));
+	return ranges->buckets != NULL;
+}
+
+void ranges_release(struct ranges *ranges)
+{
+	free(ranges->buckets);
+	slab_release(&ranges->stores);
+	slab_release(&ranges->ranges);
+	slab_release(&ranges->uses);
+}
+
+/* Stores are often numbered in steps of a power of two; multiplying spreads them. */
+static struct ranges_store **bucket_of(const struct ranges *ranges, uint64_t name)
+{
+	uint64_t hash = name * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &ranges->buckets[(hash >> 32) & (ranges->bucket_count - 1)];
+}
+
+static struct ranges_store *find_store(const struct ranges *ranges, uint64_t name)
+{
+	struct ranges_store *store = *bucket_of(ranges, name);
+
+	while (store && store->name != name)
+		store = store->next;
+	return store;
+}
+
+/* Keeps chains short. Without memory they are just longer, so a failure is no error. */
+static void grow_buckets(struct ranges *ranges)
+{
+	size_t old_count = ranges->bucket_count;
+	struct ranges_store **old = ranges->buckets;
+	struct ranges_store **buckets = calloc(old_count * 2, sizeof(struct ranges_store *));
+
+	if (!buckets)
+		return;
+	ranges->buckets = buckets;
+	ranges->bucket_count = old_count * 2;
+	for (size_t i = 0; i < old_count; i++) {
+		while (old[i]) {
+			struct ranges_store *store = old[i];
+			struct ranges_store **bucket = bucket_of(ranges, store->name);
+
+			old[i] = store->next;
+			store->next = *bucket;
+			*bucket = store;
+		}
+	}
+	free(old);
+}
+
+static struct ranges_store *add_store(struct ranges *ranges, uint64_t name)
+{
+	struct ranges_store *store = slab_take(&ranges->stores);
+	struct ranges_store **bucket;
+
+	if (ranges->store_count >= ranges->bucket_count)
+		grow_buckets(ranges);
+	bucket = bucket_of(ranges, name);
+	*store = (struct ranges_store){ .next = *bucket, .name = name };
+	*bucket = store;
+	ranges->store_count++;
+	return store;
+}
+
+static void drop_store(struct ranges *ranges, struct ranges_store *store)
+{
+	struct ranges_store **link = bucket_of(ranges, store->name);
+
+	while (*link != store)
+		link = &(*link)->next;
+	*link = store->next;
+	slab_give(&ranges->stores, store);
+	ranges->store_count--;
+}
+
+static bool visit_users(const struct ranges_use *user, ranges_visit visit, void *context)
+{
+	for (; user; user = user->after) {
+		if (!visit(context, user->task))
+			return false;
+	}
+	return true;
+}
+
+bool ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
+                      void *context)
+{
+	uint64_t end = use->offset + use->nbytes;
+	const struct ranges_store *store = NULL;
+	struct interval *at;
+
+	if (use->access != DAG_VOUCHED && use->nbytes > 0)
+		store = find_store(ranges, use->store);
+	if (!store)
+		return true;
+	for (at = interval_first(store->root, use->offset, end); at;
+	     at = interval_next(at, use->offset, end)) {
+		const struct range *range = (const struct range *)at;
+
+		if (!visit_users(range->users[WRITER], visit, context))
+			return false;
+		if (use->access == DAG_WRITE && !visit_users(range->users[READER], visit, context))
+			return false;
+	}
+	return true;
+}
+
+/* A use is in one range at most and a range in one store, so as many of each will always do. */
+bool ranges_reserve(struct ranges *ranges, size_t count)
+{
+	size_t total = ranges->uses.taken + count;
+
+	return slab_reserve(&ranges->stores, total) && slab_reserve(&ranges->ranges, total) &&
+	       slab_reserve(&ranges->uses, total);
+}
+
+static uint32_t next_random(struct ranges *ranges)
+{
+	uint32_t x = ranges->random; /* xorshift */
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	return ranges->random = x;
+}
+
+static struct range *add_range(struct ranges *ranges, struct ranges_store *store,
+                               const struct dag_use *use)
+{
+	struct range *range = slab_take(&ranges->ranges);
+
+	*range = (struct range){ .interval = { .start = use->offset,
+		                               .end = use->offset + use->nbytes,
+		                               .priority = next_random(ranges) },
+		                 .store = store };
+	interval_insert(&store->root, &range->interval);
+	return range;
+}
+
+static void drop_range(struct ranges *ranges, struct range *range)
+{
+	interval_remove(&range->store->root, &range->interval);
+	slab_give(&ranges->ranges, range);
+}
+
+/* The users of a range lose it; their nodes stay with their tasks. */
+static void disown_users(struct range *range)
+{
+	for (int role = 0; role < ROLES; role++) {
+		for (struct ranges_use *user = range->users[role]; user; user = user->after)
+			user->range = NULL;
+		range->users[role] = NULL;
+	}
+}
+
+static void cut_back(struct range *range, uint64_t start, uint64_t end)
+{
+	struct interval *interval = &range->interval;
+
+	interval_remove(&range->store->root, interval);
+	if (interval->start < start)
+		interval->end = start;
+	else
+		interval->start = end;
+	interval_insert(&range->store->root, interval);
+}
+
+/* A writer takes [start, end) over from all others; see the head of ranges.h. Returns the range
+ * that is exactly this, emptied, if there is one. */
+static struct range *take_over(struct ranges *ranges, struct ranges_store *store, uint64_t start,
+                               uint64_t end)
+{
+	struct interval *at = interval_first(store->root, start, end);
+	struct range *exact = NULL;
+
+	while (at) {
+		struct range *range = (struct range *)at;
+		bool before = at->start<start, behind = at->end> end;
+
+		at = interval_next(at, start, end);
+		if (before && behind)
+			continue;
+		if (before || behind) {
+			cut_back(range, start, end);
+			continue;
+		}
+		disown_users(range);
+		if (!exact && range->interval.start == start && range->interval.end == end)
+			exact = range;
+		else
+			drop_range(ranges, range);
+	}
+	return exact;
+}
+
+static enum role role_of(const struct ranges_use *user)
+{
+	return user->asked.access == DAG_READ ? READER : WRITER;
+}
+
+static void add_user(struct range *range, struct ranges_use *user)
+{
+	struct ranges_use **first = &range->users[role_of(user)];
+
+	user->range = range;
+	user->before = NULL;
+	user->after = *first;
+	if (*first)
+		(*first)->before = user;
+	*first = user;
+}
+
+/* A range lives as long as it has users, a store as long as it has ranges. */
+static void remove_user(struct ranges *ranges, struct ranges_use *user)
+{
+	struct range *range = user->range;
+	struct ranges_store *store = range->store;
+
+	if (user->before)
+		user->before->after = user->after;
+	else
+		range->users[role_of(user)] = user->after;
+	if (user->after)
+		user->after->before = user->before;
+	user->range = NULL;
+	if (range->users[READER] || range->users[WRITER])
+		return;
+	drop_range(ranges, range);
+	if (!store->root)
+		drop_store(ranges, store);
+}
+
+/* Put a use where it belongs; a writer takes over only if `taking_over`. */
+static void place(struct ranges *ranges, struct ranges_use *user, bool taking_over)
+{
+	const struct dag_use *use = &user->asked;
+	uint64_t end = use->offset + use->nbytes;
+	struct ranges_store *store = find_store(ranges, use->store);
+	struct range *range;
+
+	if (!store)
+		store = add_store(ranges, use->store);
+	if (taking_over && use->access == DAG_WRITE)
+		range = take_over(ranges, store, use->offset, end);
+	else
+		range = (struct range *)interval_find(store->root, use->offset, end);
+	if (!range)
+		range = add_range(ranges, store, use);
+	add_user(range, user);
+}
+
+void ranges_record(struct ranges *ranges, const struct dag_use *use, struct dag_task *task,
+                   struct ranges_use **list)
+{
+	struct ranges_use *user;
+
+	if (use->nbytes == 0)
+		return;
+	user = slab_take(&ranges->uses);
+	*user = (struct ranges_use){ .next = *list, .task = task, .asked = *use };
+	*list = user;
+	place(ranges, user, true);
+}
+
+static bool is_whole(const struct ranges_use *user)
+{
+	const struct interval *interval = &user->range->interval;
+
+	return interval->start == user->asked.offset &&
+	       interval->end == user->asked.offset + user->asked.nbytes;
+}
+
+void ranges_restore(struct ranges *ranges, struct ranges_use *list)
+{
+	for (struct ranges_use *user = list; user; user = user->next) {
+		if (user->range && is_whole(user))
+			continue;
+		if (user->range)
+			remove_user(ranges, user);
+		place(ranges, user, false);
+	}
+}
+
+void ranges_forget(struct ranges *ranges, struct ranges_use **list)
+{
+	while (*list) {
+		struct ranges_use *user = *list;
+
+		*list = user->next;
+		if (user->range)
+			remove_user(ranges, user);
+		slab_give(&ranges->uses, user);
+	}
+}
