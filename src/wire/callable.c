@@ -8,7 +8,7 @@ const char *simpler_kind_name(simpler_kind kind)
 	case SIMPLER_KIND_ORCH:
 		return "orchestration function";
 	case SIMPLER_KIND_CHIP:
-		return "chip task";
+		return "chip kernel";
 	}
 	return "unknown kind";
 }
