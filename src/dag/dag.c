@@ -17,8 +17,8 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/slab.h"
 #include "dag/ranges.h"
-#include "dag/slab.h"
 
 #define BLOCK_TASKS 128u
 

@@ -20,8 +20,8 @@
 
 #include <stdint.h>
 
+#include "base/slab.h"
 #include "dag/dag.h"
-#include "dag/slab.h"
 
 struct dag_task;
 struct ranges_store;

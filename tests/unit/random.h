@@ -35,7 +35,7 @@ static inline uint64_t random_environment(const char *name, uint64_t otherwise)
 static inline uint64_t random_begin(const char *what, uint64_t operations)
 {
 	operations = random_environment("SIMPLER_OPERATIONS",
-					RANDOM_SANITIZED ? operations / 10 : operations);
+	                                RANDOM_SANITIZED ? operations / 10 : operations);
 	random_state = random_environment("SIMPLER_SEED", clock_unix_ms());
 	printf("%s: %llu operations, SIMPLER_SEED=%llu\n", what, (unsigned long long)operations,
 	       (unsigned long long)random_state);

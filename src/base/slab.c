@@ -1,4 +1,4 @@
-#include "dag/slab.h"
+#include "base/slab.h"
 
 #include <assert.h>
 #include <stdalign.h>

@@ -1,12 +1,12 @@
 /*
- * Objects of one size, taken and given back in constant time, for the graph's inner nodes.
+ * Objects of one size, taken and given back in constant time.
  *
- * Memory comes from malloc in blocks and stays with the slab until it is released, so a graph that
+ * Memory comes from malloc in blocks and stays with the slab until it is released, so an owner that
  * has seen its peak allocates nothing more. Reserving is a step of its own: a caller first makes
  * sure of all that an operation will need and then changes state with calls that cannot fail.
  */
-#ifndef DAG_SLAB_H
-#define DAG_SLAB_H
+#ifndef BASE_SLAB_H
+#define BASE_SLAB_H
 
 #include <stdbool.h>
 #include <stddef.h>
