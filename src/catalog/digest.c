@@ -55,17 +55,17 @@ static bool add_u32(EVP_MD_CTX *context, uint32_t value)
 }
 
 simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
-			       const char *name, simpler_bytes state, struct digest *out)
+                               const char *name, simpler_bytes state, struct digest *out)
 {
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	bool done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) &&
-		    add_field(context, purpose, strlen(purpose)) &&
-		    add_u32(context, (uint32_t)kind) && add_u32(context, abi) &&
-		    add_field(context, source, strlen(source)) &&
-		    add_field(context, module->bytes, sizeof(module->bytes)) &&
-		    add_field(context, name, strlen(name)) &&
-		    add_field(context, state.data, state.size) &&
-		    EVP_DigestFinal_ex(context, out->bytes, NULL);
+	            add_field(context, purpose, strlen(purpose)) &&
+	            add_u32(context, (uint32_t)kind) && add_u32(context, abi) &&
+	            add_field(context, source, strlen(source)) &&
+	            add_field(context, module->bytes, sizeof(module->bytes)) &&
+	            add_field(context, name, strlen(name)) &&
+	            add_field(context, state.data, state.size) &&
+	            EVP_DigestFinal_ex(context, out->bytes, NULL);
 
 	EVP_MD_CTX_free(context);
 	return done ? SIMPLER_OK : no_memory();

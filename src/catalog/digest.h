@@ -21,7 +21,7 @@ simpler_status digest_compute(const void *bytes, size_t size, struct digest *out
  * ABI (u32 little-endian), source ("module"), the module's digest (32 bytes), name, state.
  */
 simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
-			       const char *name, simpler_bytes state, struct digest *out);
+                               const char *name, simpler_bytes state, struct digest *out);
 /* `callable_version` of the wire: bytes 0 to 7, little-endian. */
 uint64_t digest_version(const struct digest *digest);
 /* `callable_id` as our parents choose it: bytes 8 to 15, little-endian, 0 made 1. */

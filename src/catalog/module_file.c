@@ -80,14 +80,14 @@ static simpler_status check_identity(const Elf64_Ehdr *elf)
 
 	if (ident[EI_CLASS] != ELFCLASS64)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module is of ELF class %u, this machine wants %u, 64-bit; "
-				   "build it for this machine",
-				   ident[EI_CLASS], ELFCLASS64);
+		                   "the module is of ELF class %u, this machine wants %u, 64-bit; "
+		                   "build it for this machine",
+		                   ident[EI_CLASS], ELFCLASS64);
 	if (ident[EI_DATA] != ELFDATA2LSB)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's byte order is %u, this machine wants %u, "
-				   "little-endian; build it for this machine",
-				   ident[EI_DATA], ELFDATA2LSB);
+		                   "the module's byte order is %u, this machine wants %u, "
+		                   "little-endian; build it for this machine",
+		                   ident[EI_DATA], ELFDATA2LSB);
 	if (ident[EI_VERSION] != EV_CURRENT || elf->e_version != EV_CURRENT)
 		return error_raise(SIMPLER_EINVAL, "the module's ELF version is not 1");
 	return SIMPLER_OK;
@@ -101,15 +101,15 @@ static simpler_status check_header(const Elf64_Ehdr *elf)
 		return status;
 	if (elf->e_machine != MACHINE)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module is for machine %u (%s), this machine wants %u (%s); "
-				   "build it for this machine",
-				   elf->e_machine, machine_name(elf->e_machine), MACHINE,
-				   machine_name(MACHINE));
+		                   "the module is for machine %u (%s), this machine wants %u (%s); "
+		                   "build it for this machine",
+		                   elf->e_machine, machine_name(elf->e_machine), MACHINE,
+		                   machine_name(MACHINE));
 	if (elf->e_type != ET_DYN)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module is of ELF type %u, not a shared object (%u); "
-				   "link it with -shared",
-				   elf->e_type, ET_DYN);
+		                   "the module is of ELF type %u, not a shared object (%u); "
+		                   "link it with -shared",
+		                   elf->e_type, ET_DYN);
 	return SIMPLER_OK;
 }
 
@@ -118,8 +118,8 @@ static simpler_status read_header(const struct view *file, Elf64_Ehdr *elf)
 	if (!copy_out(file, 0, elf->e_ident, sizeof(elf->e_ident)) ||
 	    memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "this is no ELF file; a module is a shared object that "
-				   "cc -shared -fPIC made");
+		                   "this is no ELF file; a module is a shared object that "
+		                   "cc -shared -fPIC made");
 	if (!copy_out(file, 0, elf, sizeof(*elf)))
 		return error_raise(SIMPLER_EINVAL, "the module ends within its ELF header");
 	return check_header(elf);
@@ -132,16 +132,16 @@ static simpler_status find_table(const struct view *file, const Elf64_Ehdr *elf,
 
 	if (elf->e_shnum == 0 || elf->e_shoff == 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module has no section table; do not strip section headers");
+		                   "the module has no section table; do not strip section headers");
 	if (elf->e_shentsize != sizeof(Elf64_Shdr))
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section headers are of %u bytes, not %zu",
-				   elf->e_shentsize, sizeof(Elf64_Shdr));
+		                   "the module's section headers are of %u bytes, not %zu",
+		                   elf->e_shentsize, sizeof(Elf64_Shdr));
 	if (elf->e_shoff < sizeof(Elf64_Ehdr) || !holds(file, elf->e_shoff, size))
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section table lies outside of its %zu bytes; "
-				   "the file is cut short or damaged",
-				   file->size);
+		                   "the module's section table lies outside of its %zu bytes; "
+		                   "the file is cut short or damaged",
+		                   file->size);
 	table->bytes = file->bytes + elf->e_shoff;
 	table->size = (size_t)size;
 	return SIMPLER_OK;
@@ -166,19 +166,19 @@ static bool contents(const struct view *file, const Elf64_Shdr *section, struct 
 }
 
 static simpler_status find_names(const struct view *file, const Elf64_Ehdr *elf,
-				 const struct view *table, struct view *names)
+                                 const struct view *table, struct view *names)
 {
 	Elf64_Shdr section;
 
 	if (elf->e_shstrndx >= elf->e_shnum)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section names are in section %u of %u",
-				   elf->e_shstrndx, elf->e_shnum);
+		                   "the module's section names are in section %u of %u",
+		                   elf->e_shstrndx, elf->e_shnum);
 	section = read_section(table, elf->e_shstrndx);
 	if (section.sh_type != SHT_STRTAB || !contents(file, &section, names))
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section names lie outside of its %zu bytes",
-				   file->size);
+		                   "the module's section names lie outside of its %zu bytes",
+		                   file->size);
 	return SIMPLER_OK;
 }
 
@@ -190,7 +190,7 @@ static bool is_named(const struct view *names, const Elf64_Shdr *section)
 
 /* The one section of descriptors. */
 static simpler_status find_section(const struct view *file, size_t count, const struct view *table,
-				   const struct view *names, struct view *out)
+                                   const struct view *names, struct view *out)
 {
 	size_t found = 0;
 
@@ -201,10 +201,10 @@ static simpler_status find_section(const struct view *file, size_t count, const 
 			continue;
 		if (++found > 1)
 			return error_raise(SIMPLER_EINVAL,
-					   "the module has several sections " SECTION_NAME);
+			                   "the module has several sections " SECTION_NAME);
 		if (section.sh_type != SHT_PROGBITS || !contents(file, &section, out))
 			return error_raise(SIMPLER_EINVAL, "the module's section " SECTION_NAME
-							   " has no bytes in the file");
+			                                   " has no bytes in the file");
 	}
 	if (!found || out->size == 0)
 		return error_raise(
@@ -239,12 +239,12 @@ static simpler_status check_abi(const struct view *section)
 	if (!copy_out(section, 0, &first, size) ||
 	    memcmp(first.magic, "simpler", sizeof(first.magic)) != 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section " SECTION_NAME " holds no descriptors");
+		                   "the module's section " SECTION_NAME " holds no descriptors");
 	if (first.abi != SIMPLER_CALLABLE_ABI)
 		return error_raise(SIMPLER_EVERSION,
-				   "the module was compiled for callable ABI %u, this side has %d; "
-				   "compile it against this version's headers",
-				   first.abi, SIMPLER_CALLABLE_ABI);
+		                   "the module was compiled for callable ABI %u, this side has %d; "
+		                   "compile it against this version's headers",
+		                   first.abi, SIMPLER_CALLABLE_ABI);
 	return SIMPLER_OK;
 }
 
@@ -279,13 +279,13 @@ static simpler_status check_descriptor(const simpler_descriptor *descriptor, siz
 		return error_raise(SIMPLER_EINVAL, "the module's descriptor %zu is damaged", index);
 	if (!module_kind_valid(descriptor->kind))
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's descriptor %zu is of unknown kind %u", index,
-				   descriptor->kind);
+		                   "the module's descriptor %zu is of unknown kind %u", index,
+		                   descriptor->kind);
 	if (!end || !module_name_valid(descriptor->name, (size_t)(end - descriptor->name)))
 		return error_raise(SIMPLER_EINVAL,
-				   "the name in the module's descriptor %zu is no identifier of 1 "
-				   "to %d ASCII letters, digits and underscores",
-				   index, SIMPLER_NAME_MAX);
+		                   "the name in the module's descriptor %zu is no identifier of 1 "
+		                   "to %d ASCII letters, digits and underscores",
+		                   index, SIMPLER_NAME_MAX);
 	return SIMPLER_OK;
 }
 
@@ -310,7 +310,7 @@ static simpler_status add_entry(const struct view *section, struct module_file *
 		return status;
 	if (lookup(out, descriptor.name))
 		return error_raise(SIMPLER_EINVAL, "the module declares '%s' twice",
-				   descriptor.name);
+		                   descriptor.name);
 	entry->kind = (simpler_kind)descriptor.kind;
 	memcpy(entry->name, descriptor.name, sizeof(entry->name));
 	out->count++;
@@ -326,12 +326,12 @@ static simpler_status read_descriptors(const struct view *section, struct module
 		return status;
 	if (section->size % sizeof(simpler_descriptor) != 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "the module's section " SECTION_NAME
-				   " of %zu bytes holds no whole number of descriptors of %zu",
-				   section->size, sizeof(simpler_descriptor));
+		                   "the module's section " SECTION_NAME
+		                   " of %zu bytes holds no whole number of descriptors of %zu",
+		                   section->size, sizeof(simpler_descriptor));
 	if (count > MODULE_MAX_CALLABLES)
 		return error_raise(SIMPLER_EINVAL, "the module declares %zu callables, at most %d",
-				   count, MODULE_MAX_CALLABLES);
+		                   count, MODULE_MAX_CALLABLES);
 	while (!status && out->count < count)
 		status = add_entry(section, out);
 	return status;
@@ -345,7 +345,7 @@ simpler_status module_file_parse(const void *bytes, size_t size, struct module_f
 	out->count = 0;
 	if (size > MODULE_MAX_BYTES)
 		return error_raise(SIMPLER_EINVAL, "the module is of %zu bytes, at most %zu", size,
-				   MODULE_MAX_BYTES);
+		                   MODULE_MAX_BYTES);
 	status = find_descriptors(&file, &section);
 	return status ? status : read_descriptors(&section, out);
 }
@@ -359,7 +359,7 @@ static void list_entries(const struct module_file *file, char *out, size_t capac
 	for (size_t i = 0; i < file->count; i++) {
 		const struct module_entry *entry = &file->entries[i];
 		int written = snprintf(out + used, capacity - used, "%s%s (%s)", i ? ", " : "",
-				       entry->name, simpler_kind_name(entry->kind));
+		                       entry->name, simpler_kind_name(entry->kind));
 
 		if (written < 0 || (size_t)written >= capacity - used) {
 			memcpy(out + capacity - sizeof("..."), "...", sizeof("..."));
@@ -378,8 +378,8 @@ simpler_status module_file_find(const struct module_file *file, const char *name
 		return SIMPLER_OK;
 	if (entry)
 		return error_raise(SIMPLER_EKIND, "'%s' is declared as %s, not as %s", name,
-				   simpler_kind_name(entry->kind), simpler_kind_name(kind));
+		                   simpler_kind_name(entry->kind), simpler_kind_name(kind));
 	list_entries(file, there, sizeof(there));
 	return error_raise(SIMPLER_ENOTFOUND, "the module declares no '%s'; it declares: %s", name,
-			   there);
+	                   there);
 }

@@ -38,6 +38,6 @@ bool module_kind_valid(uint32_t kind);
 
 /* SIMPLER_ENOTFOUND listing what there is; SIMPLER_EKIND naming both kinds. */
 simpler_status module_file_find(const struct module_file *file, const char *name,
-				simpler_kind kind);
+                                simpler_kind kind);
 
 #endif

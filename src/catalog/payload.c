@@ -77,13 +77,13 @@ static simpler_status check_versions(const struct header *header)
 {
 	if (header->version != PAYLOAD_VERSION)
 		return error_raise(SIMPLER_EVERSION,
-				   "the callable payload is of version %u, this side has %d",
-				   header->version, PAYLOAD_VERSION);
+		                   "the callable payload is of version %u, this side has %d",
+		                   header->version, PAYLOAD_VERSION);
 	if (header->abi != SIMPLER_CALLABLE_ABI)
 		return error_raise(SIMPLER_EVERSION,
-				   "the callable was compiled for callable ABI %u, this side has "
-				   "%d; compile it against this version's headers",
-				   header->abi, SIMPLER_CALLABLE_ABI);
+		                   "the callable was compiled for callable ABI %u, this side has "
+		                   "%d; compile it against this version's headers",
+		                   header->abi, SIMPLER_CALLABLE_ABI);
 	return SIMPLER_OK;
 }
 
@@ -92,24 +92,24 @@ static simpler_status check_lengths(const struct header *header, size_t size)
 {
 	if (header->name_size == 0 || header->name_size > SIMPLER_NAME_MAX)
 		return error_raise(SIMPLER_EINVAL,
-				   "the callable payload's name is of %u bytes, not 1 to %d",
-				   header->name_size, SIMPLER_NAME_MAX);
+		                   "the callable payload's name is of %u bytes, not 1 to %d",
+		                   header->name_size, SIMPLER_NAME_MAX);
 	if (header->state_size > SIMPLER_STATE_MAX)
 		return error_raise(SIMPLER_EINVAL,
-				   "the callable payload's state is of %u bytes, at most %zu; "
-				   "larger data belongs in a tensor",
-				   header->state_size, SIMPLER_STATE_MAX);
+		                   "the callable payload's state is of %u bytes, at most %zu; "
+		                   "larger data belongs in a tensor",
+		                   header->state_size, SIMPLER_STATE_MAX);
 	if (header->module_size > MODULE_MAX_BYTES)
 		return error_raise(SIMPLER_EINVAL,
-				   "the callable payload's module is of %llu bytes, at most %zu",
-				   (unsigned long long)header->module_size, MODULE_MAX_BYTES);
+		                   "the callable payload's module is of %llu bytes, at most %zu",
+		                   (unsigned long long)header->module_size, MODULE_MAX_BYTES);
 	if (size !=
 	    PAYLOAD_HEADER_BYTES + header->name_size + header->state_size + header->module_size)
 		return error_raise(SIMPLER_EINVAL,
-				   "the callable payload is of %zu bytes, its lengths say %llu",
-				   size,
-				   (unsigned long long)(PAYLOAD_HEADER_BYTES + header->name_size +
-							header->state_size + header->module_size));
+		                   "the callable payload is of %zu bytes, its lengths say %llu",
+		                   size,
+		                   (unsigned long long)(PAYLOAD_HEADER_BYTES + header->name_size +
+		                                        header->state_size + header->module_size));
 	return SIMPLER_OK;
 }
 
@@ -119,16 +119,16 @@ static simpler_status read_header(const uint8_t *bytes, size_t size, struct head
 
 	if (size < PAYLOAD_HEADER_BYTES || memcmp(bytes, magic, sizeof(magic)) != 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "this is no callable payload: it has to begin with a header of "
-				   "%d bytes and the magic SMPC",
-				   PAYLOAD_HEADER_BYTES);
+		                   "this is no callable payload: it has to begin with a header of "
+		                   "%d bytes and the magic SMPC",
+		                   PAYLOAD_HEADER_BYTES);
 	get_header(bytes, out);
 	status = check_versions(out);
 	if (!status)
 		status = check_lengths(out, size);
 	if (!status && !module_kind_valid(out->kind))
 		status = error_raise(SIMPLER_EINVAL, "the callable payload is of unknown kind %u",
-				     out->kind);
+		                     out->kind);
 	return status;
 }
 
@@ -147,9 +147,9 @@ static simpler_status check_module(const struct payload *payload)
 	digest_short(&actual, have);
 	digest_short(&payload->module, want);
 	return error_raise(SIMPLER_EINVAL,
-			   "the module's bytes in the callable payload have the digest %s..., the "
-			   "payload says %s...; they were damaged on the way",
-			   have, want);
+	                   "the module's bytes in the callable payload have the digest %s..., the "
+	                   "payload says %s...; they were damaged on the way",
+	                   have, want);
 }
 
 simpler_status payload_decode(const void *bytes, size_t size, struct payload *out)
@@ -163,11 +163,11 @@ simpler_status payload_decode(const void *bytes, size_t size, struct payload *ou
 	next += PAYLOAD_HEADER_BYTES;
 	if (!module_name_valid((const char *)next, header.name_size))
 		return error_raise(SIMPLER_EINVAL,
-				   "the name in the callable payload is no identifier of ASCII "
-				   "letters, digits and underscores");
+		                   "the name in the callable payload is no identifier of ASCII "
+		                   "letters, digits and underscores");
 	*out = (struct payload){ .kind = (simpler_kind)header.kind,
-				 .abi = header.abi,
-				 .module = header.module };
+		                 .abi = header.abi,
+		                 .module = header.module };
 	memcpy(out->name, next, header.name_size);
 	next += header.name_size;
 	out->state = (simpler_bytes){ next, header.state_size };
