@@ -8,6 +8,12 @@
  * rpc_buffer; they fail only when memory is out.
  *
  * `remote_addr` and `rkey` are never sent and never looked at.
+ *
+ * An inline tensor has exactly the bytes of its shape; without dimensions, those of one element.
+ * One that is only written (OUTPUT, OUTPUT_EXISTING) may have none instead. How many bytes a
+ * handle's storage has is the node's to compare.
+ *
+ * Texts that go out are made valid UTF-8 and cut to their limits.
  */
 #ifndef RPC_MESSAGES_H
 #define RPC_MESSAGES_H
@@ -22,6 +28,10 @@
 #define MSG_TRANSPORT_DESC_MAX 1024
 #define MSG_TEXT_MAX           4096 /* error_msg, one remote_traceback line */
 #define MSG_MAX_LINES          32   /* remote_traceback */
+
+/* A bump allocator with this limit is enough to decode any well-formed message of `size` bytes,
+ * and little enough that a hostile one cannot take much more memory than it has itself. */
+#define MSG_BUMP_LIMIT(size) (2 * (size_t)(size) + ((size_t)64 << 10))
 
 #define MSG_WORKER         "/simpler.distributed.v1.L3Worker/"
 #define MSG_CATALOG        "/simpler.distributed.v1.Catalog/"
@@ -115,7 +125,7 @@ struct msg_callable {
 /* DispatchReq with tensor_args (R02) is SIMPLER_EINVAL with what to send instead. */
 #define MSG_DECLARE(name, type)                                                                    \
 	simpler_status msg_##name##_decode(const uint8_t *bytes, size_t size, struct bump *bump,   \
-					   struct type *out);                                      \
+	                                   struct type *out);                                      \
 	simpler_status msg_##name##_encode(const struct type *message, struct rpc_buffer *out);
 MSG_DECLARE(health, msg_health)
 MSG_DECLARE(handle, msg_handle)
@@ -129,7 +139,7 @@ MSG_DECLARE(callable, msg_callable)
 #undef MSG_DECLARE
 
 simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *bump,
-			       struct msg_handle *out); /* TensorFreeReq */
+                               struct msg_handle *out); /* TensorFreeReq */
 simpler_status msg_free_encode(const struct msg_handle *handle, struct rpc_buffer *out);
 simpler_status msg_empty_encode(struct rpc_buffer *out); /* Empty: no bytes */
 

@@ -36,7 +36,8 @@ enum rpc_code {
 	RPC_UNAUTHENTICATED = 16,
 };
 const char *rpc_code_name(enum rpc_code code); /* "NOT_FOUND" */
-/* As design section 8 maps them; both ways, so that a status survives the trip where it can. */
+/* Both ways, so that a status survives the trip where it can. Several share FAILED_PRECONDITION;
+ * back it is SIMPLER_ESTALE, the one that programs branch on. */
 enum rpc_code rpc_code_of(simpler_status status);
 simpler_status rpc_status_of(enum rpc_code code);
 
@@ -48,6 +49,7 @@ struct rpc_buffer {
 	size_t size;
 	uint64_t slice[4]; /* private */
 };
+/* SIMPLER_ENOMEM. A message over RPC_MAX_MESSAGE fails its call with RESOURCE_EXHAUSTED. */
 simpler_status rpc_buffer_alloc(struct rpc_buffer *buffer, size_t size);
 void rpc_buffer_release(struct rpc_buffer *buffer); /* only if it was not handed on */
 
@@ -60,8 +62,15 @@ struct rpc_call; /* one call at the server */
  * A unary call sees on_message once, and answers with rpc_finish(). A streaming call sees on_open,
  * asks for each message with rpc_receive(), gets it by on_message, or on_half_close when the client
  * has sent all; it sends with rpc_send(), one at a time, the next after on_sent; and answers with
- * rpc_finish(). Every call ends with on_end, once, after which it is gone. Only on_message (unary)
- * or on_open (streaming) is required. `data` is valid during on_message only.
+ * rpc_finish(). Every call ends with on_end, once, after which it is gone; not before
+ * rpc_finish(), and after that nothing else comes.
+ *
+ * on_cancel says that the client cancelled, is lost, or that the deadline passed. What was asked
+ * for or being sent will not be reported any more; the call is still to be answered, with any code.
+ * Another thread may be answering it at the same moment.
+ *
+ * Required: on_message (unary); on_open and on_cancel (streaming). `data` is valid during
+ * on_message only. A unary method that can do without on_cancel is a little faster.
  */
 struct rpc_method {
 	const char *path; /* "/package.Service/Method" */
@@ -70,27 +79,40 @@ struct rpc_method {
 	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);
 	void (*on_half_close)(struct rpc_call *call);
 	void (*on_sent)(struct rpc_call *call);
+	void (*on_cancel)(struct rpc_call *call);
 	void (*on_end)(struct rpc_call *call, bool cancelled);
+};
+
+/* Methods with what rpc_call_context() gives to their calls. Borrowed, with everything in it. */
+struct rpc_service {
+	const struct rpc_method *methods;
+	size_t method_count;
+	void *context;
 };
 
 struct rpc_server_options {
 	const char *address;              /* "127.0.0.1:5050", "[::1]:0", "unix:/path" */
 	const struct rpc_method *methods; /* borrowed, with everything in it */
 	size_t method_count;
-	void *context; /* for rpc_call_context() */
-	unsigned threads;
+	void *context;                      /* for rpc_call_context() */
+	const struct rpc_service *services; /* more of the same, such as health; borrowed */
+	size_t service_count;
+	unsigned threads; /* at least 1 */
 };
 
 /* Binds and serves. A path no method has is answered UNIMPLEMENTED. A port or socket somebody else
- * listens on is SIMPLER_EEXIST naming the address, never shared. */
+ * listens on is SIMPLER_EEXIST naming the address, never shared; the file of a unix socket that
+ * nobody answers is replaced. */
 simpler_status rpc_server_start(const struct rpc_server_options *options, struct rpc_server **out);
 /* What it listens on, with the port that was picked; valid as long as the server. */
 const char *rpc_server_address(const struct rpc_server *server);
-/* Refuse new calls and wait for those in progress, at most until `deadline`; then cancel them.
- * Blocks. The server is gone afterwards. */
+/* Refuse new calls and wait for those in progress, at most until `deadline`; then cancel them, and
+ * wait until each has been answered by rpc_finish(). Blocks. The server is gone afterwards. */
 void rpc_server_stop(struct rpc_server *server, int64_t deadline);
 
 void *rpc_call_context(const struct rpc_call *call);
+/* Until when the client waits; CLOCK_NEVER when it did not say. */
+int64_t rpc_call_deadline(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_receive(struct rpc_call *call);
@@ -98,7 +120,7 @@ void rpc_send(struct rpc_call *call, struct rpc_buffer *message);
 /* Exactly once a call. `message` NULL sends none; required for a unary RPC_OK. `text` may be NULL.
  */
 void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *text,
-		struct rpc_buffer *message);
+                struct rpc_buffer *message);
 
 /* --- client --- */
 
@@ -110,34 +132,37 @@ simpler_status rpc_client_create(struct rpc_client **out);
 /* All channels must be closed before. Blocks until calls in progress have ended. */
 void rpc_client_destroy(struct rpc_client *client);
 simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
-				struct rpc_channel **out);
+                                struct rpc_channel **out);
 /* Cancels what is in progress on it. */
 void rpc_channel_close(struct rpc_channel *channel);
 
 /* `data` is valid during the callback only; NULL unless `code` is RPC_OK. */
 typedef void rpc_done(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-		      size_t size);
-/* A unary call; `done` runs once, on the client's thread. `deadline` as in base/clock.h.
- * `wait_for_ready`: queue while there is no connection, instead of failing with UNAVAILABLE. */
+                      size_t size);
+/* A unary call; `done` runs once, on the client's thread, or in here when memory is out. `deadline`
+ * as in base/clock.h. `message` is handed over, whatever happens. `wait_for_ready`: queue while
+ * there is no connection, instead of failing with UNAVAILABLE. */
 void rpc_unary(struct rpc_channel *channel, const char *path, int64_t deadline, bool wait_for_ready,
-	       struct rpc_buffer *message, rpc_done *done, void *context);
+               struct rpc_buffer *message, rpc_done *done, void *context);
 /* The same, blocking. `*response` is set on RPC_OK only: malloc'd, the caller frees it. On failure
  * raises the error, with the server's text as its cause. */
 simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int64_t deadline,
-			      bool wait_for_ready, struct rpc_buffer *message, uint8_t **response,
-			      size_t *response_size);
+                              bool wait_for_ready, struct rpc_buffer *message, uint8_t **response,
+                              size_t *response_size);
 
-/* The client's end of a streaming call. on_message comes for each message, unasked, one at a time;
- * after on_end, once, the call is gone. */
+/* The client's end of a streaming call. on_message comes for each message, unasked, one at a time,
+ * and may come before rpc_stream_open() has returned; after on_end, once, the call is gone. Who
+ * uses the call from other threads must see to it that none does after on_end. */
 struct rpc_stream_handlers {
 	void (*on_message)(void *context, struct rpc_client_call *call, const uint8_t *data,
-			   size_t size);
+	                   size_t size);
 	void (*on_sent)(void *context, struct rpc_client_call *call);
 	void (*on_end)(void *context, enum rpc_code code, const char *text);
 };
+/* `handlers` is borrowed. SIMPLER_ENOMEM; everything else is reported by on_end. */
 simpler_status rpc_stream_open(struct rpc_channel *channel, const char *path, int64_t deadline,
-			       const struct rpc_stream_handlers *handlers, void *context,
-			       struct rpc_client_call **out);
+                               const struct rpc_stream_handlers *handlers, void *context,
+                               struct rpc_client_call **out);
 void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); /* then on_sent */
 void rpc_stream_close_send(
 	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */

@@ -1,0 +1,536 @@
+/*
+ * The client: one completion queue and one thread in it, which runs all callbacks.
+ *
+ * A unary call is one batch of all its operations, so one event. A streaming call is
+ *
+ *   STATUS   the call's outcome, together with opening it; comes last from the server
+ *   READ     one message; the next is asked for when its callback has returned
+ *   SENT     rpc_stream_send()
+ *   CLOSED   rpc_stream_close_send()
+ *
+ * `refs` counts the batches outstanding, and one for the call until its end was reported. The end
+ * is reported when STATUS has come and no batch is outstanding. Another thread may have started a
+ * send just before it hears of the end: its event then finds the call ended and drops the last
+ * reference.
+ *
+ * The calls of a channel stand in a list, so that closing the channel can cancel them. A call
+ * leaves it before its grpc_call is released.
+ */
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "rpc/core.h"
+#include "rpc/utf8.h"
+
+enum event_kind { STATUS, READ, SENT, CLOSED, EVENT_KINDS };
+
+struct tag {
+	/* As in rpc_server.c: orders what was written before the batch for who fetches it. */
+	atomic_bool with_core;
+	struct rpc_client_call *call;
+	enum event_kind kind;
+	bool ok;
+};
+
+struct rpc_client {
+	grpc_completion_queue *queue;
+	pthread_t thread;
+	atomic_size_t live;   /* calls */
+	pthread_mutex_t lock; /* guards the wait for live to be 0 */
+	pthread_cond_t idle;
+};
+
+struct rpc_channel {
+	struct rpc_client *client;
+	grpc_channel *channel;
+	char address[CORE_ADDRESS_MAX];
+	atomic_size_t refs;            /* its calls, and its owner */
+	pthread_mutex_t lock;          /* guards calls and their links */
+	struct rpc_client_call *calls; /* in progress */
+};
+
+struct rpc_client_call {
+	struct rpc_channel *channel;
+	struct rpc_client_call *previous, *next;
+	grpc_call *call;
+	struct tag tags[EVENT_KINDS];
+	atomic_uint refs;
+	bool has_status, ended; /* the client thread's */
+
+	rpc_done *done; /* unary */
+	const struct rpc_stream_handlers *handlers;
+	void *context;
+
+	grpc_metadata_array initial, trailing;
+	grpc_status_code code;
+	grpc_slice details;
+	grpc_byte_buffer *incoming;
+};
+
+/* --- batches --- */
+
+static void start(struct rpc_client_call *call, const grpc_op *ops, size_t count,
+                  enum event_kind kind)
+{
+	struct tag *tag = &call->tags[kind];
+	grpc_call_error error;
+
+	atomic_fetch_add(&call->refs, 1);
+	atomic_store_explicit(&tag->with_core, true, memory_order_release);
+	error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+	assert(error == GRPC_CALL_OK);
+	(void)error;
+}
+
+static grpc_op op_open(bool wait_for_ready)
+{
+	return (grpc_op){
+		.op = GRPC_OP_SEND_INITIAL_METADATA,
+		.flags = wait_for_ready
+		                 ? GRPC_INITIAL_METADATA_WAIT_FOR_READY |
+		                           GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
+		                 : 0
+	};
+}
+
+static grpc_op op_send(grpc_byte_buffer *message)
+{
+	return (grpc_op){ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message };
+}
+
+static grpc_op op_close(void)
+{
+	return (grpc_op){ .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
+}
+
+static grpc_op op_metadata(struct rpc_client_call *call)
+{
+	return (grpc_op){ .op = GRPC_OP_RECV_INITIAL_METADATA,
+		          .data.recv_initial_metadata.recv_initial_metadata = &call->initial };
+}
+
+static grpc_op op_read(struct rpc_client_call *call)
+{
+	return (grpc_op){ .op = GRPC_OP_RECV_MESSAGE,
+		          .data.recv_message.recv_message = &call->incoming };
+}
+
+static grpc_op op_status(struct rpc_client_call *call)
+{
+	return (grpc_op){ .op = GRPC_OP_RECV_STATUS_ON_CLIENT,
+		          .data.recv_status_on_client = {
+				  .trailing_metadata = &call->trailing,
+				  .status = &call->code,
+				  .status_details = &call->details,
+			  } };
+}
+
+/* --- a call from its creation to its end --- */
+
+static void link_call(struct rpc_client_call *call)
+{
+	struct rpc_channel *channel = call->channel;
+
+	pthread_mutex_lock(&channel->lock);
+	call->next = channel->calls;
+	if (call->next)
+		call->next->previous = call;
+	channel->calls = call;
+	pthread_mutex_unlock(&channel->lock);
+}
+
+static void unlink_call(struct rpc_client_call *call)
+{
+	struct rpc_channel *channel = call->channel;
+
+	pthread_mutex_lock(&channel->lock);
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		channel->calls = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
+	pthread_mutex_unlock(&channel->lock);
+}
+
+static struct rpc_client_call *call_create(struct rpc_channel *channel, const char *path,
+                                           int64_t deadline)
+{
+	struct rpc_client_call *call = calloc(1, sizeof(*call));
+	grpc_slice method;
+
+	if (!call)
+		return NULL;
+	method = grpc_slice_from_copied_string(path);
+	call->channel = channel;
+	call->call = grpc_channel_create_call(channel->channel, NULL, 0, channel->client->queue,
+	                                      method, NULL, core_from_deadline(deadline), NULL);
+	grpc_slice_unref(method);
+	for (unsigned kind = 0; kind < EVENT_KINDS; kind++) {
+		call->tags[kind].call = call;
+		call->tags[kind].kind = (enum event_kind)kind;
+	}
+	grpc_metadata_array_init(&call->initial);
+	grpc_metadata_array_init(&call->trailing);
+	call->details = grpc_empty_slice();
+	atomic_init(&call->refs, 1);
+	atomic_fetch_add(&channel->refs, 1);
+	atomic_fetch_add(&channel->client->live, 1);
+	link_call(call);
+	return call;
+}
+
+static void channel_release(struct rpc_channel *channel)
+{
+	if (atomic_fetch_sub(&channel->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&channel->lock);
+	free(channel);
+}
+
+static void release(struct rpc_client_call *call)
+{
+	struct rpc_client *client = call->channel->client;
+
+	unlink_call(call);
+	grpc_call_unref(call->call);
+	grpc_metadata_array_destroy(&call->initial);
+	grpc_metadata_array_destroy(&call->trailing);
+	grpc_slice_unref(call->details);
+	grpc_byte_buffer_destroy(call->incoming);
+	channel_release(call->channel);
+	free(call);
+	if (atomic_fetch_sub(&client->live, 1) > 1)
+		return;
+	pthread_mutex_lock(&client->lock);
+	pthread_cond_broadcast(&client->idle);
+	pthread_mutex_unlock(&client->lock);
+}
+
+static void report_unary(struct rpc_client_call *call, enum rpc_code code, const char *text)
+{
+	struct core_view view;
+
+	if (code != RPC_OK) {
+		call->done(call->context, code, text, NULL, 0);
+	} else if (!core_readable(call->incoming)) {
+		call->done(call->context, RPC_INTERNAL,
+		           "the answer came without a message, or with a compressed one", NULL, 0);
+	} else {
+		core_view_open(&view, call->incoming);
+		call->done(call->context, RPC_OK, text, view.data, view.size);
+		core_view_close(&view);
+	}
+}
+
+/* Tell the program how the call ended. What the server says is cleaned, as it may be anything. */
+static void report(struct rpc_client_call *call)
+{
+	enum rpc_code code = (enum rpc_code)call->code;
+	char *text = grpc_slice_to_c_string(call->details);
+
+	utf8_clean(text);
+	if (call->done)
+		report_unary(call, code, text);
+	else
+		call->handlers->on_end(call->context, code, text);
+	gpr_free(text);
+}
+
+static void read_next(struct rpc_client_call *call)
+{
+	grpc_op op = op_read(call);
+
+	start(call, &op, 1, READ);
+}
+
+static void on_read(struct rpc_client_call *call)
+{
+	grpc_byte_buffer *message = call->incoming;
+	struct core_view view;
+
+	call->incoming = NULL;
+	if (!message)
+		return; /* there are no more */
+	if (core_readable(message)) {
+		core_view_open(&view, message);
+		call->handlers->on_message(call->context, call, view.data, view.size);
+		core_view_close(&view);
+	} else {
+		grpc_call_cancel_with_status(call->call, GRPC_STATUS_INTERNAL,
+		                             "a compressed message came", NULL);
+	}
+	grpc_byte_buffer_destroy(message);
+	read_next(call);
+}
+
+static void handle(struct rpc_client_call *call, const struct tag *tag)
+{
+	unsigned left;
+
+	if (tag->kind == STATUS)
+		call->has_status = true;
+	else if (tag->kind == READ)
+		on_read(call);
+	else if (tag->kind == SENT && tag->ok && !call->ended && call->handlers->on_sent)
+		call->handlers->on_sent(call->context, call);
+	left = atomic_fetch_sub(&call->refs, 1) - 1;
+	if (left == 1 && call->has_status && !call->ended) {
+		call->ended = true;
+		report(call);
+		left = atomic_fetch_sub(&call->refs, 1) - 1;
+	}
+	if (left == 0)
+		release(call);
+}
+
+static void *serve(void *context)
+{
+	struct rpc_client *client = context;
+
+	for (;;) {
+		grpc_event event = grpc_completion_queue_next(
+			client->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		struct tag *tag = event.tag;
+
+		if (event.type == GRPC_QUEUE_SHUTDOWN)
+			return NULL;
+		atomic_exchange_explicit(&tag->with_core, false, memory_order_acquire);
+		tag->ok = event.success != 0;
+		handle(tag->call, tag);
+	}
+}
+
+/* --- client and channel --- */
+
+simpler_status rpc_client_create(struct rpc_client **out)
+{
+	struct rpc_client *client = calloc(1, sizeof(*client));
+	int error;
+
+	if (!client)
+		return error_raise(SIMPLER_ENOMEM, "no memory for a client");
+	grpc_init();
+	client->queue = grpc_completion_queue_create_for_next(NULL);
+	pthread_mutex_init(&client->lock, NULL);
+	pthread_cond_init(&client->idle, NULL);
+	error = pthread_create(&client->thread, NULL, serve, client);
+	if (error == 0) {
+		*out = client;
+		return SIMPLER_OK;
+	}
+	core_queue_destroy(client->queue);
+	pthread_cond_destroy(&client->idle);
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+	grpc_shutdown_blocking();
+	return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot start the client's thread");
+}
+
+void rpc_client_destroy(struct rpc_client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	while (atomic_load(&client->live) > 0)
+		pthread_cond_wait(&client->idle, &client->lock);
+	pthread_mutex_unlock(&client->lock);
+	grpc_completion_queue_shutdown(client->queue);
+	pthread_join(client->thread, NULL);
+	grpc_completion_queue_destroy(client->queue);
+	pthread_cond_destroy(&client->idle);
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+	grpc_shutdown_blocking();
+}
+
+static grpc_channel *connect_to(const char *address)
+{
+	grpc_arg arguments[] = {
+		CORE_COMMON_ARGUMENTS,
+		CORE_INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+		CORE_INTEGER(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+		/* What was sent is sent once; repeating it is the program's decision. */
+		CORE_INTEGER(GRPC_ARG_ENABLE_RETRIES, 0),
+		/* One connection for each channel, whoever else goes to the same address. */
+		CORE_INTEGER(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+		CORE_INTEGER(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100),
+		CORE_INTEGER(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000), /* for one attempt */
+		CORE_INTEGER(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
+		CORE_INTEGER(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500),
+	};
+	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
+	grpc_channel_credentials *credentials = core_channel_credentials();
+	char target[CORE_ADDRESS_MAX];
+	grpc_channel *channel;
+
+	core_address_target(address, target);
+	channel = grpc_channel_create(target, credentials, &all);
+	grpc_channel_credentials_release(credentials);
+	return channel;
+}
+
+simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
+                                struct rpc_channel **out)
+{
+	simpler_status status = core_address_check(address);
+	struct rpc_channel *channel;
+
+	if (status != SIMPLER_OK)
+		return status;
+	channel = calloc(1, sizeof(*channel));
+	if (!channel)
+		return error_raise(SIMPLER_ENOMEM, "no memory for a channel to %s", address);
+	channel->client = client;
+	channel->channel = connect_to(address);
+	memcpy(channel->address, address, strlen(address) + 1);
+	atomic_init(&channel->refs, 1);
+	pthread_mutex_init(&channel->lock, NULL);
+	*out = channel;
+	return SIMPLER_OK;
+}
+
+void rpc_channel_close(struct rpc_channel *channel)
+{
+	pthread_mutex_lock(&channel->lock);
+	for (struct rpc_client_call *call = channel->calls; call; call = call->next)
+		grpc_call_cancel_with_status(call->call, GRPC_STATUS_CANCELLED,
+		                             "the channel was closed", NULL);
+	pthread_mutex_unlock(&channel->lock);
+	grpc_channel_destroy(channel->channel);
+	channel_release(channel);
+}
+
+/* --- unary calls --- */
+
+void rpc_unary(struct rpc_channel *channel, const char *path, int64_t deadline, bool wait_for_ready,
+               struct rpc_buffer *message, rpc_done *done, void *context)
+{
+	struct rpc_client_call *call = call_create(channel, path, deadline);
+	grpc_byte_buffer *bytes = core_take(message);
+
+	if (call) {
+		const grpc_op ops[] = { op_open(wait_for_ready), op_send(bytes), op_close(),
+			                op_metadata(call),       op_read(call),  op_status(call) };
+
+		call->done = done;
+		call->context = context;
+		start(call, ops, sizeof(ops) / sizeof(ops[0]), STATUS);
+	} else {
+		done(context, RPC_RESOURCE_EXHAUSTED, "no memory for a call", NULL, 0);
+	}
+	grpc_byte_buffer_destroy(bytes);
+}
+
+/* The answer that rpc_unary_wait() sleeps for. */
+struct waiter {
+	pthread_mutex_t lock; /* guards all of it */
+	pthread_cond_t woken;
+	bool is_done;
+	enum rpc_code code;
+	char text[ERROR_STEP_BYTES];
+	uint8_t *data;
+	size_t size;
+};
+
+static void wake(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                 size_t size)
+{
+	struct waiter *waiter = context;
+	size_t length = strlen(text);
+
+	if (length >= sizeof(waiter->text))
+		length = sizeof(waiter->text) - 1;
+	pthread_mutex_lock(&waiter->lock);
+	waiter->code = code;
+	memcpy(waiter->text, text, length);
+	waiter->text[length] = '\0';
+	waiter->size = size;
+	waiter->data = code == RPC_OK ? malloc(size > 0 ? size : 1) : NULL;
+	if (waiter->data)
+		memcpy(waiter->data, data, size);
+	waiter->is_done = true;
+	pthread_cond_signal(&waiter->woken);
+	pthread_mutex_unlock(&waiter->lock);
+}
+
+static simpler_status raise_answer(const struct waiter *waiter, const struct rpc_channel *channel,
+                                   const char *path)
+{
+	error_raise(rpc_status_of(waiter->code), "%s",
+	            waiter->text[0] ? waiter->text : rpc_code_name(waiter->code));
+	return error_context("%s at %s answered %s", path, channel->address,
+	                     rpc_code_name(waiter->code));
+}
+
+simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int64_t deadline,
+                              bool wait_for_ready, struct rpc_buffer *message, uint8_t **response,
+                              size_t *response_size)
+{
+	struct waiter waiter = { .lock = PTHREAD_MUTEX_INITIALIZER,
+		                 .woken = PTHREAD_COND_INITIALIZER };
+
+	rpc_unary(channel, path, deadline, wait_for_ready, message, wake, &waiter);
+	pthread_mutex_lock(&waiter.lock);
+	while (!waiter.is_done)
+		pthread_cond_wait(&waiter.woken, &waiter.lock);
+	pthread_mutex_unlock(&waiter.lock);
+	pthread_cond_destroy(&waiter.woken);
+	pthread_mutex_destroy(&waiter.lock);
+	if (waiter.code != RPC_OK)
+		return raise_answer(&waiter, channel, path);
+	if (!waiter.data)
+		return error_raise(SIMPLER_ENOMEM, "no memory for an answer of %zu bytes",
+		                   waiter.size);
+	*response = waiter.data;
+	*response_size = waiter.size;
+	return SIMPLER_OK;
+}
+
+/* --- streaming calls --- */
+
+simpler_status rpc_stream_open(struct rpc_channel *channel, const char *path, int64_t deadline,
+                               const struct rpc_stream_handlers *handlers, void *context,
+                               struct rpc_client_call **out)
+{
+	struct rpc_client_call *call = call_create(channel, path, deadline);
+	grpc_op ops[3];
+
+	if (!call)
+		return error_raise(SIMPLER_ENOMEM, "no memory for a call");
+	call->handlers = handlers;
+	call->context = context;
+	ops[0] = op_open(false);
+	ops[1] = op_metadata(call);
+	ops[2] = op_status(call);
+	*out = call;
+	/* Read first: the call cannot end before a batch that is outstanding has come back, and
+	 * with STATUS under way this thread must not touch the call any more. */
+	read_next(call);
+	start(call, ops, 3, STATUS);
+	return SIMPLER_OK;
+}
+
+void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message)
+{
+	grpc_byte_buffer *bytes = core_take(message);
+	grpc_op op = op_send(bytes);
+
+	start(call, &op, 1, SENT);
+	grpc_byte_buffer_destroy(bytes);
+}
+
+void rpc_stream_close_send(struct rpc_client_call *call)
+{
+	grpc_op op = op_close();
+
+	start(call, &op, 1, CLOSED);
+}
+
+void rpc_stream_cancel(struct rpc_client_call *call)
+{
+	grpc_call_cancel(call->call, NULL);
+}

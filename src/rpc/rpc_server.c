@@ -1,0 +1,598 @@
+/*
+ * The server: one completion queue, polled by all its threads.
+ *
+ * Every batch of a call comes back as an event {call, kind}; there is never more than one of a kind
+ * outstanding. Whoever fetches an event posts it to the call; the first to post runs the call's
+ * events one after the other, its own and those that others post meanwhile (post()). So callbacks
+ * of a call do not overlap, and no lock is held while they run.
+ *
+ *   ACCEPTED   the call is here; of a unary call with its message, of an unknown method without
+ *   RECEIVED   rpc_receive()
+ *   SENT       rpc_send()
+ *   CLOSED     the client is done with the call or has given it up; armed when the call opens if
+ *              the method has on_cancel, else a part of FINISHED
+ *   FINISHED   rpc_finish()
+ *
+ * A unary call is two events: ACCEPTED with its message, and FINISHED. `batches` counts what is
+ * outstanding; a call is over when FINISHED has been handled and `batches` is 0. As nobody may
+ * start a batch after rpc_finish(), nobody else touches it then.
+ *
+ * A request for the next call of a method is armed ahead, ARMED times for each method; a path that
+ * no method has goes to one more slot, which answers UNIMPLEMENTED. Armed requests count as live
+ * calls. A queue must not be shut down while a batch can still be started, so stopping waits until
+ * none is live.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "rpc/core.h"
+
+#define ARMED 4
+
+enum event_kind { ACCEPTED, RECEIVED, SENT, CLOSED, FINISHED, EVENT_KINDS };
+
+/* In `pending`, above one bit for each kind of event. */
+#define RUNNING (1u << EVENT_KINDS)
+
+/* A method, or what answers for paths that are none (`method` NULL). */
+struct slot {
+	const struct rpc_method *method;
+	void *context, *registered;
+};
+
+struct tag {
+	/* Released before its batch and acquired after it: what was written to the call before is
+	 * seen by whoever fetches the event. */
+	atomic_bool with_core;
+	struct rpc_call *call; /* NULL: the server has shut down */
+	enum event_kind kind;
+	bool ok;
+};
+
+struct rpc_call {
+	struct rpc_server *server;
+	const struct slot *slot;
+	grpc_call *call;
+	void *state;
+	struct tag tags[EVENT_KINDS];
+	atomic_uint pending, batches;
+	atomic_bool answered; /* rpc_finish() was called */
+
+	/* Changed only while its events are run. */
+	bool opened, cancel_told, finished;
+	/* Set before the call is shown to anybody. */
+	bool close_armed;
+	/* Belongs to whoever may send. */
+	bool metadata_sent;
+
+	gpr_timespec deadline;
+	grpc_metadata_array metadata;
+	grpc_call_details details; /* of an unknown method */
+	grpc_byte_buffer *incoming;
+	int cancelled;
+};
+
+struct rpc_server {
+	grpc_server *server;
+	grpc_completion_queue *queue;
+	char address[CORE_ADDRESS_MAX];
+	struct slot *slots;
+	size_t slot_count;
+	pthread_t *threads;
+	unsigned thread_count;
+	struct tag shutdown_tag;
+	atomic_size_t live; /* calls, the armed ones included */
+
+	pthread_mutex_t lock; /* guards is_shut, and the wait for it and for live to be 0 */
+	pthread_cond_t changed;
+	bool is_shut;
+};
+
+/* --- batches --- */
+
+static void *begin(struct rpc_call *call, enum event_kind kind)
+{
+	struct tag *tag = &call->tags[kind];
+
+	atomic_fetch_add(&call->batches, 1);
+	atomic_store_explicit(&tag->with_core, true, memory_order_release);
+	return tag;
+}
+
+static void start(struct rpc_call *call, const grpc_op *ops, size_t count, enum event_kind kind)
+{
+	grpc_call_error error =
+		grpc_call_start_batch(call->call, ops, count, begin(call, kind), NULL);
+
+	assert(error == GRPC_CALL_OK);
+	(void)error;
+}
+
+static grpc_op op_metadata(void)
+{
+	return (grpc_op){ .op = GRPC_OP_SEND_INITIAL_METADATA };
+}
+
+static grpc_op op_message(grpc_byte_buffer *message)
+{
+	return (grpc_op){ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message };
+}
+
+static grpc_op op_close(struct rpc_call *call)
+{
+	return (grpc_op){ .op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+		          .data.recv_close_on_server.cancelled = &call->cancelled };
+}
+
+static grpc_op op_status(enum rpc_code code, grpc_slice *text)
+{
+	return (grpc_op){ .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+		          .data.send_status_from_server = {
+				  .status = (grpc_status_code)code,
+				  .status_details = text,
+			  } };
+}
+
+void rpc_receive(struct rpc_call *call)
+{
+	grpc_op op = { .op = GRPC_OP_RECV_MESSAGE,
+		       .data.recv_message.recv_message = &call->incoming };
+
+	start(call, &op, 1, RECEIVED);
+}
+
+void rpc_send(struct rpc_call *call, struct rpc_buffer *message)
+{
+	grpc_byte_buffer *bytes = core_take(message);
+	grpc_op ops[2];
+	size_t count = 0;
+
+	if (!call->metadata_sent)
+		ops[count++] = op_metadata();
+	call->metadata_sent = true;
+	ops[count++] = op_message(bytes);
+	start(call, ops, count, SENT);
+	grpc_byte_buffer_destroy(bytes);
+}
+
+void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *text,
+                struct rpc_buffer *message)
+{
+	grpc_byte_buffer *bytes = message ? core_take(message) : NULL;
+	grpc_slice details = text ? core_text(text) : grpc_empty_slice();
+	grpc_op ops[4];
+	size_t count = 0;
+
+	if (!call->metadata_sent)
+		ops[count++] = op_metadata();
+	if (bytes && code == RPC_OK)
+		ops[count++] = op_message(bytes);
+	ops[count++] = op_status(code, text ? &details : NULL);
+	if (!call->close_armed)
+		ops[count++] = op_close(call);
+	atomic_store(&call->answered, true);
+	start(call, ops, count, FINISHED); /* the call may be gone now */
+	grpc_byte_buffer_destroy(bytes);
+	grpc_slice_unref(details);
+}
+
+/* --- a call from its arming to its end --- */
+
+static void arm(struct rpc_server *server, const struct slot *slot)
+{
+	struct rpc_call *call = gpr_zalloc(sizeof(*call));
+	grpc_completion_queue *queue = server->queue;
+	grpc_call_error error;
+
+	call->server = server;
+	call->slot = slot;
+	for (unsigned kind = 0; kind < EVENT_KINDS; kind++) {
+		call->tags[kind].call = call;
+		call->tags[kind].kind = (enum event_kind)kind;
+	}
+	grpc_metadata_array_init(&call->metadata);
+	grpc_call_details_init(&call->details);
+	atomic_fetch_add(&server->live, 1);
+	if (slot->method)
+		error = grpc_server_request_registered_call(
+			server->server, slot->registered, &call->call, &call->deadline,
+			&call->metadata, slot->method->streaming ? NULL : &call->incoming, queue,
+			queue, begin(call, ACCEPTED));
+	else
+		error = grpc_server_request_call(server->server, &call->call, &call->details,
+		                                 &call->metadata, queue, queue,
+		                                 begin(call, ACCEPTED));
+	assert(error == GRPC_CALL_OK);
+	(void)error;
+}
+
+static void release(struct rpc_call *call)
+{
+	struct rpc_server *server = call->server;
+
+	if (call->call)
+		grpc_call_unref(call->call);
+	grpc_byte_buffer_destroy(call->incoming);
+	grpc_metadata_array_destroy(&call->metadata);
+	grpc_call_details_destroy(&call->details);
+	gpr_free(call);
+	if (atomic_fetch_sub(&server->live, 1) > 1)
+		return;
+	pthread_mutex_lock(&server->lock);
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* Whether callbacks other than on_end may still come. */
+static bool is_open(struct rpc_call *call)
+{
+	return call->opened && !call->cancel_told && !atomic_load(&call->answered);
+}
+
+static void answer_unknown(struct rpc_call *call)
+{
+	char *path = grpc_slice_to_c_string(call->details.method);
+	char text[256];
+
+	snprintf(text, sizeof(text), "this server has no method %.200s", path);
+	gpr_free(path);
+	rpc_finish(call, RPC_UNIMPLEMENTED, text, NULL);
+}
+
+/* Hand the message that came in to its method, then drop it. */
+static void deliver(struct rpc_call *call)
+{
+	grpc_byte_buffer *message = call->incoming;
+	struct core_view view;
+
+	call->incoming = NULL;
+	core_view_open(&view, message);
+	call->slot->method->on_message(call, view.data, view.size);
+	core_view_close(&view);
+	grpc_byte_buffer_destroy(message);
+}
+
+static void accepted(struct rpc_call *call)
+{
+	const struct rpc_method *method = call->slot->method;
+	grpc_op close = op_close(call);
+
+	if (!method) {
+		answer_unknown(call);
+		return;
+	}
+	if (!method->streaming && !core_readable(call->incoming)) {
+		rpc_finish(call, RPC_INVALID_ARGUMENT,
+		           "the call came without a message, or with a compressed one", NULL);
+		return;
+	}
+	call->opened = true;
+	call->close_armed = method->on_cancel != NULL;
+	if (call->close_armed)
+		start(call, &close, 1, CLOSED);
+	if (method->streaming)
+		method->on_open(call);
+	else
+		deliver(call);
+}
+
+static void received(struct rpc_call *call)
+{
+	const struct rpc_method *method = call->slot->method;
+
+	if (core_readable(call->incoming) && is_open(call)) {
+		deliver(call);
+	} else if (call->incoming) {
+		/* A stream that cannot be read on is over; a call that is over loses nothing. */
+		grpc_call_cancel(call->call, NULL);
+		grpc_byte_buffer_destroy(call->incoming);
+		call->incoming = NULL;
+	} else if (!grpc_call_failed_before_recv_message(call->call) && is_open(call) &&
+	           call->tags[RECEIVED].ok && method->on_half_close) {
+		method->on_half_close(call);
+	}
+}
+
+static void handle(struct rpc_call *call, enum event_kind kind)
+{
+	const struct rpc_method *method = call->slot->method;
+
+	switch (kind) {
+	case ACCEPTED:
+		accepted(call);
+		break;
+	case RECEIVED:
+		received(call);
+		break;
+	case SENT:
+		if (call->tags[SENT].ok && is_open(call) && method->on_sent)
+			method->on_sent(call);
+		break;
+	case CLOSED:
+		if (call->cancelled && is_open(call)) {
+			call->cancel_told = true;
+			method->on_cancel(call);
+		}
+		break;
+	case FINISHED:
+		call->finished = true;
+		break;
+	case EVENT_KINDS:
+		break;
+	}
+}
+
+/* Handle one event; false when the call is gone. */
+static bool run(struct rpc_call *call, enum event_kind kind)
+{
+	struct rpc_server *server = call->server;
+	const struct slot *slot = call->slot;
+	bool refused = kind == ACCEPTED && !call->tags[ACCEPTED].ok, over;
+
+	if (!refused)
+		handle(call, kind);
+	over = atomic_fetch_sub(&call->batches, 1) == 1 && (call->finished || refused);
+	if (over && call->opened && slot->method->on_end)
+		slot->method->on_end(call, call->cancelled != 0);
+	if (kind == ACCEPTED && !refused)
+		arm(server, slot); /* the next, once this one's answer is on its way */
+	if (over)
+		release(call);
+	return !over;
+}
+
+/* Add an event to the call's, and run them unless somebody else does. */
+static void post(struct rpc_call *call, enum event_kind kind)
+{
+	unsigned seen;
+
+	if (atomic_fetch_or(&call->pending, 1u << kind | RUNNING) & RUNNING)
+		return;
+	for (;;) {
+		seen = RUNNING;
+		if (atomic_compare_exchange_strong(&call->pending, &seen, 0))
+			return;
+		for (kind = ACCEPTED; !(seen & 1u << kind);)
+			kind++;
+		atomic_fetch_and(&call->pending, ~(1u << kind));
+		if (!run(call, kind))
+			return;
+	}
+}
+
+static void shut_down(struct rpc_server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->is_shut = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void *serve(void *context)
+{
+	struct rpc_server *server = context;
+
+	for (;;) {
+		grpc_event event = grpc_completion_queue_next(
+			server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		struct tag *tag = event.tag;
+
+		if (event.type == GRPC_QUEUE_SHUTDOWN)
+			return NULL;
+		atomic_exchange_explicit(&tag->with_core, false, memory_order_acquire);
+		tag->ok = event.success != 0;
+		if (tag->call)
+			post(tag->call, tag->kind);
+		else
+			shut_down(server);
+	}
+}
+
+/* --- start and stop --- */
+
+static void join_threads(struct rpc_server *server)
+{
+	grpc_completion_queue_shutdown(server->queue);
+	while (server->thread_count > 0)
+		pthread_join(server->threads[--server->thread_count], NULL);
+}
+
+static void server_free(struct rpc_server *server)
+{
+	grpc_server_destroy(server->server);
+	grpc_completion_queue_destroy(server->queue);
+	pthread_mutex_destroy(&server->lock);
+	pthread_cond_destroy(&server->changed);
+	free(server->slots);
+	free(server->threads);
+	free(server);
+	grpc_shutdown_blocking();
+}
+
+static void register_service(struct rpc_server *server, const struct rpc_service *service)
+{
+	for (size_t i = 0; i < service->method_count; i++) {
+		const struct rpc_method *method = &service->methods[i];
+		struct slot *slot = &server->slots[server->slot_count++];
+
+		assert(method->streaming ? method->on_open && method->on_cancel
+		                         : method->on_message != NULL);
+		slot->method = method;
+		slot->context = service->context;
+		slot->registered = grpc_server_register_method(
+			server->server, method->path, NULL,
+			method->streaming ? GRPC_SRM_PAYLOAD_NONE
+					  : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
+			0);
+		assert(slot->registered); /* no path twice */
+	}
+}
+
+static bool register_all(struct rpc_server *server, const struct rpc_server_options *options)
+{
+	const struct rpc_service own = { options->methods, options->method_count,
+		                         options->context };
+	size_t count = own.method_count + 1;
+
+	for (size_t i = 0; i < options->service_count; i++)
+		count += options->services[i].method_count;
+	server->slots = calloc(count, sizeof(*server->slots));
+	if (!server->slots)
+		return false;
+	register_service(server, &own);
+	for (size_t i = 0; i < options->service_count; i++)
+		register_service(server, &options->services[i]);
+	server->slot_count++; /* the one of unknown paths */
+	return true;
+}
+
+static void create_core(struct rpc_server *server)
+{
+	grpc_arg arguments[] = { CORE_COMMON_ARGUMENTS, CORE_INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0) };
+	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
+	pthread_condattr_t attributes;
+
+	grpc_init();
+	server->server = grpc_server_create(&all, NULL);
+	server->queue = grpc_completion_queue_create_for_next(NULL);
+	grpc_server_register_completion_queue(server->server, server->queue, NULL);
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&server->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+static simpler_status start_threads(struct rpc_server *server, unsigned count)
+{
+	server->threads = calloc(count, sizeof(*server->threads));
+	if (!server->threads)
+		return error_raise(SIMPLER_ENOMEM, "no memory for %u threads", count);
+	while (server->thread_count < count) {
+		int error =
+			pthread_create(&server->threads[server->thread_count], NULL, serve, server);
+
+		if (error)
+			return error_raise_errno(SIMPLER_ESYSTEM, error,
+			                         "cannot start a thread of the server");
+		server->thread_count++;
+	}
+	return SIMPLER_OK;
+}
+
+static simpler_status bind_address(struct rpc_server *server, const char *address)
+{
+	simpler_status status = core_address_claim(address);
+	grpc_server_credentials *credentials;
+	int port;
+
+	if (status != SIMPLER_OK)
+		return status;
+	credentials = core_server_credentials();
+	port = grpc_server_add_http2_port(server->server, address, credentials);
+	grpc_server_credentials_release(credentials);
+	if (port == 0)
+		return core_address_explain(address);
+	core_address_with_port(address, port, server->address);
+	return SIMPLER_OK;
+}
+
+simpler_status rpc_server_start(const struct rpc_server_options *options, struct rpc_server **out)
+{
+	simpler_status status = core_address_check(options->address);
+	struct rpc_server *server;
+
+	if (status != SIMPLER_OK)
+		return status;
+	server = calloc(1, sizeof(*server));
+	if (!server)
+		return error_raise(SIMPLER_ENOMEM, "no memory for a server");
+	create_core(server);
+	if (!register_all(server, options))
+		status = error_raise(SIMPLER_ENOMEM, "no memory for the server's methods");
+	/* Threads first: a server that has a port can only be taken down by its threads. */
+	if (status == SIMPLER_OK)
+		status = start_threads(server, options->threads);
+	if (status == SIMPLER_OK)
+		status = bind_address(server, options->address);
+	if (status != SIMPLER_OK) {
+		join_threads(server);
+		server_free(server);
+		return status;
+	}
+	grpc_server_start(server->server);
+	for (size_t i = 0; i < server->slot_count * ARMED; i++)
+		arm(server, &server->slots[i / ARMED]);
+	*out = server;
+	return SIMPLER_OK;
+}
+
+const char *rpc_server_address(const struct rpc_server *server)
+{
+	return server->address;
+}
+
+/* With the lock held. False when `deadline` passed. */
+static bool wait_until_idle(struct rpc_server *server, int64_t deadline)
+{
+	gpr_timespec until = core_from_deadline(deadline);
+	struct timespec time = { (time_t)until.tv_sec, until.tv_nsec };
+	int error = 0;
+
+	while ((!server->is_shut || atomic_load(&server->live) > 0) && error != ETIMEDOUT) {
+		if (deadline == CLOCK_NEVER)
+			error = pthread_cond_wait(&server->changed, &server->lock);
+		else
+			error = pthread_cond_timedwait(&server->changed, &server->lock, &time);
+	}
+	return server->is_shut && atomic_load(&server->live) == 0;
+}
+
+void rpc_server_stop(struct rpc_server *server, int64_t deadline)
+{
+	bool idle;
+
+	atomic_store_explicit(&server->shutdown_tag.with_core, true, memory_order_release);
+	grpc_server_shutdown_and_notify(server->server, server->queue, &server->shutdown_tag);
+	pthread_mutex_lock(&server->lock);
+	idle = wait_until_idle(server, deadline);
+	pthread_mutex_unlock(&server->lock);
+	if (!idle) {
+		grpc_server_cancel_all_calls(server->server);
+		pthread_mutex_lock(&server->lock);
+		wait_until_idle(server, CLOCK_NEVER);
+		pthread_mutex_unlock(&server->lock);
+	}
+	join_threads(server);
+	server_free(server);
+}
+
+/* --- what a call knows --- */
+
+void *rpc_call_context(const struct rpc_call *call)
+{
+	return call->slot->context;
+}
+
+int64_t rpc_call_deadline(const struct rpc_call *call)
+{
+	return core_to_deadline(call->deadline);
+}
+
+void rpc_call_set_state(struct rpc_call *call, void *state)
+{
+	call->state = state;
+}
+
+void *rpc_call_state(const struct rpc_call *call)
+{
+	return call->state;
+}
