@@ -36,13 +36,12 @@ bool mailbox_move(struct mailbox *box, uint32_t generation, enum mailbox_state f
 	uint32_t next = to == MAILBOX_FREE ? generation + 1 : generation;
 
 	assert(is_drawn(from, to));
-	return atomic_compare_exchange_strong_explicit(&box->word, &now, make_word(next, to),
-	                                               memory_order_acq_rel, memory_order_acquire);
+	return atomic_compare_exchange_strong(&box->word, &now, make_word(next, to));
 }
 
 static uint64_t read_word(struct mailbox *box)
 {
-	return atomic_load_explicit(&box->word, memory_order_acquire);
+	return atomic_load(&box->word);
 }
 
 enum mailbox_state mailbox_state(struct mailbox *box, uint32_t generation)
@@ -109,8 +108,7 @@ bool mailbox_abandon(struct mailbox *box, uint32_t generation)
 	/* It may have died asleep. */
 	atomic_store(&box->to_worker.sleepers, 0);
 	/* A store and no move, for whatever it left here; the dead do not write. */
-	atomic_store_explicit(&box->word, make_word(generation + 1, MAILBOX_FREE),
-	                      memory_order_release);
+	atomic_store(&box->word, make_word(generation + 1, MAILBOX_FREE));
 	return lost;
 }
 

@@ -4,8 +4,9 @@
  *   FREE -parent-> READY -worker-> RUNNING -worker-> DONE -parent-> FREE
  *                    `----------------+--parent-> LOST --parent-> FREE
  *
- * - Only mailbox_move() writes `word` (state and generation) while the worker lives; its acq_rel
- *   hands the payload over.
+ * - Only mailbox_move() writes `word` (state and generation) while the worker lives, which hands
+ *   the payload over. All access to it is sequentially consistent, so that a move is in one order
+ *   with other flags in shared memory without a fence.
  * - The worker owns the payload in READY and RUNNING, else the parent does.
  * - LOST only after the worker's exit was reported: the dead do not write.
  * - Freeing bumps the generation, so a late completion matches nothing.
