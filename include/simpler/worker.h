@@ -3,8 +3,9 @@
  *
  *     create -> add remotes, load modules -> init -> run, run, ... -> close
  *
- * Thread-safety: several threads may run on one worker at once. Adding, loading, init and close are
- * called by one thread, and close only when no run is in progress.
+ * Thread-safety: several threads may run on one worker at once, and take handles from its modules.
+ * Adding, loading, init and close are called by one thread, and close only when nothing else is in
+ * progress.
  */
 #ifndef SIMPLER_WORKER_H
 #define SIMPLER_WORKER_H
@@ -20,14 +21,14 @@ typedef struct simpler_module simpler_module;
 
 typedef struct simpler_worker_options {
 	size_t struct_size;          /**< set by SIMPLER_WORKER_OPTIONS_INIT */
-	unsigned level;              /**< 3 for a node, 4 for a parent of nodes; 3 to 6 */
-	unsigned sub_workers;        /**< processes to fork for sub tasks; at most 256 */
-	uint64_t connect_timeout_ms; /**< how long init waits for each remote node */
+	unsigned level;              /**< 4 for a parent of nodes; 4 to 6 */
+	uint64_t connect_timeout_ms; /**< how long init waits for the remote nodes */
+	uint32_t node_tasks;         /**< tasks in progress on one node at once; 1 to 1024 */
 } simpler_worker_options;
 
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
-		sizeof(simpler_worker_options), 4, 0, 10000                                        \
+		sizeof(simpler_worker_options), 4, 10000, 64                                       \
 	}
 
 /**
@@ -35,7 +36,7 @@ typedef struct simpler_worker_options {
  * @param[out] out Set on SIMPLER_OK; release with simpler_worker_close().
  */
 SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *options,
-						 simpler_worker **out);
+                                                 simpler_worker **out);
 
 /**
  * Add the node behind a daemon at `address`: "host:port" or "unix:/path". Before init; does not
@@ -44,7 +45,7 @@ SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *o
  * @param[out] out  Its id as a child of this worker; may be NULL.
  */
 SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
-						     simpler_worker_id *out);
+                                                     simpler_worker_id *out);
 
 /**
  * Read a module: a shared object built from a file that includes simpler/module.h. Its code is not
@@ -55,7 +56,7 @@ SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, con
  *         is wrong with it.
  */
 SIMPLER_API simpler_status simpler_module_load(simpler_worker *worker, const char *path,
-					       simpler_module **out);
+                                               simpler_module **out);
 
 /**
  * Register a callable of a module, with captured state: at most SIMPLER_STATE_MAX bytes, copied.
@@ -67,14 +68,14 @@ SIMPLER_API simpler_status simpler_module_load(simpler_worker *worker, const cha
  *         answered, with its name.
  */
 SIMPLER_API simpler_status simpler_module_orch_fn(simpler_module *module, const char *name,
-						  simpler_bytes state, simpler_orch_fn *out);
+                                                  simpler_bytes state, simpler_orch_fn *out);
 SIMPLER_API simpler_status simpler_module_sub(simpler_module *module, const char *name,
-					      simpler_bytes state, simpler_sub *out);
+                                              simpler_bytes state, simpler_sub *out);
 SIMPLER_API simpler_status simpler_module_chip(simpler_module *module, const char *name,
-					       simpler_bytes state, simpler_chip *out);
+                                               simpler_bytes state, simpler_chip *out);
 
 /**
- * Start the children: fork sub workers, connect to remote nodes, ship what was registered.
+ * Start the children: connect to the remote nodes, ship what was registered.
  * Blocks until all are up or one failed; a worker whose init failed can only be closed.
  *
  * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms.
@@ -89,8 +90,8 @@ SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
  *         simpler_last_error() has the chain. The worker stays usable.
  */
 SIMPLER_API simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
-				       const simpler_args *args, const simpler_config *config,
-				       simpler_bytes state);
+                                       const simpler_args *args, const simpler_config *config,
+                                       simpler_bytes state);
 
 /** Stop the children and release everything, modules included. NULL is allowed. */
 SIMPLER_API void simpler_worker_close(simpler_worker *worker);

@@ -1,0 +1,98 @@
+/*
+ * simpler-bench CASE...: a figure and its bare floor, measured in the same run.
+ *
+ * Each case alternates between floor and figure for several rounds, since machines drift, and
+ * prints a line a round and, last, "CASE ratio=R value=V floor=F unit=U" with medians.
+ */
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cases.h"
+#include "stats.h"
+
+static const struct {
+	const char *name, *what;
+	bench_case *run;
+} cases[] = {
+	{ "rpc_hop", "Heartbeat to the daemon; floor: bare gRPC unary echo", case_rpc_hop },
+	{ "dispatch", "remote no-op, one outstanding; floor: bare gRPC unary echo", case_dispatch },
+	{ "dispatch_sub", "remote no-op with one sub task; floor: bare gRPC unary echo",
+	  case_dispatch_sub },
+	{ "dispatch_many", "remote no-ops a second, 64 outstanding; floor: bare echoes, 64 outstanding",
+	  case_dispatch_many },
+};
+
+#define CASE_COUNT (sizeof(cases) / sizeof(cases[0]))
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out, "usage: simpler-bench [--rounds N] [--iterations N] CASE...|all\n\n");
+	for (size_t i = 0; i < CASE_COUNT; i++)
+		fprintf(out, "  %-14s %s\n", cases[i].name, cases[i].what);
+	return status;
+}
+
+static int run_case(const char *name, const struct bench_options *options)
+{
+	int found = 0;
+
+	for (size_t i = 0; i < CASE_COUNT; i++) {
+		if (strcmp(name, "all") != 0 && strcmp(name, cases[i].name) != 0)
+			continue;
+		cases[i].run(cases[i].name, options);
+		(void)fflush(stdout);
+		found = 1;
+	}
+	return found;
+}
+
+/* What is built beside this program, unless the environment names another. */
+static void default_paths(const char *program, struct bench_options *options)
+{
+	static char module[4096], daemon[4096];
+	char *copy = strdup(program);
+	const char *folder = copy ? dirname(copy) : ".";
+
+	(void)snprintf(module, sizeof(module), "%s/bench_module.so", folder);
+	(void)snprintf(daemon, sizeof(daemon), "%s/../tools/simpler-l3d", folder);
+	options->module = module;
+	(void)setenv("SIMPLER_L3D", daemon, 0);
+	free(copy);
+}
+
+static unsigned number(const char *text, unsigned least, unsigned most)
+{
+	unsigned long value = strtoul(text, NULL, 10);
+
+	return value < least ? least : value > most ? most : (unsigned)value;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = { { "rounds", required_argument, NULL, 'r' },
+		                                      { "iterations", required_argument, NULL, 'i' },
+		                                      { "help", no_argument, NULL, 'h' },
+		                                      { NULL, 0, NULL, 0 } };
+	struct bench_options options = { .rounds = 7, .iterations = 2000 };
+	int option;
+
+	default_paths(argv[0], &options);
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (option == 'r')
+			options.rounds = number(optarg, 1, STATS_MAX_ROUNDS);
+		else if (option == 'i')
+			options.iterations = number(optarg, 1, 1000000);
+		else
+			return usage(option == 'h' ? stdout : stderr, option == 'h' ? 0 : 2);
+	}
+	if (optind == argc)
+		return usage(stderr, 2);
+	for (int i = optind; i < argc; i++) {
+		if (!run_case(argv[i], &options))
+			return usage(stderr, 2);
+	}
+	return 0;
+}

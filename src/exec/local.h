@@ -1,0 +1,43 @@
+/*
+ * Sub workers: processes of this machine, forked by a spawn helper, each behind a mailbox.
+ *
+ * Threads: a supervisor thread of the group hears of deaths and starts replacements. Outcomes are
+ * collected by whoever waits for one: a thread that waits for a run attends the group
+ * (local_attend()) and so needs no second thread to wake it; while nobody does, the group's
+ * collector thread collects.
+ */
+#ifndef EXEC_LOCAL_H
+#define EXEC_LOCAL_H
+
+#include "exec/exec.h"
+
+struct local_group;
+
+struct local_options {
+	const char *host_program; /* simpler-host */
+	uint32_t workers;         /* 1 to WORKER_MAX */
+	/* The memory that tensors of tasks lie in; at most one segment at this level. */
+	int memory_fd;
+	uint32_t memory_segment;
+	uint64_t memory_bytes;
+};
+
+/* Forks all workers before it returns. */
+simpler_status local_group_create(const struct local_options *options, struct local_group **out);
+/* Ends the workers, whatever they do, and reaps them. Tasks in progress never finish. */
+void local_group_stop(struct local_group *group);
+/* The same, and releases the group with its children, which nobody uses any more. */
+void local_group_destroy(struct local_group *group);
+
+struct exec_child *local_group_child(struct local_group *group, uint32_t index);
+
+/*
+ * Collect outcomes in the calling thread until `*finished` is true; `finished` is set by a `done`
+ * callback of this or another thread, which then calls local_wake(). Returns at once, false, when
+ * another thread attends already.
+ */
+bool local_attend(struct local_group *group, const _Atomic bool *finished);
+/* After setting a `finished` flag: let a thread that attends look at it. */
+void local_wake(struct local_group *group);
+
+#endif

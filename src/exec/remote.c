@@ -1,0 +1,678 @@
+/*
+ * A task on a remote node, step by step:
+ *
+ *   ALLOCATE each staged tensor's storage, and SEND its bytes if its tag reads them
+ *   DISPATCH
+ *   FETCH each staged tensor that the task wrote, if it succeeded
+ *   FREE what was allocated, whatever happened
+ *
+ * One step's call is in progress at a time and its completion begins the next, on the RPC client's
+ * thread; the first step begins in the thread that starts the task. A task without staged tensors
+ * is a DISPATCH alone. Storage whose FREE fails goes when its lease ends.
+ *
+ * Results are written to the caller's memory only after the task has succeeded: inline ones come
+ * with the answer, staged ones are fetched into their place. A fetch that fails is the task's
+ * failure, and its message says that the buffer may be half-written.
+ */
+#include "exec/remote.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bump.h"
+#include "base/clock.h"
+#include "catalog/payload.h"
+#include "rpc/messages.h"
+#include "rpc/rpc.h"
+#include "simpler/version.h"
+
+#define CHUNK_BYTES         ((uint64_t)1 << 20)
+#define DECODE_LIMIT        ((size_t)80 << 20)
+#define INSTALL_DEADLINE_MS 60000u
+
+struct remote_child {
+	struct exec_child child;
+	struct rpc_channel *channel;
+	char address[104];
+};
+
+enum step { STEP_ALLOCATE, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
+
+struct remote_task {
+	struct remote_child *node;
+	struct exec_task *task;
+	enum step step;
+	uint32_t tensor; /* the one that the step is at */
+	bool failed;
+	struct error error;
+	struct rpc_client_call *stream;
+	uint64_t moved; /* bytes of the present tensor sent or received */
+	bool closed;    /* the last chunk was sent */
+	/* Storage on the node, by tensor; handle_id 0 where there is none. */
+	struct msg_handle handles[];
+};
+
+static void advance(struct remote_task *run);
+
+/* --- failing --- */
+
+static void fail(struct remote_task *run, enum rpc_code code, const char *text)
+{
+	if (run->failed)
+		return;
+	run->failed = true;
+	error_init(&run->error, rpc_status_of(code), "%s",
+	           text && text[0] ? text : rpc_code_name(code));
+}
+
+static void fail_here(struct remote_task *run)
+{
+	if (run->failed)
+		return;
+	run->failed = true;
+	error_save(&run->error);
+}
+
+/* Storage that was made is given back first. */
+static void fail_and_free(struct remote_task *run)
+{
+	run->step = STEP_FREE;
+	run->tensor = 0;
+	advance(run);
+}
+
+static bool is_staged(const struct exec_tensor *tensor)
+{
+	return tensor->backing == SIMPLER_STAGED;
+}
+
+static void describe_shape(const struct exec_tensor *tensor, struct msg_shape *out)
+{
+	out->ndim = tensor->view.ndim;
+	memcpy(out->shape, tensor->view.shape, sizeof(out->shape));
+	out->dtype = tensor->view.dtype;
+	out->tag = tensor->tag;
+}
+
+/* --- ALLOCATE and SEND --- */
+
+/* A handle came back: from AllocTensor, or from PushTensor at its end. */
+static void take_handle(struct remote_task *run, const uint8_t *data, size_t size)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	struct msg_handle *handle = &run->handles[run->tensor];
+	struct bump bump;
+
+	bump_init(&bump, DECODE_LIMIT);
+	if (msg_handle_decode(data, size, &bump, handle) != SIMPLER_OK) {
+		handle->handle_id = 0;
+		fail_here(run);
+	} else if (handle->handle_id == 0 || handle->nbytes != tensor->nbytes) {
+		fail(run, RPC_INTERNAL, "the node allocated storage of another size than asked");
+	}
+	handle->transport_desc.size = 0; /* it pointed into the message */
+	bump_release(&bump);
+}
+
+static void on_allocated(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                         size_t size)
+{
+	struct remote_task *run = context;
+
+	if (code != RPC_OK)
+		fail(run, code, text);
+	else
+		take_handle(run, data, size);
+	if (run->failed) {
+		fail_and_free(run);
+		return;
+	}
+	run->tensor++;
+	advance(run);
+}
+
+static void allocate(struct remote_task *run, const struct exec_tensor *tensor)
+{
+	struct msg_alloc message = { .nbytes = tensor->nbytes };
+	struct rpc_buffer buffer;
+
+	describe_shape(tensor, &message.shape);
+	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK) {
+		fail_here(run);
+		fail_and_free(run);
+		return;
+	}
+	rpc_unary(run->node->channel, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated,
+	          run);
+}
+
+static void send_chunk(struct remote_task *run)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	uint64_t left = tensor->nbytes - run->moved;
+	struct msg_chunk chunk = { .offset = run->moved };
+	struct rpc_buffer buffer;
+
+	/* The first chunk asks for storage with a handle of id 0; the others continue it. */
+	chunk.has_handle = run->moved == 0;
+	chunk.handle.nbytes = tensor->nbytes;
+	chunk.data.data = (const uint8_t *)tensor->view.data + run->moved;
+	chunk.data.size = (size_t)(left < CHUNK_BYTES ? left : CHUNK_BYTES);
+	chunk.last = chunk.data.size == left;
+	if (msg_chunk_encode(&chunk, &buffer) != SIMPLER_OK) {
+		fail_here(run);
+		rpc_stream_cancel(run->stream);
+		return;
+	}
+	run->moved += chunk.data.size;
+	rpc_stream_send(run->stream, &buffer);
+}
+
+static void on_chunk_sent(void *context, struct rpc_client_call *call)
+{
+	struct remote_task *run = context;
+
+	if (run->closed || run->failed)
+		return;
+	if (run->moved < run->task->tensors[run->tensor].nbytes) {
+		send_chunk(run);
+	} else {
+		run->closed = true;
+		rpc_stream_close_send(call);
+	}
+}
+
+static void on_pushed(void *context, struct rpc_client_call *call, const uint8_t *data, size_t size)
+{
+	(void)call;
+	take_handle(context, data, size);
+}
+
+static void on_push_end(void *context, enum rpc_code code, const char *text)
+{
+	struct remote_task *run = context;
+
+	if (code != RPC_OK)
+		fail(run, code, text);
+	else if (run->handles[run->tensor].handle_id == 0)
+		fail(run, RPC_INTERNAL, "the node ended a push without a handle");
+	if (run->failed) {
+		fail_and_free(run);
+		return;
+	}
+	run->tensor++;
+	advance(run);
+}
+
+static void push(struct remote_task *run)
+{
+	static const struct rpc_stream_handlers handlers = { on_pushed, on_chunk_sent,
+		                                             on_push_end };
+
+	run->moved = 0;
+	run->closed = false;
+	if (rpc_stream_open(run->node->channel, MSG_PUSH_TENSOR, CLOCK_NEVER, &handlers, run,
+	                    &run->stream) != SIMPLER_OK) {
+		fail_here(run);
+		fail_and_free(run);
+		return;
+	}
+	send_chunk(run);
+}
+
+static void allocate_next(struct remote_task *run)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+
+	if (!is_staged(tensor)) {
+		run->tensor++;
+		advance(run);
+	} else if (exec_tag_reads(tensor->tag) && tensor->nbytes > 0) {
+		push(run);
+	} else {
+		allocate(run, tensor);
+	}
+}
+
+/* --- DISPATCH --- */
+
+static void describe_tensor(const struct remote_task *run, uint32_t index,
+                            struct msg_tensor_ref *out)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[index];
+
+	memset(out, 0, sizeof(*out));
+	describe_shape(tensor, &out->shape);
+	out->is_handle = is_staged(tensor);
+	if (out->is_handle) {
+		out->handle = run->handles[index];
+	} else if (exec_tag_reads(tensor->tag)) {
+		out->inline_data.data = tensor->view.data;
+		out->inline_data.size = (size_t)tensor->nbytes;
+	}
+}
+
+static void take_error(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	int32_t code = outcome->error_code;
+
+	run->failed = true;
+	error_init(&run->error, code > 0 ? (simpler_status)code : SIMPLER_EUSER, "%s",
+	           outcome->error_msg);
+	/* The traceback is outermost first and ends with the cause, which error_msg is already. */
+	for (uint32_t i = outcome->line_count; i-- > 0;) {
+		const char *line = outcome->lines[i];
+
+		if (i + 1 < outcome->line_count || strcmp(line, outcome->error_msg) != 0)
+			error_add_untrusted(&run->error, line, strlen(line));
+	}
+}
+
+/* The outputs come in argument order, one for each tensor the task wrote. */
+static void take_outputs(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	const struct exec_task *task = run->task;
+	uint32_t written = 0, next = 0;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		written += exec_tag_writes(task->tensors[i].tag);
+	if (written != outcome->output_count) {
+		fail(run, RPC_INTERNAL, "the node answered with another number of outputs");
+		return;
+	}
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		const struct exec_tensor *tensor = &task->tensors[i];
+		const struct msg_tensor_ref *output = &outcome->outputs[next];
+
+		if (!exec_tag_writes(tensor->tag))
+			continue;
+		next++;
+		if (!is_staged(tensor) &&
+		    (output->is_handle || output->inline_data.size != tensor->nbytes)) {
+			fail(run, RPC_INTERNAL, "the node answered with an output of another size");
+			return;
+		}
+	}
+}
+
+static void copy_inline_outputs(const struct exec_task *task, const struct msg_outcome *outcome)
+{
+	uint32_t next = 0;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		const struct exec_tensor *tensor = &task->tensors[i];
+
+		if (!exec_tag_writes(tensor->tag))
+			continue;
+		if (!is_staged(tensor) && tensor->nbytes > 0)
+			memcpy(tensor->view.data, outcome->outputs[next].inline_data.data,
+			       (size_t)tensor->nbytes);
+		next++;
+	}
+}
+
+static void take_outcome(struct remote_task *run, const uint8_t *data, size_t size)
+{
+	struct msg_outcome outcome;
+	struct bump bump;
+
+	bump_init(&bump, DECODE_LIMIT);
+	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
+		fail_here(run);
+	else if (outcome.task_id != run->task->id)
+		fail(run, RPC_INTERNAL, "the node answered for another task");
+	else if (outcome.error_code != 0)
+		take_error(run, &outcome);
+	else
+		take_outputs(run, &outcome);
+	if (!run->failed)
+		copy_inline_outputs(run->task, &outcome);
+	bump_release(&bump);
+}
+
+static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                       size_t size)
+{
+	struct remote_task *run = context;
+
+	if (code != RPC_OK)
+		fail(run, code, text);
+	else
+		take_outcome(run, data, size);
+	run->step = run->failed ? STEP_FREE : STEP_FETCH;
+	run->tensor = 0;
+	advance(run);
+}
+
+static void dispatch(struct remote_task *run)
+{
+	const struct exec_task *task = run->task;
+	struct msg_dispatch message;
+	struct rpc_buffer buffer;
+
+	message.task_id = task->id;
+	message.callable_id = digest_id(&task->callable->digest);
+	message.callable_version = digest_version(&task->callable->digest);
+	message.config = *task->config;
+	message.scalar_count = task->scalar_count;
+	message.tensor_count = task->tensor_count;
+	if (task->scalar_count > 0)
+		memcpy(message.scalars, task->scalars, task->scalar_count * sizeof(uint64_t));
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		describe_tensor(run, i, &message.tensors[i]);
+	message.digest.data = task->callable->digest.bytes;
+	message.digest.size = DIGEST_BYTES;
+	message.kind = task->callable->kind;
+	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK) {
+		fail_here(run);
+		fail_and_free(run);
+		return;
+	}
+	rpc_unary(run->node->channel, MSG_DISPATCH, CLOCK_NEVER, false, &buffer, on_outcome, run);
+}
+
+/* --- FETCH --- */
+
+static void on_fetched(void *context, struct rpc_client_call *call, const uint8_t *data,
+                       size_t size)
+{
+	struct remote_task *run = context;
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	struct msg_chunk chunk;
+	struct bump bump;
+
+	if (run->failed)
+		return;
+	bump_init(&bump, DECODE_LIMIT);
+	if (msg_chunk_decode(data, size, &bump, &chunk) != SIMPLER_OK)
+		fail_here(run);
+	else if (chunk.offset != run->moved || chunk.data.size > tensor->nbytes - run->moved)
+		fail(run, RPC_INTERNAL, "the node sent a chunk out of place");
+	if (run->failed) {
+		rpc_stream_cancel(call);
+	} else if (chunk.data.size > 0) {
+		memcpy((uint8_t *)tensor->view.data + run->moved, chunk.data.data, chunk.data.size);
+		run->moved += chunk.data.size;
+	}
+	bump_release(&bump);
+}
+
+static void on_fetch_sent(void *context, struct rpc_client_call *call)
+{
+	(void)context;
+	rpc_stream_close_send(call);
+}
+
+static void on_fetch_end(void *context, enum rpc_code code, const char *text)
+{
+	struct remote_task *run = context;
+
+	if (code != RPC_OK)
+		fail(run, code, text);
+	else if (run->moved != run->task->tensors[run->tensor].nbytes)
+		fail(run, RPC_DATA_LOSS, "the node sent fewer bytes than the tensor has");
+	if (run->failed) {
+		error_add(&run->error, "fetching tensor %u, whose buffer may be half-written",
+		          run->tensor);
+		fail_and_free(run);
+		return;
+	}
+	run->tensor++;
+	advance(run);
+}
+
+static void fetch_next(struct remote_task *run)
+{
+	static const struct rpc_stream_handlers handlers = { on_fetched, on_fetch_sent,
+		                                             on_fetch_end };
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	struct rpc_buffer buffer;
+
+	if (!is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
+		run->tensor++;
+		advance(run);
+		return;
+	}
+	run->moved = 0;
+	if (msg_handle_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK) {
+		fail_here(run);
+		fail_and_free(run);
+		return;
+	}
+	if (rpc_stream_open(run->node->channel, MSG_PULL_TENSOR, CLOCK_NEVER, &handlers, run,
+	                    &run->stream) != SIMPLER_OK) {
+		rpc_buffer_release(&buffer);
+		fail_here(run);
+		fail_and_free(run);
+		return;
+	}
+	rpc_stream_send(run->stream, &buffer);
+}
+
+/* --- FREE, and the end --- */
+
+static void on_freed(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                     size_t size)
+{
+	struct remote_task *run = context;
+
+	/* Freeing is a kindness to the node; if it failed, the lease ends what is left. */
+	(void)code;
+	(void)text;
+	(void)data;
+	(void)size;
+	run->tensor++;
+	advance(run);
+}
+
+static void free_next(struct remote_task *run)
+{
+	struct rpc_buffer buffer;
+
+	if (run->handles[run->tensor].handle_id == 0 ||
+	    msg_free_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK) {
+		run->tensor++;
+		advance(run);
+		return;
+	}
+	rpc_unary(run->node->channel, MSG_FREE_TENSOR, CLOCK_NEVER, false, &buffer, on_freed, run);
+}
+
+static void finish(struct remote_task *run)
+{
+	struct exec_task *task = run->task;
+	struct error error;
+	bool failed = run->failed;
+
+	if (failed)
+		error = run->error;
+	free(run);
+	task->done(task, failed ? &error : NULL);
+}
+
+static void advance(struct remote_task *run)
+{
+	bool more = run->tensor < run->task->tensor_count;
+
+	switch (run->step) {
+	case STEP_ALLOCATE:
+		if (more) {
+			allocate_next(run);
+		} else {
+			run->step = STEP_DISPATCH;
+			dispatch(run);
+		}
+		return;
+	case STEP_DISPATCH: /* on_outcome() goes on */
+		return;
+	case STEP_FETCH:
+		if (more) {
+			fetch_next(run);
+			return;
+		}
+		run->step = STEP_FREE;
+		run->tensor = 0;
+		advance(run);
+		return;
+	case STEP_FREE:
+		if (more)
+			free_next(run);
+		else
+			finish(run);
+		return;
+	}
+}
+
+static bool any_staged(const struct exec_task *task)
+{
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		if (is_staged(&task->tensors[i]))
+			return true;
+	}
+	return false;
+}
+
+static void remote_start(struct exec_child *child, struct exec_task *task)
+{
+	size_t handles = task->tensor_count * sizeof(struct msg_handle);
+	struct remote_task *run = malloc(sizeof(*run) + handles);
+	struct error error;
+
+	if (!run) {
+		error_init(&error, SIMPLER_ENOMEM, "out of memory for a dispatch");
+		task->done(task, &error);
+		return;
+	}
+	run->node = (struct remote_child *)child;
+	run->task = task;
+	run->tensor = 0;
+	run->failed = false;
+	memset(run->handles, 0, handles);
+	run->step = any_staged(task) ? STEP_ALLOCATE : STEP_DISPATCH;
+	if (run->step == STEP_ALLOCATE)
+		advance(run);
+	else
+		dispatch(run);
+}
+
+/* --- the child --- */
+
+static simpler_status push_payload(struct remote_child *node, const struct exec_callable *callable,
+                                   bool whole)
+{
+	struct payload payload = {
+		.kind = callable->kind,
+		.abi = SIMPLER_CALLABLE_ABI,
+		.module = callable->module->digest,
+		.state = callable->state,
+	};
+	struct msg_callable message = {
+		.callable_id = digest_id(&callable->digest),
+		.version = digest_version(&callable->digest),
+	};
+	struct rpc_buffer buffer;
+	simpler_status status;
+	uint8_t *bytes, *answer;
+	size_t answer_size;
+
+	memcpy(payload.name, callable->name, sizeof(payload.name));
+	if (whole) {
+		payload.module_bytes.data = callable->module->bytes;
+		payload.module_bytes.size = callable->module->size;
+	}
+	message.payload.size = payload_size(&payload);
+	bytes = malloc(message.payload.size);
+	if (!bytes)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a payload");
+	payload_encode(&payload, bytes);
+	message.payload.data = bytes;
+	status = msg_callable_encode(&message, &buffer);
+	free(bytes);
+	if (status != SIMPLER_OK)
+		return status;
+	status = rpc_unary_wait(node->channel, MSG_PUSH_CALLABLE,
+	                        clock_after_ms(INSTALL_DEADLINE_MS), true, &buffer, &answer,
+	                        &answer_size);
+	if (status == SIMPLER_OK)
+		free(answer);
+	return status;
+}
+
+/* A node that has the module already is sent no module bytes. */
+static simpler_status remote_install(struct exec_child *child, const struct exec_callable *callable)
+{
+	struct remote_child *node = (struct remote_child *)child;
+	simpler_status status = push_payload(node, callable, false);
+
+	if (status == SIMPLER_ENOTFOUND)
+		status = push_payload(node, callable, true);
+	if (status != SIMPLER_OK)
+		return error_context("registering %s '%s' on %s", simpler_kind_name(callable->kind),
+		                     callable->name, child->name);
+	return SIMPLER_OK;
+}
+
+static void remote_close(struct exec_child *child)
+{
+	struct remote_child *node = (struct remote_child *)child;
+
+	rpc_channel_close(node->channel);
+	free(node);
+}
+
+static const struct exec_child_ops remote_ops = { remote_install, remote_start, remote_close };
+
+simpler_status remote_create(struct rpc_client *client, const char *address, uint32_t capacity,
+                             struct exec_child **out)
+{
+	struct remote_child *node;
+
+	if (address[0] == '\0' || strlen(address) >= sizeof(node->address))
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%.120s' is no address of a node; give HOST:PORT or unix:/PATH",
+		                   address);
+	node = calloc(1, sizeof(*node));
+	if (!node)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a remote node");
+	node->child.ops = &remote_ops;
+	node->child.runs = SIMPLER_KIND_ORCH;
+	node->child.capacity = capacity;
+	(void)snprintf(node->address, sizeof(node->address), "%s", address);
+	(void)snprintf(node->child.name, sizeof(node->child.name), "node %s", address);
+	if (rpc_channel_open(client, address, &node->channel) != SIMPLER_OK) {
+		free(node);
+		return error_context("adding node %s", address);
+	}
+	*out = &node->child;
+	return SIMPLER_OK;
+}
+
+simpler_status remote_connect(struct exec_child *child, int64_t deadline)
+{
+	struct remote_child *node = (struct remote_child *)child;
+	struct msg_health health;
+	struct rpc_buffer buffer;
+	struct bump bump;
+	simpler_status status;
+	uint8_t *answer;
+	size_t size;
+
+	status = msg_empty_encode(&buffer);
+	if (status == SIMPLER_OK)
+		status = rpc_unary_wait(node->channel, MSG_HEARTBEAT, deadline, true, &buffer,
+		                        &answer, &size);
+	if (status != SIMPLER_OK)
+		return error_raise(SIMPLER_EUNAVAILABLE,
+		                   "%s does not answer: is simpler-l3d running there, and is the "
+		                   "address right?",
+		                   child->name);
+	bump_init(&bump, DECODE_LIMIT);
+	status = msg_health_decode(answer, size, &bump, &health);
+	if (status == SIMPLER_OK && !health.ok)
+		status = error_raise(SIMPLER_EUNAVAILABLE, "%s is not well: %s", child->name,
+		                     health.message);
+	bump_release(&bump);
+	free(answer);
+	return status;
+}

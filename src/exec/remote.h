@@ -1,0 +1,21 @@
+/*
+ * A remote node: a child behind a daemon's gRPC services.
+ *
+ * Threads: start() runs in the caller's thread up to the first call it begins; all else, `done`
+ * included, runs on the RPC client's thread.
+ */
+#ifndef EXEC_REMOTE_H
+#define EXEC_REMOTE_H
+
+#include "exec/exec.h"
+
+struct rpc_client;
+
+/* Opens a channel to `address`; does not wait for a connection. `client` outlives the child, which
+ * takes `capacity` tasks at once. */
+simpler_status remote_create(struct rpc_client *client, const char *address, uint32_t capacity,
+                             struct exec_child **out);
+/* Wait until the node answers a heartbeat. Blocks until `deadline`. SIMPLER_EUNAVAILABLE. */
+simpler_status remote_connect(struct exec_child *child, int64_t deadline);
+
+#endif

@@ -1,0 +1,146 @@
+/* What the end-to-end tests run on nodes. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <simpler/module.h>
+
+static int process_variable = 100;
+
+/* Hand all tensors and scalars on, unchanged, to a sub task of this module. */
+static simpler_status forward(simpler_orch *orch, const simpler_args *args, const char *sub_name)
+{
+	simpler_args *copy = simpler_args_create();
+	simpler_sub sub;
+	simpler_status status = simpler_orch_sub(orch, sub_name, simpler_no_state(), &sub);
+
+	for (size_t i = 0; i < simpler_args_tensor_count(args); i++) {
+		simpler_tensor tensor;
+		simpler_tag tag;
+
+		(void)simpler_args_tensor(args, i, &tensor);
+		(void)simpler_args_tag(args, i, &tag);
+		(void)simpler_args_add_tensor(copy, &tensor, tag, SIMPLER_SHARED);
+	}
+	for (size_t i = 0; i < simpler_args_scalar_count(args); i++) {
+		uint64_t value;
+
+		(void)simpler_args_scalar(args, i, &value);
+		(void)simpler_args_add_scalar(copy, value);
+	}
+	if (status == SIMPLER_OK)
+		status = simpler_submit_sub(orch, sub, copy, NULL, NULL);
+	simpler_args_destroy(copy);
+	return status;
+}
+
+#define SUB_TASK(name)                                                                             \
+	static simpler_status name##_sub(const simpler_args *args, simpler_bytes state);           \
+	SIMPLER_SUB(name##_sub);                                                                   \
+	static simpler_status name(simpler_orch *orch, const simpler_args *args,                   \
+	                           const simpler_config *config, simpler_bytes state)              \
+	{                                                                                          \
+		(void)config;                                                                      \
+		(void)state;                                                                       \
+		return forward(orch, args, #name "_sub");                                          \
+	}                                                                                          \
+	SIMPLER_ORCH(name);                                                                        \
+	static simpler_status name##_sub(const simpler_args *args, simpler_bytes state)
+
+/* out[0] = the first captured int64, then changes the copy of it that a careless program thinks is
+ * the caller's, and a variable of the process. */
+static simpler_status read_state(simpler_orch *orch, const simpler_args *args,
+                                 const simpler_config *config, simpler_bytes state)
+{
+	simpler_tensor out;
+	int64_t captured;
+
+	(void)orch;
+	(void)config;
+	if (state.size != sizeof(captured))
+		return simpler_fail(SIMPLER_EINVAL, "%zu bytes of state, not %zu", state.size,
+		                    sizeof(captured));
+	if (simpler_args_tensor(args, 0, &out) != SIMPLER_OK)
+		return simpler_last_status();
+	memcpy(&captured, state.data, sizeof(captured));
+	process_variable++;
+	memcpy(out.data, &captured, sizeof(captured));
+	return SIMPLER_OK;
+}
+SIMPLER_ORCH(read_state);
+
+/* every element += scalar 0 */
+SUB_TASK(shift)
+{
+	simpler_tensor tensor;
+	uint64_t by = 0;
+
+	(void)state;
+	if (simpler_args_tensor(args, 0, &tensor) != SIMPLER_OK ||
+	    simpler_args_scalar(args, 0, &by) != SIMPLER_OK)
+		return simpler_last_status();
+	for (uint64_t i = 0; i < simpler_tensor_count(&tensor); i++)
+		((int64_t *)tensor.data)[i] += (int64_t)by;
+	return SIMPLER_OK;
+}
+
+/* sum of the bytes of every tensor but the last, into the last, an int64 */
+SUB_TASK(sum_bytes)
+{
+	size_t last = simpler_args_tensor_count(args) - 1;
+	simpler_tensor tensor;
+	int64_t sum = 0;
+
+	(void)state;
+	for (size_t i = 0; i < last; i++) {
+		(void)simpler_args_tensor(args, i, &tensor);
+		for (uint64_t k = 0; k < simpler_tensor_bytes(&tensor); k++)
+			sum += ((const uint8_t *)tensor.data)[k];
+	}
+	(void)simpler_args_tensor(args, last, &tensor);
+	memcpy(tensor.data, &sum, sizeof(sum));
+	return SIMPLER_OK;
+}
+
+SUB_TASK(out_of_range)
+{
+	simpler_tensor tensor;
+
+	(void)state;
+	return simpler_args_tensor(args, 1, &tensor);
+}
+
+SUB_TASK(fail)
+{
+	(void)args;
+	(void)state;
+	return simpler_fail((simpler_status)1042, "row %d of %s is singular", 3, "A");
+}
+
+SUB_TASK(crash)
+{
+	(void)args;
+	(void)state;
+	(void)raise(SIGSEGV);
+	return SIMPLER_OK;
+}
+
+SUB_TASK(leave)
+{
+	(void)args;
+	(void)state;
+	_exit(3);
+}
+
+/* out[0] = the worker process, out[1] = its parent */
+SUB_TASK(who)
+{
+	int64_t ids[2] = { getpid(), getppid() };
+	simpler_tensor out;
+
+	(void)state;
+	if (simpler_args_tensor(args, 0, &out) != SIMPLER_OK)
+		return simpler_last_status();
+	memcpy(out.data, ids, sizeof(ids));
+	return SIMPLER_OK;
+}

@@ -1,0 +1,22 @@
+/*
+ * simpler-host: the process that user code runs in. Nobody starts it by hand; libsimpler and the
+ * daemon do, each role on sockets and memory that they hand down from descriptor 3 on.
+ *
+ * It exports the functions that modules call (simpler-host.syms) and links no RPC library.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ipc/spawn.h"
+#include "node/engine.h"
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "spawn") == 0)
+		return spawn_helper_main();
+	if (argc > 1 && strcmp(argv[1], "engine") == 0)
+		return engine_main(argc - 2, argv + 2);
+	fprintf(stderr, "simpler-host runs callables for simpler's library and daemon, which start "
+	                "it; it is of no use by itself\n");
+	return 2;
+}
