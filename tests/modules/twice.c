@@ -17,7 +17,7 @@ static simpler_status twice(const simpler_args *args, simpler_bytes state)
 		return status;
 	if (tensor.dtype != SIMPLER_INT64)
 		return simpler_fail(SIMPLER_EINVAL, "'twice' expects int64 elements, got %s",
-				    simpler_dtype_name(tensor.dtype));
+		                    simpler_dtype_name(tensor.dtype));
 	elements = (int64_t *)tensor.data;
 	for (uint64_t i = 0; i < simpler_tensor_count(&tensor); i++)
 		elements[i] *= 2;
@@ -26,7 +26,7 @@ static simpler_status twice(const simpler_args *args, simpler_bytes state)
 SIMPLER_SUB(twice);
 
 static simpler_status twice_below(simpler_orch *orch, const simpler_args *args,
-				  const simpler_config *config, simpler_bytes state)
+                                  const simpler_config *config, simpler_bytes state)
 {
 	simpler_sub callable;
 	simpler_status status = simpler_orch_sub(orch, "twice", simpler_no_state(), &callable);

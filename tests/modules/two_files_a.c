@@ -10,7 +10,7 @@ static simpler_status first(const simpler_args *args, simpler_bytes state)
 SIMPLER_SUB(first);
 
 static simpler_status a_second_one_with_a_name_that_is_long(const simpler_args *args,
-							    simpler_bytes state)
+                                                            simpler_bytes state)
 {
 	(void)args;
 	(void)state;

@@ -2,7 +2,7 @@
 #include <simpler/module.h>
 
 static simpler_status kernel(const simpler_block *block, const simpler_args *args,
-			     simpler_bytes state)
+                             simpler_bytes state)
 {
 	(void)block;
 	(void)args;

@@ -41,7 +41,7 @@ static void plain_digests_are_sha256(void **state)
 		char text[DIGEST_HEX_BYTES];
 
 		assert_int_equal(digest_compute(plain[i].text, strlen(plain[i].text), &digest),
-				 SIMPLER_OK);
+		                 SIMPLER_OK);
 		digest_hex(&digest, text);
 		assert_string_equal(text, plain[i].hex);
 	}
@@ -82,10 +82,10 @@ static void callables_have_the_digests_of_the_vectors(void **state)
 		digest_hex(&module, text);
 		assert_string_equal(text, vectors[i].module_hex);
 		assert_int_equal(digest_callable((simpler_kind)vectors[i].kind, vectors[i].abi,
-						 &module, vectors[i].name,
-						 (simpler_bytes){ captured, vectors[i].size },
-						 &digest),
-				 SIMPLER_OK);
+		                                 &module, vectors[i].name,
+		                                 (simpler_bytes){ captured, vectors[i].size },
+		                                 &digest),
+		                 SIMPLER_OK);
 		digest_hex(&digest, text);
 		assert_string_equal(text, vectors[i].hex);
 		assert_true(digest_version(&digest) == vectors[i].version);

@@ -194,7 +194,7 @@ static void any_changed_byte_is_survived(void **state)
 	(void)state;
 	for (size_t i = 0; i < file.size; i++) {
 		bool read = i < sizeof(Elf64_Ehdr) || i >= first ||
-			    (i >= callables && i < callables + 2 * sizeof(simpler_descriptor));
+		            (i >= callables && i < callables + 2 * sizeof(simpler_descriptor));
 
 		if (!read)
 			continue;
@@ -204,7 +204,7 @@ static void any_changed_byte_is_survived(void **state)
 			file.data[i] ^= (uint8_t)change;
 			status = module_file_parse(file.data, file.size, &parsed);
 			assert_true(status == SIMPLER_OK || status == SIMPLER_EINVAL ||
-				    status == SIMPLER_EVERSION);
+			            status == SIMPLER_EVERSION);
 			file.data[i] ^= (uint8_t)change;
 		}
 	}

@@ -24,7 +24,7 @@ static struct payload sample(bool whole)
 	};
 
 	assert_int_equal(digest_compute(module_bytes, sizeof(module_bytes), &payload.module),
-			 SIMPLER_OK);
+	                 SIMPLER_OK);
 	if (whole)
 		payload.module_bytes = (simpler_bytes){ module_bytes, sizeof(module_bytes) };
 	return payload;
@@ -54,7 +54,7 @@ static void expect_same(const struct payload *have, const struct payload *want)
 	assert_int_equal(have->module_bytes.size, want->module_bytes.size);
 	if (want->module_bytes.size)
 		assert_memory_equal(have->module_bytes.data, want->module_bytes.data,
-				    want->module_bytes.size);
+		                    want->module_bytes.size);
 }
 
 static void expect_round_trip(const struct payload *payload)
