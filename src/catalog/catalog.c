@@ -54,6 +54,8 @@ static simpler_status no_memory(void)
 
 /* --- the tables of callables, all of it under the lock --- */
 
+/* uthash's macros are long when they are expanded. */
+/* NOLINTBEGIN(readability-function-size) */
 static struct family *find_family(struct catalog *catalog, uint64_t callable_id)
 {
 	struct family *family;
@@ -61,6 +63,28 @@ static struct family *find_family(struct catalog *catalog, uint64_t callable_id)
 	HASH_FIND(hh, catalog->families, &callable_id, sizeof(callable_id), family);
 	return family;
 }
+
+static struct callable *find_key(struct catalog *catalog, uint64_t key)
+{
+	struct callable *callable;
+
+	HASH_FIND(hh, catalog->callables, &key, sizeof(key), callable);
+	return callable;
+}
+
+/* False when memory is out. */
+static bool put_family(struct catalog *catalog, struct family *family)
+{
+	HASH_ADD(hh, catalog->families, callable_id, sizeof(family->callable_id), family);
+	return family->hh.tbl != NULL;
+}
+
+static bool put_callable(struct catalog *catalog, struct callable *callable)
+{
+	HASH_ADD(hh, catalog->callables, entry.key, sizeof(callable->entry.key), callable);
+	return callable->hh.tbl != NULL;
+}
+/* NOLINTEND(readability-function-size) */
 
 static struct callable *find_version(const struct family *family, uint64_t version)
 {
@@ -75,14 +99,6 @@ static struct callable *find_version(const struct family *family, uint64_t versi
 	return NULL;
 }
 
-static struct callable *find_key(struct catalog *catalog, uint64_t key)
-{
-	struct callable *callable;
-
-	HASH_FIND(hh, catalog->callables, &key, sizeof(key), callable);
-	return callable;
-}
-
 static struct family *make_family(struct catalog *catalog, uint64_t callable_id)
 {
 	struct family *family = find_family(catalog, callable_id);
@@ -93,8 +109,7 @@ static struct family *make_family(struct catalog *catalog, uint64_t callable_id)
 	if (!family)
 		return NULL;
 	family->callable_id = callable_id;
-	HASH_ADD(hh, catalog->families, callable_id, sizeof(callable_id), family);
-	if (family->hh.tbl)
+	if (put_family(catalog, family))
 		return family;
 	free(family);
 	return NULL;
@@ -120,8 +135,7 @@ static simpler_status add_callable(struct catalog *catalog, struct callable *cal
 	if (!family)
 		return no_memory();
 	callable->entry.key = catalog->last_key + 1;
-	HASH_ADD(hh, catalog->callables, entry.key, sizeof(callable->entry.key), callable);
-	if (!callable->hh.tbl) {
+	if (!put_callable(catalog, callable)) {
 		drop_family_if_empty(catalog, family);
 		return no_memory();
 	}
@@ -244,14 +258,14 @@ static simpler_status offer_new(struct catalog *catalog, uint64_t callable_id,
 	return status;
 }
 
-static simpler_status check_offer(uint64_t callable_id, uint64_t version, simpler_bytes bytes,
+static simpler_status check_offer(uint64_t callable_id, uint64_t version, simpler_bytes pushed,
                                   struct payload *payload, struct digest *digest)
 {
 	simpler_status status;
 
 	if (callable_id == 0)
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
-	status = payload_decode(bytes.data, bytes.size, payload);
+	status = payload_decode(pushed.data, pushed.size, payload);
 	if (!status)
 		status = digest_callable(payload->kind, payload->abi, &payload->module,
 		                         payload->name, payload->state, digest);
@@ -264,12 +278,12 @@ static simpler_status check_offer(uint64_t callable_id, uint64_t version, simple
 }
 
 simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
-                             simpler_bytes bytes, struct catalog_entry *out, bool *fresh)
+                             simpler_bytes pushed, struct catalog_entry *out, bool *fresh)
 {
 	struct payload payload;
 	struct digest digest;
 	struct callable *known = NULL;
-	simpler_status status = check_offer(callable_id, version, bytes, &payload, &digest);
+	simpler_status status = check_offer(callable_id, version, pushed, &payload, &digest);
 
 	*fresh = false;
 	if (status)

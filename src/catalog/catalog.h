@@ -53,8 +53,8 @@ struct catalog *catalog_create(const struct catalog_limits *limits);
 void catalog_destroy(struct catalog *catalog);
 
 /*
- * Take in what was pushed: `payload` is CallablePayload.pickled, and `version` 0 means "whatever it
- * is". Everything is checked before anything is kept.
+ * Take in `pushed`, a CallablePayload.pickled; `version` 0 means "whatever it is". Everything is
+ * checked before anything is kept.
  *
  * @param[out] fresh  True: this call made the callable known, so install it in the engine and
  *                    settle it. False: it was known; `out` says whether it is still pending.
@@ -65,7 +65,7 @@ void catalog_destroy(struct catalog *catalog);
  *         SIMPLER_ENOSPACE naming the limit.
  */
 simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
-                             simpler_bytes payload, struct catalog_entry *out, bool *fresh);
+                             simpler_bytes pushed, struct catalog_entry *out, bool *fresh);
 
 /*
  * The engine's answer for a pending callable: visible from now on, or gone. A key that is not

@@ -33,6 +33,6 @@ void module_store_destroy(struct module_store *store);
 simpler_status module_store_use(struct module_store *store, const struct payload *payload,
                                 const struct stored_module **out);
 /* The last user's leaving frees the module. */
-void module_store_leave(struct module_store *store, const struct stored_module *module);
+void module_store_leave(struct module_store *store, const struct stored_module *stored);
 
 #endif
