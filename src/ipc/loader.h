@@ -38,10 +38,11 @@ void loader_destroy(struct loader *loader); /* only at process exit: unloads not
  * module is known. The state is copied.
  *
  * @return SIMPLER_EINVAL with the dynamic loader's own words when the module does not load;
- *         SIMPLER_ENOTFOUND when it lacks the entry; SIMPLER_EEXIST when the key is taken.
+ *         SIMPLER_ENOTFOUND when it lacks the entry; SIMPLER_EEXIST when the key is taken;
+ *         SIMPLER_EPROTOCOL for an unknown module without a descriptor.
  */
 simpler_status loader_install(struct loader *loader, const struct record_install *install,
-			      int module_fd);
+                              int module_fd);
 const struct loaded_callable *loader_find(struct loader *loader, uint64_t key);
 
 #endif

@@ -35,7 +35,7 @@ struct spawn_segment {
 
 /* Exec `program` (simpler-host) as a helper. Blocks until it answers, at most five seconds. */
 simpler_status spawn_helper_start(const char *program, const struct spawn_segment *segments,
-				  uint32_t segment_count, struct spawn_helper *out);
+                                  uint32_t segment_count, struct spawn_helper *out);
 /* Close, which ends every worker, and wait for its exit. */
 void spawn_helper_stop(struct spawn_helper *helper);
 

@@ -2,8 +2,8 @@
  * What a worker process does: take a task from its mailbox, make sure it has the callable, run it,
  * put the outcome back, ring.
  *
- * The control segment (segment 0) is struct control_segment: the bell that all workers ring when
- * they have finished something, then one mailbox for each worker.
+ * The control segment (segment 0) is struct control_segment: the bells that workers ring with
+ * control_ring_finished() when they have finished something, then one mailbox for each worker.
  *
  * A callable arrives on the worker's control socket (SOCK_SEQPACKET) as a record_install, its
  * module's descriptor beside it the first time. The parent sends it before the first task that
@@ -12,38 +12,40 @@
 #ifndef IPC_WORKER_PROCESS_H
 #define IPC_WORKER_PROCESS_H
 
+#include "ipc/install.h"
 #include "ipc/mailbox.h"
+#include "wire/args.h"
 
 #define WORKER_MAX 256
 
 struct control_segment {
-	struct doorbell finished;
+	struct doorbell finished; /* the parent's collector sleeps on it */
+	struct doorbell attended; /* a parent's thread that waits for a run sleeps on it instead */
+	_Atomic uint32_t attending; /* parent: such a thread is there */
+	uint8_t pad[60];
 	struct mailbox boxes[];
 };
 
-struct worker_segment {
-	uint32_t id;
-	uint8_t *base;
-	uint64_t bytes;
-};
+/* Worker: an outcome lies in the mailbox. Its publication comes before this reads `attending`; the
+ * parent's protocol is told in exec/local.c. */
+static inline void control_ring_finished(struct control_segment *shared)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&shared->attending) != 0)
+		doorbell_ring(&shared->attended);
+	else
+		doorbell_ring(&shared->finished);
+}
 
 struct worker_process {
 	uint32_t index;
 	int control; /* socket */
 	struct control_segment *shared;
-	struct worker_segment segments[4]; /* those that hold tensors */
+	struct memory_segment segments[4]; /* those that hold tensors */
 	uint32_t segment_count;
 };
 
 /* Runs until told to stop or the control socket closes. Returns the exit status. */
 int worker_process_main(const struct worker_process *self);
-
-/* Send one install on a control socket; `module_fd` -1 when not has_module. Blocks while the
- * socket is full. SIMPLER_EUNAVAILABLE when the other end is gone. */
-simpler_status install_send(int socket, const struct record_install *install, int module_fd);
-/* Receive one; `*module_fd` is the caller's to close, -1 if none came. `buffer` has
- * RECORD_INSTALL_MAX bytes and `out` points into it. SIMPLER_EUNAVAILABLE at end of file. */
-simpler_status install_receive(int socket, uint8_t *buffer, struct record_install *out,
-			       int *module_fd);
 
 #endif

@@ -25,7 +25,7 @@ simpler_status dl_open(int fd, void **object)
 		return SIMPLER_OK;
 	words = dlerror();
 	return error_raise(SIMPLER_EINVAL, "the module does not load: %s",
-			   words ? without_path(words, path) : "the dynamic loader gave no reason");
+	                   words ? without_path(words, path) : "the dynamic loader gave no reason");
 }
 
 void *dl_symbol(void *object, const char *name)

@@ -15,7 +15,7 @@ static simpler_status give_up(int fd, const char *what, const char *name)
 	if (fd >= 0)
 		(void)close(fd);
 	return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot %s shared memory '%s'", what,
-				 name);
+	                         name);
 }
 
 simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
@@ -24,7 +24,7 @@ simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
 
 	if (bytes > INT64_MAX)
 		return error_raise(SIMPLER_EINVAL, "shared memory '%s' of %" PRIu64 " bytes", name,
-				   bytes);
+		                   bytes);
 	created = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (created < 0)
 		return give_up(created, "create", name);
@@ -95,7 +95,7 @@ static simpler_status map(int fd, uint64_t bytes, int protection, void **base)
 
 	if (mapped == MAP_FAILED)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno,
-					 "cannot map %" PRIu64 " bytes of shared memory", bytes);
+		                         "cannot map %" PRIu64 " bytes of shared memory", bytes);
 	*base = mapped;
 	return SIMPLER_OK;
 }
@@ -123,8 +123,8 @@ static simpler_status allocate(int fd, int mode, uint64_t offset, uint64_t bytes
 		return SIMPLER_OK;
 	if (offset > INT64_MAX || bytes > INT64_MAX - offset)
 		return error_raise(SIMPLER_EINVAL,
-				   "cannot %s %" PRIu64 " bytes of shared memory at %" PRIu64, what,
-				   bytes, offset);
+		                   "cannot %s %" PRIu64 " bytes of shared memory at %" PRIu64, what,
+		                   bytes, offset);
 	do
 		failed = fallocate(fd, mode, (off_t)offset, (off_t)bytes);
 	while (failed && errno == EINTR);

@@ -23,12 +23,12 @@ static simpler_status raise_io(const char *what)
 {
 	if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
 		return error_raise_errno(SIMPLER_EUNAVAILABLE, errno,
-					 "the other process has closed its socket");
+		                         "the other process has closed its socket");
 	return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot %s a socket", what);
 }
 
 simpler_status socket_send(int socket, const void *bytes, size_t size, const int *fds,
-			   size_t fd_count)
+                           size_t fd_count)
 {
 	union control control;
 	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = size };
@@ -76,7 +76,7 @@ static size_t take_fds(struct msghdr *message, int *fds, size_t capacity)
 }
 
 simpler_status socket_receive(int socket, void *bytes, size_t capacity, size_t *size, int *fds,
-			      size_t fd_capacity, size_t *fd_count)
+                              size_t fd_capacity, size_t *fd_count)
 {
 	union control control;
 	struct iovec part = { .iov_base = bytes, .iov_len = capacity };
@@ -95,8 +95,8 @@ simpler_status socket_receive(int socket, void *bytes, size_t capacity, size_t *
 		for (size_t i = 0; i < *fd_count && i < fd_capacity; i++)
 			(void)close(fds[i]);
 		return error_raise(SIMPLER_EPROTOCOL,
-				   "a datagram is larger than %zu bytes and %zu descriptors",
-				   capacity, fd_capacity);
+		                   "a datagram is larger than %zu bytes and %zu descriptors",
+		                   capacity, fd_capacity);
 	}
 	if (received == 0)
 		return error_raise(SIMPLER_EUNAVAILABLE, "the other process has closed its socket");

@@ -17,7 +17,7 @@ simpler_status socket_pair(int ends[2]);
 /* Send one datagram of at least a byte, with `fd_count` descriptors that stay the caller's. Blocks
  * while the socket is full. SIMPLER_EUNAVAILABLE when the other end is gone. */
 simpler_status socket_send(int socket, const void *bytes, size_t size, const int *fds,
-			   size_t fd_count);
+                           size_t fd_count);
 
 /*
  * Receive one datagram and the descriptors beside it, which are the caller's to close. Blocks until
@@ -27,6 +27,6 @@ simpler_status socket_send(int socket, const void *bytes, size_t size, const int
  *         with more than `fd_capacity` descriptors, all of which are closed then.
  */
 simpler_status socket_receive(int socket, void *bytes, size_t capacity, size_t *size, int *fds,
-			      size_t fd_capacity, size_t *fd_count);
+                              size_t fd_capacity, size_t *fd_count);
 
 #endif

@@ -33,11 +33,6 @@ void simpler_args_reset(simpler_args *args)
 	args->error.used = 0;
 }
 
-simpler_status args_check(const simpler_args *args)
-{
-	return args->error.status ? error_restore(&args->error) : SIMPLER_OK;
-}
-
 /* The thread's last error becomes the builder's. */
 static simpler_status keep(simpler_args *args, simpler_status status)
 {
@@ -51,20 +46,20 @@ static simpler_status check_builder(const simpler_args *args)
 {
 	if (!args)
 		return error_raise(SIMPLER_EINVAL, "the argument builder is a NULL pointer: "
-						   "simpler_args_create() ran out of memory");
-	return args_check(args);
+		                                   "simpler_args_create() ran out of memory");
+	return args->error.status ? error_restore(&args->error) : SIMPLER_OK;
 }
 
 static simpler_status check_room(const simpler_args *args)
 {
 	if (args->scalar_count > 0)
 		return error_raise(SIMPLER_EINVAL,
-				   "a tensor was added after %" PRIu32
-				   " scalar%s: add all tensors first, then the scalars",
-				   args->scalar_count, args->scalar_count == 1 ? "" : "s");
+		                   "a tensor was added after %" PRIu32
+		                   " scalar%s: add all tensors first, then the scalars",
+		                   args->scalar_count, args->scalar_count == 1 ? "" : "s");
 	if (args->tensor_count == SIMPLER_MAX_TENSORS)
 		return error_raise(SIMPLER_ENOSPACE, "a task takes at most %d tensors",
-				   SIMPLER_MAX_TENSORS);
+		                   SIMPLER_MAX_TENSORS);
 	return SIMPLER_OK;
 }
 
@@ -74,17 +69,17 @@ static simpler_status check_use(simpler_tag tag, simpler_backing backing, uint64
 		return error_raise(SIMPLER_EINVAL, "%d is no tag (simpler_tag)", (int)tag);
 	if ((unsigned)backing > SIMPLER_STAGED)
 		return error_raise(SIMPLER_EINVAL, "%d is no backing (simpler_backing)",
-				   (int)backing);
+		                   (int)backing);
 	if (backing == SIMPLER_INLINE && nbytes > SIMPLER_INLINE_MAX)
 		return error_raise(SIMPLER_EINVAL,
-				   "an inline tensor has %" PRIu64
-				   " bytes, the limit is %zu: use SIMPLER_STAGED",
-				   nbytes, SIMPLER_INLINE_MAX);
+		                   "an inline tensor has %" PRIu64
+		                   " bytes, the limit is %zu: use SIMPLER_STAGED",
+		                   nbytes, SIMPLER_INLINE_MAX);
 	return SIMPLER_OK;
 }
 
 static simpler_status check_tensor(const simpler_tensor *tensor, simpler_tag tag,
-				   simpler_backing backing)
+                                   simpler_backing backing)
 {
 	uint64_t nbytes;
 	simpler_status status = tensor_check(tensor, &nbytes);
@@ -93,12 +88,12 @@ static simpler_status check_tensor(const simpler_tensor *tensor, simpler_tag tag
 		return status;
 	if (!simpler_tensor_is_contiguous(tensor))
 		return error_raise(SIMPLER_EINVAL,
-				   "the tensor is not contiguous: copy it to row-major order");
+		                   "the tensor is not contiguous: copy it to row-major order");
 	return check_use(tag, backing, nbytes);
 }
 
 static simpler_status add_tensor(simpler_args *args, const simpler_tensor *tensor, simpler_tag tag,
-				 simpler_backing backing)
+                                 simpler_backing backing)
 {
 	simpler_status status = check_room(args);
 
@@ -115,7 +110,7 @@ static simpler_status add_tensor(simpler_args *args, const simpler_tensor *tenso
 }
 
 simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
-				       simpler_tag tag, simpler_backing backing)
+                                       simpler_tag tag, simpler_backing backing)
 {
 	simpler_status status = check_builder(args);
 
@@ -130,7 +125,7 @@ simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value)
 		return status;
 	if (args->scalar_count == SIMPLER_MAX_SCALARS)
 		return keep(args, error_raise(SIMPLER_ENOSPACE, "a task takes at most %d scalars",
-					      SIMPLER_MAX_SCALARS));
+		                              SIMPLER_MAX_SCALARS));
 	args->scalars[args->scalar_count++] = value;
 	return SIMPLER_OK;
 }
@@ -151,7 +146,7 @@ static simpler_status check_index(const char *what, size_t index, size_t count)
 	if (index < count)
 		return SIMPLER_OK;
 	return error_raise(SIMPLER_EINVAL, "%s index %zu is out of range: there %s %zu %s%s", what,
-			   index, count == 1 ? "is" : "are", count, what, count == 1 ? "" : "s");
+	                   index, count == 1 ? "is" : "are", count, what, count == 1 ? "" : "s");
 }
 
 simpler_status simpler_args_tensor(const simpler_args *args, size_t index, simpler_tensor *out)

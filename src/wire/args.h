@@ -6,8 +6,7 @@
 #ifndef WIRE_ARGS_H
 #define WIRE_ARGS_H
 
-#include "base/error.h"
-#include "simpler/args.h"
+#include "wire/record.h"
 
 struct simpler_args {
 	uint32_t tensor_count, scalar_count;
@@ -18,7 +17,21 @@ struct simpler_args {
 	struct error error; /* the builder's first; status SIMPLER_OK if there is none */
 };
 
-/* SIMPLER_OK, or the builder's first error again, as this thread's last error. */
-simpler_status args_check(const simpler_args *args);
+/* Memory that processes share under this number, as this process has mapped it. */
+struct memory_segment {
+	uint32_t id; /* as in record_tensor.segment */
+	uint8_t *base;
+	uint64_t bytes;
+};
+
+/*
+ * Make a decoded task's arguments readable here: positions become pointers into `segments`. An
+ * empty tensor lies nowhere and needs no segment.
+ *
+ * @return SIMPLER_EPROTOCOL when a tensor lies in no such segment or not within it, or when its
+ *         shape makes another size; the message names the tensor.
+ */
+simpler_status args_from_record(simpler_args *args, const struct record_task *task,
+                                const struct memory_segment *segments, size_t segment_count);
 
 #endif

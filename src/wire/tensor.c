@@ -80,14 +80,14 @@ static simpler_status explain_dimensions(const simpler_tensor *tensor)
 {
 	if (tensor->ndim > SIMPLER_MAX_DIMS)
 		return error_raise(SIMPLER_EINVAL,
-				   "a tensor has %u dimensions, at most %d are possible",
-				   (unsigned)tensor->ndim, SIMPLER_MAX_DIMS);
+		                   "a tensor has %u dimensions, at most %d are possible",
+		                   (unsigned)tensor->ndim, SIMPLER_MAX_DIMS);
 	for (uint32_t i = 0; i < tensor->ndim; i++) {
 		if (tensor->shape[i] < 0)
 			return error_raise(SIMPLER_EINVAL,
-					   "dimension %u of a tensor is %" PRId64
-					   ", it must not be negative",
-					   (unsigned)i, tensor->shape[i]);
+			                   "dimension %u of a tensor is %" PRId64
+			                   ", it must not be negative",
+			                   (unsigned)i, tensor->shape[i]);
 	}
 	return SIMPLER_OK;
 }
@@ -102,17 +102,17 @@ static simpler_status explain(const simpler_tensor *tensor)
 		return error_raise(SIMPLER_EINVAL, "the tensor is a NULL pointer");
 	if (simpler_dtype_size(tensor->dtype) == 0)
 		return error_raise(SIMPLER_EINVAL, "%d is no element type (simpler_dtype)",
-				   (int)tensor->dtype);
+		                   (int)tensor->dtype);
 	status = explain_dimensions(tensor);
 	if (status)
 		return status;
 	if (!measure(tensor, &count, &nbytes))
 		return error_raise(SIMPLER_EINVAL,
-				   "the dimensions of a tensor of %s multiply to a size in bytes "
-				   "that does not fit 63 bits",
-				   simpler_dtype_name(tensor->dtype));
+		                   "the dimensions of a tensor of %s multiply to a size in bytes "
+		                   "that does not fit 63 bits",
+		                   simpler_dtype_name(tensor->dtype));
 	return error_raise(SIMPLER_EINVAL,
-			   "the data of a tensor of %" PRIu64 " bytes is a NULL pointer", nbytes);
+	                   "the data of a tensor of %" PRIu64 " bytes is a NULL pointer", nbytes);
 }
 
 simpler_status tensor_check(const simpler_tensor *tensor, uint64_t *nbytes)
@@ -123,7 +123,7 @@ simpler_status tensor_check(const simpler_tensor *tensor, uint64_t *nbytes)
 }
 
 simpler_status simpler_tensor_init(simpler_tensor *tensor, void *data, simpler_dtype dtype,
-				   uint32_t ndim, const int64_t *shape)
+                                   uint32_t ndim, const int64_t *shape)
 {
 	simpler_tensor made = { .data = data, .dtype = dtype, .ndim = ndim };
 	int64_t stride = 1;
@@ -132,7 +132,7 @@ simpler_status simpler_tensor_init(simpler_tensor *tensor, void *data, simpler_d
 
 	if (!tensor || (ndim > 0 && !shape))
 		return error_raise(SIMPLER_EINVAL, "the %s is a NULL pointer",
-				   tensor ? "shape of a tensor" : "tensor");
+		                   tensor ? "shape of a tensor" : "tensor");
 	for (uint32_t i = 0; i < ndim && i < SIMPLER_MAX_DIMS; i++)
 		made.shape[i] = shape[i];
 	status = tensor_check(&made, &nbytes);
@@ -147,7 +147,7 @@ simpler_status simpler_tensor_init(simpler_tensor *tensor, void *data, simpler_d
 }
 
 simpler_status simpler_tensor_init_1d(simpler_tensor *tensor, void *data, simpler_dtype dtype,
-				      int64_t count)
+                                      int64_t count)
 {
 	return simpler_tensor_init(tensor, data, dtype, 1, &count);
 }

@@ -1,0 +1,210 @@
+/*
+ * Readers never wait: a callable is put in front of its bucket's list with a release, when it is
+ * complete, and never changed or removed after that. Modules are known to the installing side only.
+ */
+#include "ipc/loader.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/dl.h"
+
+#define BUCKETS      1024 /* a power of two */
+#define ENTRY_PREFIX "simpler_entry_"
+
+struct entry {
+	struct loaded_callable callable;
+	struct entry *next;
+	uint8_t state[];
+};
+
+struct module {
+	uint8_t digest[RECORD_DIGEST_BYTES];
+	int fd;
+	void *object;
+	struct module *next;
+};
+
+struct loader {
+	struct module *modules;
+	_Atomic(struct entry *) buckets[BUCKETS];
+};
+
+struct loader *loader_create(void)
+{
+	return calloc(1, sizeof(struct loader));
+}
+
+/* The objects stay loaded and so their descriptors open. */
+void loader_destroy(struct loader *loader)
+{
+	if (!loader)
+		return;
+	while (loader->modules) {
+		struct module *module = loader->modules;
+
+		loader->modules = module->next;
+		free(module);
+	}
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct entry *entry = atomic_load(&loader->buckets[i]);
+
+		while (entry) {
+			struct entry *next = entry->next;
+
+			free(entry);
+			entry = next;
+		}
+	}
+	free(loader);
+}
+
+static _Atomic(struct entry *) *bucket_of(struct loader *loader, uint64_t key)
+{
+	/* Keys may count up or be taken from a digest: mix the high bits in. */
+	return &loader->buckets[(key ^ key >> 32) & (BUCKETS - 1)];
+}
+
+const struct loaded_callable *loader_find(struct loader *loader, uint64_t key)
+{
+	struct entry *entry = atomic_load_explicit(bucket_of(loader, key), memory_order_acquire);
+
+	while (entry && entry->callable.key != key)
+		entry = entry->next;
+	return entry ? &entry->callable : NULL;
+}
+
+static struct module *find_module(struct loader *loader, const uint8_t *digest)
+{
+	struct module *module = loader->modules;
+
+	while (module && memcmp(module->digest, digest, RECORD_DIGEST_BYTES) != 0)
+		module = module->next;
+	return module;
+}
+
+/* Owns `fd`, also on failure. */
+static simpler_status load_module(struct loader *loader, const uint8_t *digest, int fd,
+                                  struct module **out)
+{
+	struct module *module = malloc(sizeof(*module));
+	simpler_status status;
+
+	if (!module)
+		status = error_raise(SIMPLER_ENOMEM, "out of memory for a module");
+	else
+		status = dl_open(fd, &module->object);
+	if (status) {
+		(void)close(fd);
+		free(module);
+		return status;
+	}
+	memcpy(module->digest, digest, sizeof(module->digest));
+	module->fd = fd;
+	module->next = loader->modules;
+	loader->modules = module;
+	*out = module;
+	return SIMPLER_OK;
+}
+
+static simpler_status get_module(struct loader *loader, const struct record_install *install,
+                                 int fd, struct module **out)
+{
+	*out = find_module(loader, install->module_digest);
+	if (!*out && fd < 0)
+		return error_raise(SIMPLER_EPROTOCOL, "the module is not known here and did not "
+		                                      "come along");
+	if (!*out)
+		return load_module(loader, install->module_digest, fd, out);
+	if (fd >= 0)
+		(void)close(fd);
+	return SIMPLER_OK;
+}
+
+/* The exported variable simpler_entry_NAME holds the function's address. */
+static simpler_status resolve(const struct module *module, const struct record_install *install,
+                              struct loaded_callable *out)
+{
+	char name[sizeof(ENTRY_PREFIX) + RECORD_NAME_MAX];
+	const void *entry;
+
+	(void)snprintf(name, sizeof(name), "%s%s", ENTRY_PREFIX, install->name);
+	entry = dl_symbol(module->object, name);
+	if (!entry)
+		return error_raise(SIMPLER_ENOTFOUND, "the module lacks the symbol '%s'", name);
+	out->kind = (simpler_kind)install->kind;
+	switch (out->kind) {
+	case SIMPLER_KIND_SUB:
+		out->run.sub = *(simpler_sub_function *const *)entry;
+		return SIMPLER_OK;
+	case SIMPLER_KIND_ORCH:
+		out->run.orch = *(simpler_orch_function *const *)entry;
+		return SIMPLER_OK;
+	case SIMPLER_KIND_CHIP:
+		out->run.chip = *(simpler_chip_function *const *)entry;
+		return SIMPLER_OK;
+	}
+	return error_raise(SIMPLER_EPROTOCOL, "%u is no kind of callable", install->kind);
+}
+
+static void publish(struct loader *loader, struct entry *entry)
+{
+	_Atomic(struct entry *) *bucket = bucket_of(loader, entry->callable.key);
+
+	/* One thread at a time installs, so nobody else moves the head. */
+	entry->next = atomic_load_explicit(bucket, memory_order_relaxed);
+	atomic_store_explicit(bucket, entry, memory_order_release);
+}
+
+static simpler_status add_callable(struct loader *loader, const struct module *module,
+                                   const struct record_install *install)
+{
+	struct entry *entry = calloc(1, sizeof(*entry) + install->state_size);
+	struct loaded_callable *callable;
+	simpler_status status;
+
+	if (!entry)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a callable");
+	callable = &entry->callable;
+	status = resolve(module, install, callable);
+	if (status) {
+		free(entry);
+		return status;
+	}
+	callable->key = install->callable;
+	if (install->state_size > 0)
+		memcpy(entry->state, install->state, install->state_size);
+	callable->state.data = entry->state;
+	callable->state.size = install->state_size;
+	(void)snprintf(callable->name, sizeof(callable->name), "%s", install->name);
+	memcpy(callable->module_digest, module->digest, sizeof(callable->module_digest));
+	callable->module_fd = module->fd;
+	publish(loader, entry);
+	return SIMPLER_OK;
+}
+
+simpler_status loader_install(struct loader *loader, const struct record_install *install,
+                              int module_fd)
+{
+	struct module *module;
+	simpler_status status;
+
+	if (loader_find(loader, install->callable)) {
+		if (module_fd >= 0)
+			(void)close(module_fd);
+		status = error_raise(SIMPLER_EEXIST, "the key %" PRIu64 " is taken",
+		                     install->callable);
+	} else {
+		status = get_module(loader, install, module_fd, &module);
+		if (!status)
+			status = add_callable(loader, module, install);
+	}
+	if (status)
+		return error_context("installing %s '%s'",
+		                     simpler_kind_name((simpler_kind)install->kind), install->name);
+	return SIMPLER_OK;
+}

@@ -1,0 +1,253 @@
+/*
+ * A worker process has one thread, so that user code may do what it likes with processes and
+ * threads of its own. It sleeps on its mailbox; what comes over the control socket is read when a
+ * task names an unknown callable, and now and then, so that a parent that sends many installs does
+ * not stay blocked on a full socket, and a closed one is noticed.
+ */
+#include "ipc/worker_process.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/loader.h"
+#include "os/descriptor.h"
+
+#define LOOK_AT_CONTROL_MS 1000
+
+/* An install that failed is told to each task that names it. */
+struct failed_install {
+	uint64_t key;
+	struct error error;
+	UT_hash_handle hh;
+};
+
+struct server {
+	const struct worker_process *self;
+	struct mailbox *box;
+	struct loader *loader;
+	struct failed_install *failed;
+	struct record_task task;
+	struct simpler_args args;
+	struct record_outcome outcome;
+	uint8_t payload[MAILBOX_PAYLOAD_BYTES];
+	uint8_t install[RECORD_INSTALL_MAX];
+};
+
+/* --- callables --- */
+
+static void note_failure(struct server *server, uint64_t key)
+{
+	struct failed_install *failed = malloc(sizeof(*failed));
+
+	if (!failed) {
+		simpler_log(SIMPLER_LOG_ERROR, "out of memory: %s", simpler_last_error());
+		return;
+	}
+	failed->key = key;
+	error_save(&failed->error);
+	HASH_ADD(hh, server->failed, key, sizeof(failed->key), failed);
+}
+
+/* Read one install. SIMPLER_EUNAVAILABLE when the parent has closed the socket. */
+static simpler_status read_install(struct server *server)
+{
+	struct record_install install;
+	int module_fd;
+	simpler_status status =
+		install_receive(server->self->control, server->install, &install, &module_fd);
+
+	if (status)
+		return status;
+	/* The same key again is a repetition, not a failure of the callable that is there. */
+	if (loader_install(server->loader, &install, module_fd) &&
+	    simpler_last_status() != SIMPLER_EEXIST)
+		note_failure(server, install.callable);
+	return SIMPLER_OK;
+}
+
+/* Read what is there now, without waiting for more. */
+static simpler_status read_installs(struct server *server)
+{
+	simpler_status status = SIMPLER_OK;
+
+	while (!status && descriptor_wait_readable(server->self->control, 0)) {
+		status = read_install(server);
+		if (status && status != SIMPLER_EUNAVAILABLE) {
+			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
+			status = SIMPLER_OK;
+		}
+	}
+	return status;
+}
+
+/* The parent sent the install before it posted the task, so it is there by now. */
+static simpler_status find_callable(struct server *server, uint64_t key,
+                                    const struct loaded_callable **out)
+{
+	struct failed_install *failed;
+
+	*out = loader_find(server->loader, key);
+	if (*out)
+		return SIMPLER_OK;
+	(void)read_installs(server);
+	*out = loader_find(server->loader, key);
+	if (*out)
+		return SIMPLER_OK;
+	HASH_FIND(hh, server->failed, &key, sizeof(key), failed);
+	if (failed)
+		return error_restore(&failed->error);
+	return error_raise(SIMPLER_ENOTFOUND, "callable %" PRIu64 " was never installed here", key);
+}
+
+/* --- running a task --- */
+
+/* Whether a callable may return it: see simpler/status.h. */
+static bool is_status(simpler_status status)
+{
+	int value = (int)status;
+
+	return (value >= SIMPLER_OK && value <= SIMPLER_EINTERNAL) || value >= SIMPLER_USER_STATUS;
+}
+
+/* Make what a callable returned this thread's error, with the message that it left, if any. */
+static simpler_status judge(const struct loaded_callable *callable, simpler_status returned)
+{
+	bool explained = simpler_last_status() == returned && simpler_last_error_step(0);
+	char words[ERROR_STEP_BYTES / 2] = "";
+
+	if (is_status(returned))
+		return explained ? returned
+		                 : error_raise(returned, "'%s' returned %d and gave no message",
+		                               callable->name, (int)returned);
+	if (explained)
+		(void)snprintf(words, sizeof(words), ": %s", simpler_last_error_step(0));
+	return error_raise(SIMPLER_EUSER, "'%s' returned %d, which is no status%s", callable->name,
+	                   (int)returned, words);
+}
+
+static simpler_status call(struct server *server, const struct loaded_callable *callable)
+{
+	static const struct error none;
+	simpler_status returned;
+
+	if (callable->kind != SIMPLER_KIND_SUB)
+		return error_raise(SIMPLER_EKIND,
+		                   "a sub worker runs only a %s, '%s' was installed as %s",
+		                   simpler_kind_name(SIMPLER_KIND_SUB), callable->name,
+		                   simpler_kind_name(callable->kind));
+	/* What an earlier task left must not explain this one. */
+	(void)error_restore(&none);
+	returned = callable->run.sub(&server->args, callable->state);
+	return returned == SIMPLER_OK ? SIMPLER_OK : judge(callable, returned);
+}
+
+/* Copied before it is looked at: the payload is in shared memory. */
+static simpler_status read_task(struct server *server)
+{
+	uint32_t size = atomic_load_explicit(&server->box->payload_size, memory_order_relaxed);
+
+	server->task.token = 0;
+	if (size > sizeof(server->payload))
+		return error_raise(SIMPLER_EPROTOCOL, "a task of %" PRIu32 " bytes is over %zu",
+		                   size, sizeof(server->payload));
+	memcpy(server->payload, server->box->payload, size);
+	return record_task_decode(server->payload, size, &server->task);
+}
+
+static simpler_status run_task(struct server *server, const struct loaded_callable **callable)
+{
+	const struct worker_process *self = server->self;
+	simpler_status status = read_task(server);
+
+	if (!status)
+		status = find_callable(server, server->task.callable, callable);
+	if (!status)
+		status = args_from_record(&server->args, &server->task, self->segments,
+		                          self->segment_count);
+	return status ? status : call(server, *callable);
+}
+
+static void fill_outcome(struct server *server, simpler_status status,
+                         const struct loaded_callable *callable)
+{
+	struct record_outcome *outcome = &server->outcome;
+
+	outcome->token = server->task.token;
+	if (!status) {
+		outcome->error.status = SIMPLER_OK;
+		outcome->error.steps = 0;
+		outcome->error.used = 0;
+		return;
+	}
+	error_save(&outcome->error);
+	error_add(&outcome->error, "%s '%s' on sub worker %" PRIu32 " (pid %ld)",
+	          simpler_kind_name(callable ? callable->kind : SIMPLER_KIND_SUB),
+	          callable ? callable->name : "?", server->self->index, (long)getpid());
+}
+
+static void serve(struct server *server, uint32_t generation)
+{
+	const struct loaded_callable *callable = NULL;
+	simpler_status status = run_task(server, &callable);
+
+	fill_outcome(server, status, callable);
+	mailbox_finish(server->box, generation, &server->outcome);
+	control_ring_finished(server->self->shared);
+}
+
+/* Until told to stop or the parent has closed the control socket. */
+static void serve_all(struct server *server)
+{
+	struct spin_budget spin = { 0 };
+
+	for (;;) {
+		uint32_t ticket = doorbell_ticket(&server->box->to_worker), generation;
+
+		if (mailbox_take(server->box, &generation)) {
+			serve(server, generation);
+			continue;
+		}
+		if (atomic_load(&server->box->stop))
+			return;
+		if (!doorbell_wait(&server->box->to_worker, ticket, &spin,
+		                   clock_after_ms(LOOK_AT_CONTROL_MS)) &&
+		    read_installs(server) != SIMPLER_OK)
+			return;
+	}
+}
+
+static void forget_failures(struct server *server)
+{
+	struct failed_install *failed, *next;
+
+	HASH_ITER (hh, server->failed, failed, next) {
+		HASH_DEL(server->failed, failed);
+		free(failed);
+	}
+}
+
+int worker_process_main(const struct worker_process *self)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	if (server)
+		server->loader = loader_create();
+	if (!server || !server->loader) {
+		simpler_log(SIMPLER_LOG_ERROR, "out of memory for a worker");
+		free(server);
+		return EXIT_FAILURE;
+	}
+	server->self = self;
+	server->box = &self->shared->boxes[self->index];
+	serve_all(server);
+	forget_failures(server);
+	loader_destroy(server->loader);
+	free(server);
+	return EXIT_SUCCESS;
+}
