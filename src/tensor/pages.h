@@ -1,0 +1,45 @@
+/*
+ * Which pages of the arena have memory behind them.
+ *
+ *   UNTOUCHED --pages_take--> IN_USE --pages_leave--> KEPT --pages_take--> IN_USE
+ *       ^                        `------over the limit---> UNTOUCHED
+ *
+ * First touch of a page is slow, so pages that nobody uses any more are kept for the next, up to a
+ * limit; what is above it goes back to the system.
+ *
+ * Whoever owns all of a page may call this for it, without a lock. Pages that hold several blocks
+ * are the pool's, which calls under its lock. The counters are atomic.
+ */
+#ifndef TENSOR_PAGES_H
+#define TENSOR_PAGES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "simpler/status.h"
+
+struct pages {
+	int fd;        /* borrowed */
+	uint8_t *base; /* borrowed: the mapping */
+	uint64_t page_bytes, keep_limit;
+	uint8_t *state;                   /* of each page */
+	_Atomic uint64_t committed, kept; /* bytes */
+};
+
+simpler_status pages_init(struct pages *pages, int fd, void *base, uint64_t capacity,
+                          uint64_t page_bytes);
+void pages_release(struct pages *pages);
+
+/*
+ * Put every page that has a byte of the range in use; those without memory get it, as zeroes. With
+ * `clear` the bytes of the range on all other pages are set to zero.
+ *
+ * @return SIMPLER_ENOSPACE when the system has no memory; some pages may be in use then.
+ */
+simpler_status pages_take(struct pages *pages, uint64_t offset, uint64_t bytes, bool clear);
+
+/* No page that lies wholly within the range is used any more. */
+void pages_leave(struct pages *pages, uint64_t offset, uint64_t bytes);
+
+#endif
