@@ -1,0 +1,281 @@
+"""A daemon of one's own, and the wire's messages as any Python client would have them.
+
+The environment says where things are (see ../meson.build):
+    SIMPLER_L3D      the daemon
+    SIMPLER_PROTO    the directory with the wire contract
+    SIMPLER_MODULES  the directory with the tests' modules
+"""
+import atexit
+import collections
+import hashlib
+import importlib
+import os
+import pathlib
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import grpc
+from grpc_tools import protoc
+
+SECONDS = 60  # for anything that is expected to happen; nothing waits so long on a good day
+MIB = 1 << 20
+STANDARD = "/usr/share/grpc-proto/grpc"
+
+
+def generate():
+    """Messages and stubs, made by the ordinary tool from the contract and the standard files."""
+    protos = {
+        os.environ["SIMPLER_PROTO"]: "simpler_distributed_v1",
+        f"{STANDARD}/health/v1": "health",
+        f"{STANDARD}/reflection/v1alpha": "reflection",
+    }
+    modules = []
+    with tempfile.TemporaryDirectory(prefix="simpler-clients-") as out:
+        arguments = ["protoc", f"--python_out={out}", f"--grpc_python_out={out}"]
+        arguments += [f"-I{directory}" for directory in protos]
+        if protoc.main(arguments + [f"{name}.proto" for name in protos.values()]) != 0:
+            raise RuntimeError("grpc_tools.protoc failed")
+        sys.path.insert(0, out)
+        for name in protos.values():
+            modules += [importlib.import_module(f"{name}_pb2"),
+                        importlib.import_module(f"{name}_pb2_grpc")]
+        sys.path.remove(out)
+    return modules
+
+
+sys.dont_write_bytecode = True
+wire, wire_grpc, health, health_grpc, reflection, reflection_grpc = generate()
+
+FLOAT32, FLOAT16, INT32, INT16, INT8, UINT8, BFLOAT16, INT64, UINT64, UINT16, UINT32 = range(11)
+INPUT, OUTPUT, INOUT, OUTPUT_EXISTING, NO_DEP = range(5)
+SUB, ORCH, CHIP = 1, 2, 3
+
+
+class Daemon:
+    """Started on a free port of this machine; stopped by SIGTERM, which it answers with exit 0."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen(
+            [os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", "--log-level", "warn",
+             *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        atexit.register(self.kill)
+        self.address = self.read_address()
+
+    def read_address(self):
+        line, until = b"", time.monotonic() + SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(max(0, until - time.monotonic())):
+                    raise RuntimeError(f"the daemon is not ready after {SECONDS} seconds")
+                piece = os.read(self.process.stdout.fileno(), 4096)
+                if not piece:
+                    raise RuntimeError(f"the daemon ended with {self.process.wait()}")
+                line += piece
+        word, address = line.decode().split()
+        if word != "ready":
+            raise RuntimeError(f"the daemon printed {line!r}")
+        return address
+
+    def ask_to_stop(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        """The exit status."""
+        status = self.process.wait(timeout=SECONDS)
+        self.process.stdout.close()
+        return status
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Client:
+    """All stubs of one connection."""
+
+    def __init__(self, address):
+        self.channel = grpc.insecure_channel(address, options=[
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.enable_http_proxy", 0),
+        ])
+        self.worker = wire_grpc.L3WorkerStub(self.channel)
+        self.catalog = wire_grpc.CatalogStub(self.channel)
+        self.pool = wire_grpc.TensorPoolStub(self.channel)
+
+    def heartbeat(self):
+        return self.worker.Heartbeat(wire.Empty(), timeout=SECONDS)
+
+    def alloc(self, nbytes, **more):
+        return self.pool.AllocTensor(wire.TensorAllocReq(nbytes=nbytes, **more), timeout=SECONDS)
+
+    def free(self, handle):
+        return self.pool.FreeTensor(wire.TensorFreeReq(handle=handle), timeout=SECONDS)
+
+    def refresh(self, handle, ttl_ms=0):
+        return self.pool.RefreshTensor(
+            wire.TensorRefreshReq(handle=handle, ttl_ms=ttl_ms), timeout=SECONDS)
+
+    def push(self, chunks):
+        return self.pool.PushTensor(iter(chunks), timeout=SECONDS)
+
+    def pull_chunks(self, handle):
+        return list(self.pool.PullTensor(handle, timeout=SECONDS))
+
+    def pull(self, handle):
+        return b"".join(chunk.data for chunk in self.pull_chunks(handle))
+
+    def write(self, handle, data, offset=0):
+        return self.push(chunks_of(handle, data, offset))
+
+    def tensor(self, values):
+        """A stored int64 tensor."""
+        data = int64s(values)
+        handle = self.alloc(len(data), shape=[len(values)], dtype=INT64)
+        return self.write(handle, data)
+
+    def values(self, handle):
+        return values_of(self.pull(handle))
+
+    def install(self, callable_):
+        self.catalog.PushCallable(callable_.message(), timeout=SECONDS)
+        return callable_
+
+    def dispatch(self, callable_, tensors=(), scalars=(), **more):
+        return self.dispatch_later(callable_, tensors, scalars, **more).result()
+
+    def dispatch_later(self, callable_, tensors=(), scalars=(), **more):
+        return self.worker.Dispatch.future(
+            request(callable_, tensors, scalars, **more), timeout=SECONDS)
+
+    def raw(self, path, data):
+        """A unary call of bytes that nobody checked."""
+        return self.channel.unary_unary(path)(data, timeout=SECONDS)
+
+    def close(self):
+        self.channel.close()
+
+
+def wait_until(condition, what):
+    until = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"after {SECONDS} seconds it still is not so that {what}")
+        time.sleep(0.01)
+
+
+def chunks_of(handle, data, offset=0, size=MIB, repeat=True):
+    """As existing clients cut them: pieces of 1 MiB that all name the handle. Without `repeat` the
+    first one alone does."""
+    ends = list(range(0, len(data), size)) or [0]
+    for at in ends:
+        yield wire.TensorChunk(handle=handle if repeat or at == 0 else None, offset=offset + at,
+                               data=data[at:at + size], last=at == ends[-1])
+
+
+def int64s(values):
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def values_of(data):
+    return list(struct.unpack(f"<{len(data) // 8}q", data))
+
+
+def inline(values, tag=INPUT):
+    return wire.TensorRef(inline_data=int64s(values), shape=[len(values)], dtype=INT64, tag=tag)
+
+
+def stored(handle, count, tag=INPUT):
+    return wire.TensorRef(handle=handle, shape=[count], dtype=INT64, tag=tag)
+
+
+def request(callable_, tensors=(), scalars=(), **more):
+    fields = {"task_id": 1, "callable_id": callable_.id, "callable_version": callable_.version}
+    return wire.DispatchReq(**{**fields, "tensor_refs": tensors, "scalar_args": scalars, **more})
+
+
+class Callable(collections.namedtuple("Callable", "name kind state module")):
+    """A callable of a module, described as src/catalog/payload.h and digest.h say."""
+
+    @property
+    def module_digest(self):
+        return hashlib.sha256(self.module).digest()
+
+    @property
+    def digest(self):
+        fields = (b"simpler.callable", struct.pack("<I", self.kind), struct.pack("<I", 1),
+                  b"module", self.module_digest, self.name.encode(), self.state)
+        return hashlib.sha256(
+            b"".join(struct.pack("<Q", len(field)) + field for field in fields)).digest()
+
+    @property
+    def version(self):
+        return struct.unpack_from("<Q", self.digest)[0]
+
+    @property
+    def id(self):
+        return struct.unpack_from("<Q", self.digest, 8)[0] or 1
+
+    def payload(self, with_module=True, module_digest=None):
+        name, module = self.name.encode(), self.module if with_module else b""
+        return struct.pack("<4sIII32sIIQ", b"SMPC", 1, self.kind, 1,
+                           module_digest or self.module_digest, len(name), len(self.state),
+                           len(module)) + name + self.state + module
+
+    def message(self, **more):
+        fields = {"callable_id": self.id, "version": self.version, "pickled": self.payload()}
+        return wire.CallablePayload(**{**fields, **more})
+
+
+def module_callable(name, kind=ORCH, state=b"", module="client_tasks"):
+    path = pathlib.Path(os.environ["SIMPLER_MODULES"], f"{module}.so")
+    return Callable(name, kind, state, path.read_bytes())
+
+
+class DaemonTest(unittest.TestCase):
+    """One daemon for the tests of a class. After each it must still answer, whatever was sent."""
+
+    options = ("--sub-workers", "2", "--pool-bytes", "32M", "--node-id", "node-under-test")
+    pool_bytes = 32 * MIB
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon(*cls.options)
+        cls.client = Client(cls.daemon.address)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        cls.daemon.ask_to_stop()
+        status = cls.daemon.wait()
+        if status != 0:
+            raise AssertionError(f"the daemon ended with {status} after SIGTERM")
+
+    def tearDown(self):
+        self.assertTrue(self.client.heartbeat().ok)
+
+    def refused(self, code, texts, call, *arguments, **more):
+        """The call fails with this code, and its text has all of `texts` in it."""
+        with self.assertRaises(grpc.RpcError) as caught:
+            call(*arguments, **more)
+        error = caught.exception
+        self.assertEqual(error.code(), code, error.details())
+        for text in texts:
+            self.assertIn(text, error.details())
+        self.assertTrue(self.client.heartbeat().ok)
+        return error.details()
+
+
+def main():
+    # Meson ends a test that takes too long with SIGTERM: leave by the door, so that atexit runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    unittest.main(module="__main__", verbosity=2)
