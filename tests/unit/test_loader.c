@@ -1,0 +1,229 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/loader.h"
+#include "module_image.h"
+
+static int create(void **state)
+{
+	*state = loader_create();
+	return *state ? 0 : -1;
+}
+
+static int destroy(void **state)
+{
+	loader_destroy(*state);
+	return 0;
+}
+
+/* `module` says which module it is: its digest is that number all over. */
+static simpler_status install(struct loader *loader, uint64_t key, const char *name, int module,
+                              int fd, const char *captured)
+{
+	struct record_install install = {
+		.callable = key,
+		.kind = SIMPLER_KIND_SUB,
+		.has_module = fd >= 0,
+		.state = (const uint8_t *)captured,
+		.state_size = captured ? (uint32_t)strlen(captured) : 0,
+	};
+
+	memset(install.module_digest, module, sizeof(install.module_digest));
+	(void)snprintf(install.name, sizeof(install.name), "%s", name);
+	return loader_install(loader, &install, fd);
+}
+
+static simpler_status run(struct loader *loader, uint64_t key)
+{
+	const struct loaded_callable *callable = loader_find(loader, key);
+
+	assert_non_null(callable);
+	return callable->run.sub(NULL, callable->state);
+}
+
+static void assert_closed(int fd)
+{
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static void an_installed_callable_runs_with_its_captured_state(void **state)
+{
+	struct loader *loader = *state;
+	char captured[] = "a";
+	const struct loaded_callable *callable;
+
+	assert_null(loader_find(loader, 5));
+	assert_int_equal(install(loader, 5, "tell_state", 1, module_image("plain"), captured),
+	                 SIMPLER_OK);
+	captured[0] = 'z'; /* it was copied */
+	callable = loader_find(loader, 5);
+	assert_non_null(callable);
+	assert_string_equal(callable->name, "tell_state");
+	assert_int_equal(callable->kind, SIMPLER_KIND_SUB);
+	assert_int_equal(callable->state.size, 1);
+	assert_int_equal(run(loader, 5), SIMPLER_USER_STATUS + 'a');
+	assert_null(loader_find(loader, 6));
+}
+
+static void the_same_module_twice_loads_once(void **state)
+{
+	struct loader *loader = *state;
+	int first = module_image("plain"), second = module_image("plain");
+	const struct loaded_callable *one, *two, *three;
+
+	assert_int_equal(install(loader, 1, "tell_state", 1, first, "a"), SIMPLER_OK);
+	assert_int_equal(install(loader, 2, "tell_state", 1, second, "b"), SIMPLER_OK);
+	assert_int_equal(install(loader, 3, "succeed", 1, -1, NULL), SIMPLER_OK);
+	assert_closed(second);
+	one = loader_find(loader, 1);
+	two = loader_find(loader, 2);
+	three = loader_find(loader, 3);
+	assert_int_equal(one->module_fd, first);
+	assert_int_equal(two->module_fd, first);
+	assert_int_equal(three->module_fd, first);
+	assert_true(one->run.sub == two->run.sub);
+	assert_int_equal(run(loader, 1), SIMPLER_USER_STATUS + 'a');
+	assert_int_equal(run(loader, 2), SIMPLER_USER_STATUS + 'b');
+	assert_int_equal(run(loader, 3), SIMPLER_OK);
+}
+
+static void a_taken_key_keeps_what_it_has(void **state)
+{
+	struct loader *loader = *state;
+	int other = module_image("plain");
+
+	assert_int_equal(install(loader, 1, "succeed", 1, module_image("plain"), NULL), SIMPLER_OK);
+	assert_int_equal(install(loader, 1, "tell_state", 2, other, NULL), SIMPLER_EEXIST);
+	assert_closed(other);
+	assert_int_equal(run(loader, 1), SIMPLER_OK);
+}
+
+static void a_missing_entry_is_named(void **state)
+{
+	struct loader *loader = *state;
+
+	assert_int_equal(install(loader, 1, "nothing", 1, module_image("plain"), NULL),
+	                 SIMPLER_ENOTFOUND);
+	assert_non_null(strstr(simpler_last_error(), "simpler_entry_nothing"));
+	assert_non_null(strstr(simpler_last_error(), "installing sub task 'nothing'"));
+	assert_null(loader_find(loader, 1));
+	/* The module itself is good and stays. */
+	assert_int_equal(install(loader, 1, "succeed", 1, -1, NULL), SIMPLER_OK);
+}
+
+static void the_dynamic_loaders_words_are_passed_on(void **state)
+{
+	struct loader *loader = *state;
+	int fd = module_image("undefined_symbol");
+
+	assert_int_equal(install(loader, 1, "call_nobody", 1, fd, NULL), SIMPLER_EINVAL);
+	assert_non_null(
+		strstr(simpler_last_error(), "undefined symbol: a_function_that_nobody_defines"));
+	assert_null(strstr(simpler_last_error(), "/proc/self/fd"));
+	assert_closed(fd);
+}
+
+static void what_is_no_shared_object_is_refused(void **state)
+{
+	struct loader *loader = *state;
+	int fd;
+
+	assert_int_equal(memory_create_image("text", "not an object", 13, &fd), SIMPLER_OK);
+	assert_int_equal(install(loader, 1, "succeed", 1, fd, NULL), SIMPLER_EINVAL);
+	assert_closed(fd);
+}
+
+static void an_unknown_module_must_come_along(void **state)
+{
+	assert_int_equal(install(*state, 1, "succeed", 9, -1, NULL), SIMPLER_EPROTOCOL);
+}
+
+/* The dynamic loader knows objects by /proc/self/fd/N: a failed one's N is used again. */
+static void a_descriptor_used_again_gives_the_new_module(void **state)
+{
+	struct loader *loader = *state;
+	int bad = module_image("undefined_symbol"), good;
+
+	assert_int_equal(install(loader, 1, "call_nobody", 1, bad, NULL), SIMPLER_EINVAL);
+	good = module_image("plain");
+	assert_int_equal(good, bad);
+	assert_int_equal(install(loader, 1, "succeed", 2, good, NULL), SIMPLER_OK);
+	assert_int_equal(run(loader, 1), SIMPLER_OK);
+}
+
+/* --- readers beside the installing thread --- */
+
+#define KEYS 3000 /* more than there are buckets */
+
+struct readers {
+	struct loader *loader;
+	_Atomic uint64_t installed;
+};
+
+static void *find_all(void *argument)
+{
+	struct readers *readers = argument;
+	uint64_t key = 1, wrong = 0;
+
+	while (key <= KEYS) {
+		uint64_t installed = atomic_load(&readers->installed);
+
+		for (; key <= installed; key++) {
+			const struct loaded_callable *callable = loader_find(readers->loader, key);
+
+			wrong += !callable || callable->key != key || callable->state.size != 3;
+		}
+		(void)loader_find(readers->loader, key); /* on its way, or not there yet */
+	}
+	return (void *)(uintptr_t)wrong;
+}
+
+static void finding_needs_no_lock(void **state)
+{
+	struct readers readers = { .loader = *state };
+	pthread_t threads[2];
+	void *wrong;
+
+	assert_int_equal(
+		install(readers.loader, KEYS + 1, "succeed", 1, module_image("plain"), NULL),
+		SIMPLER_OK);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, find_all, &readers), 0);
+	for (uint64_t key = 1; key <= KEYS; key++) {
+		assert_int_equal(install(readers.loader, key, "tell_state", 1, -1, "abc"),
+		                 SIMPLER_OK);
+		atomic_store(&readers.installed, key);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], &wrong), 0);
+		assert_null(wrong);
+	}
+}
+
+#define WITH_LOADER(test) cmocka_unit_test_setup_teardown(test, create, destroy)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_LOADER(an_installed_callable_runs_with_its_captured_state),
+		WITH_LOADER(the_same_module_twice_loads_once),
+		WITH_LOADER(a_taken_key_keeps_what_it_has),
+		WITH_LOADER(a_missing_entry_is_named),
+		WITH_LOADER(the_dynamic_loaders_words_are_passed_on),
+		WITH_LOADER(what_is_no_shared_object_is_refused),
+		WITH_LOADER(an_unknown_module_must_come_along),
+		WITH_LOADER(a_descriptor_used_again_gives_the_new_module),
+		WITH_LOADER(finding_needs_no_lock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
