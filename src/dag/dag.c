@@ -70,8 +70,9 @@ struct dag *dag_create(const struct dag_options *options)
 	dag->capacity = options->max_tasks;
 	slab_init(&dag->edges, sizeof(struct edge));
 	dag->blocks = calloc(blocks, sizeof(struct dag_task *));
-	if (!ranges_init(&dag->ranges) || !dag->blocks) {
-		dag_destroy(dag);
+	if (!dag->blocks || !ranges_init(&dag->ranges)) {
+		free(dag->blocks);
+		free(dag);
 		return NULL;
 	}
 	return dag;
@@ -251,6 +252,7 @@ static void unlink_out(struct edge *edge)
 {
 	struct dag_task *awaited = edge->awaited;
 
+	assert(awaited);
 	if (edge->before)
 		edge->before->after = edge->after;
 	else
@@ -327,12 +329,12 @@ simpler_status dag_submit(struct dag *dag, void *payload, const struct dag_use *
 	return SIMPLER_OK;
 }
 
-void dag_start(struct dag *dag, dag_task_id id)
+void dag_start(struct dag *dag, dag_task_id task)
 {
-	struct dag_task *task = find_task(dag, id);
+	struct dag_task *found = find_task(dag, task);
 
-	assert(task && task->state == READY);
-	task->state = RUNNING;
+	assert(found && found->state == READY);
+	found->state = RUNNING;
 }
 
 /* All that waited for `task` wait one less; those that waited for nothing else become ready. */
@@ -383,15 +385,15 @@ static void poison_all_behind(struct dag *dag, struct dag_task *task)
 		poison_successors(dag, at, cause);
 }
 
-void dag_finish(struct dag *dag, dag_task_id id, bool ok)
+void dag_finish(struct dag *dag, dag_task_id task, bool ok)
 {
-	struct dag_task *task = find_task(dag, id);
+	struct dag_task *found = find_task(dag, task);
 
-	assert(task && task->state == RUNNING);
-	ranges_forget(&dag->ranges, &task->uses);
+	assert(found && found->state == RUNNING);
+	ranges_forget(&dag->ranges, &found->uses);
 	if (ok)
-		release_successors(dag, task);
+		release_successors(dag, found);
 	else
-		poison_all_behind(dag, task);
-	free_task(dag, task);
+		poison_all_behind(dag, found);
+	free_task(dag, found);
 }
