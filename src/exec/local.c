@@ -370,7 +370,7 @@ static void *supervisor_main(void *argument)
 			replace(group, &exit);
 	}
 	if (status == SIMPLER_EUNAVAILABLE)
-		simpler_log(SIMPLER_LOG_ERROR, "the spawn helper is gone and its workers with it");
+		group->options.lost();
 	return NULL;
 }
 

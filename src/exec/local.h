@@ -20,6 +20,9 @@ struct local_options {
 	int memory_fd;
 	uint32_t memory_segment;
 	uint64_t memory_bytes;
+	/* The spawn helper died, and its workers with it: no task will finish any more. Called
+	 * once, from the supervisor thread. */
+	void (*lost)(void);
 };
 
 /* Forks all workers before it returns. */

@@ -288,6 +288,14 @@ static simpler_status attach_memory(struct engine *engine)
 	return SIMPLER_OK;
 }
 
+/* What is in progress is lost with the workers; the front end answers for it and starts another
+ * engine. */
+static void on_helper_lost(void)
+{
+	simpler_log(SIMPLER_LOG_ERROR, "the spawn helper died, and the sub workers with it");
+	_exit(EXIT_FAILURE);
+}
+
 static simpler_status add_sub_workers(struct engine *engine)
 {
 	char host_program[PATH_BYTES];
@@ -297,6 +305,7 @@ static simpler_status add_sub_workers(struct engine *engine)
 		.memory_fd = ENGINE_ARENA_FD,
 		.memory_segment = ENGINE_ARENA_SEGMENT,
 		.memory_bytes = engine->arena_bytes,
+		.lost = on_helper_lost,
 	};
 	simpler_status status = process_executable(host_program, sizeof(host_program));
 	uint32_t index;

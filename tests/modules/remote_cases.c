@@ -1,4 +1,5 @@
 /* What the end-to-end tests run on nodes. */
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,6 +131,25 @@ SUB_TASK(leave)
 	(void)args;
 	(void)state;
 	_exit(3);
+}
+
+/* Runs until somebody writes to the fifo whose path is in tensor 0, then adds 1 to tensor 1. */
+SUB_TASK(hold)
+{
+	simpler_tensor path, out;
+	char byte;
+	int fifo;
+
+	(void)state;
+	if (simpler_args_tensor(args, 0, &path) != SIMPLER_OK ||
+	    simpler_args_tensor(args, 1, &out) != SIMPLER_OK)
+		return simpler_last_status();
+	fifo = open(path.data, O_RDONLY);
+	if (fifo < 0 || read(fifo, &byte, 1) != 1)
+		return simpler_fail(SIMPLER_EUSER, "the fifo gave no byte");
+	close(fifo);
+	++*(int64_t *)out.data;
+	return SIMPLER_OK;
 }
 
 /* out[0] = the worker process, out[1] = its parent */

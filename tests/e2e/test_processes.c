@@ -1,0 +1,376 @@
+/*
+ * Whoever dies first, nothing is left behind: no process of the node, no socket, no file. Each test
+ * kills one kind of process and watches the others by pidfd.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "daemon.h"
+#include "os/descriptor.h"
+#include "os/process.h"
+#include "simpler/simpler.h"
+#include "test_modules.h"
+
+struct fixture {
+	char folder[64], socket[80], listen[96], port_file[80], fifo[80];
+	struct daemon node;
+	simpler_worker *worker;
+	simpler_orch_fn who, shift, hold;
+};
+
+/* The node's processes, by pidfd. */
+struct tree {
+	int engine, helper, sub_worker;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	const char *options[] = {
+		"--sub-workers", "2", "--listen", NULL, "--port-file", NULL, NULL
+	};
+	simpler_module *module;
+
+	assert_non_null(fixture);
+	strcpy(fixture->folder, "/tmp/simpler-test-XXXXXX");
+	assert_non_null(mkdtemp(fixture->folder));
+	snprintf(fixture->socket, sizeof(fixture->socket), "%s/node", fixture->folder);
+	snprintf(fixture->listen, sizeof(fixture->listen), "unix:%s", fixture->socket);
+	snprintf(fixture->port_file, sizeof(fixture->port_file), "%s/port", fixture->folder);
+	snprintf(fixture->fifo, sizeof(fixture->fifo), "%s/fifo", fixture->folder);
+	assert_int_equal(mkfifo(fixture->fifo, 0600), 0);
+	options[3] = fixture->listen;
+	options[5] = fixture->port_file;
+	daemon_start(&fixture->node, options);
+	assert_string_equal(fixture->node.address, fixture->listen);
+	assert_int_equal(access(fixture->port_file, F_OK), 0);
+	assert_int_equal(simpler_worker_create(NULL, &fixture->worker), SIMPLER_OK);
+	assert_int_equal(simpler_worker_add_remote(fixture->worker, fixture->listen, NULL),
+	                 SIMPLER_OK);
+	assert_int_equal(
+		simpler_module_load(fixture->worker, TEST_MODULES_DIR "/remote_cases.so", &module),
+		SIMPLER_OK);
+	simpler_module_orch_fn(module, "who", simpler_no_state(), &fixture->who);
+	simpler_module_orch_fn(module, "shift", simpler_no_state(), &fixture->shift);
+	simpler_module_orch_fn(module, "hold", simpler_no_state(), &fixture->hold);
+	assert_int_equal(simpler_worker_init(fixture->worker), SIMPLER_OK);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	simpler_worker_close(fixture->worker);
+	unlink(fixture->fifo);
+	/* Fails, and the test with it, if the daemon left a file behind. */
+	assert_int_equal(rmdir(fixture->folder), 0);
+	free(fixture);
+	return 0;
+}
+
+struct one_task {
+	simpler_orch_fn fn;
+	const simpler_args *args;
+};
+
+static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
+                                 const simpler_config *config, simpler_bytes state)
+{
+	const struct one_task *task = state.data;
+
+	(void)args;
+	(void)config;
+	return simpler_submit_next_level(orch, task->fn, task->args, NULL, NULL);
+}
+
+static simpler_status run(struct fixture *fixture, simpler_orch_fn fn, const simpler_args *args)
+{
+	struct one_task task = { fn, args };
+	simpler_bytes state = { &task, sizeof(task) };
+
+	return simpler_run(fixture->worker, submit_one, NULL, NULL, state);
+}
+
+static void add(simpler_args *args, void *data, simpler_dtype dtype, int64_t count, simpler_tag tag)
+{
+	simpler_tensor tensor;
+
+	assert_int_equal(simpler_tensor_init_1d(&tensor, data, dtype, count), SIMPLER_OK);
+	assert_int_equal(simpler_args_add_tensor(args, &tensor, tag, SIMPLER_INLINE), SIMPLER_OK);
+}
+
+static simpler_status add_one(struct fixture *fixture, int64_t *value)
+{
+	simpler_args *args = simpler_args_create();
+	simpler_status status;
+
+	add(args, value, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	simpler_args_add_scalar(args, 1);
+	status = run(fixture, fixture->shift, args);
+	simpler_args_destroy(args);
+	return status;
+}
+
+/* The node works: proved by a result. A replacement of the engine may still be on its way. */
+static void assert_serves(struct fixture *fixture)
+{
+	int64_t deadline = clock_after_ms(10000), value = 0;
+	simpler_status status;
+
+	do
+		status = add_one(fixture, &value);
+	while (status == SIMPLER_EUNAVAILABLE && clock_now() < deadline);
+	if (status != SIMPLER_OK)
+		fail_msg("%s", simpler_last_error());
+	assert_int_equal(value, 1);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[64];
+	FILE *file;
+	int parent = 0;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
+	fclose(file);
+	return parent;
+}
+
+static int open_process(int64_t pid)
+{
+	int pidfd = -1;
+
+	assert_int_equal(process_open((pid_t)pid, &pidfd), SIMPLER_OK);
+	return pidfd;
+}
+
+static void find_tree(struct fixture *fixture, struct tree *tree)
+{
+	simpler_args *args = simpler_args_create();
+	int64_t ids[2] = { 0, 0 };
+	pid_t engine;
+
+	add(args, ids, SIMPLER_INT64, 2, SIMPLER_OUTPUT);
+	if (run(fixture, fixture->who, args) != SIMPLER_OK)
+		fail_msg("%s", simpler_last_error());
+	simpler_args_destroy(args);
+	engine = parent_of((pid_t)ids[1]);
+	assert_int_equal(parent_of(engine), fixture->node.pid);
+	tree->sub_worker = open_process(ids[0]);
+	tree->helper = open_process(ids[1]);
+	tree->engine = open_process(engine);
+}
+
+static void assert_ends(int pidfd)
+{
+	assert_true(descriptor_wait_readable(pidfd, clock_after_ms(10000)));
+	close(pidfd);
+}
+
+static void a_terminated_daemon_exits_0_and_leaves_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+	assert_ends(tree.engine);
+	assert_ends(tree.helper);
+	assert_ends(tree.sub_worker);
+}
+
+static void a_killed_front_end_leaves_no_process_and_no_file(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree tree;
+	int status;
+
+	find_tree(fixture, &tree);
+	process_signal(fixture->node.pidfd, SIGKILL);
+	assert_true(process_wait(fixture->node.pidfd, clock_after_ms(10000), &status));
+	assert_ends(tree.sub_worker);
+	assert_ends(tree.helper);
+	assert_ends(tree.engine);
+	close(fixture->node.pidfd);
+	close(fixture->node.output);
+}
+
+static void R05_a_killed_engine_is_replaced_and_its_workers_are_gone(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	process_signal(tree.engine, SIGKILL);
+	assert_ends(tree.engine);
+	assert_ends(tree.helper);
+	assert_ends(tree.sub_worker);
+	assert_serves(fixture);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static void a_killed_spawn_helper_takes_its_workers_along_and_the_node_recovers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	process_signal(tree.helper, SIGKILL);
+	assert_ends(tree.helper);
+	assert_ends(tree.sub_worker);
+	assert_ends(tree.engine);
+	assert_serves(fixture);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static void a_killed_idle_sub_worker_is_replaced(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	process_signal(tree.sub_worker, SIGKILL);
+	assert_ends(tree.sub_worker);
+	assert_serves(fixture);
+	close(tree.helper);
+	close(tree.engine);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+/* --- a task that is running meanwhile --- */
+
+struct held {
+	struct fixture *fixture;
+	pthread_t thread;
+	int fifo;
+	int64_t value;
+	simpler_status status;
+	char text[2048];
+};
+
+static void *held_main(void *argument)
+{
+	struct held *held = argument;
+	simpler_args *args = simpler_args_create();
+
+	add(args, held->fixture->fifo, SIMPLER_UINT8, (int64_t)strlen(held->fixture->fifo) + 1,
+	    SIMPLER_INPUT);
+	add(args, &held->value, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	held->status = run(held->fixture, held->fixture->hold, args);
+	snprintf(held->text, sizeof(held->text), "%s", simpler_last_error());
+	simpler_args_destroy(args);
+	return NULL;
+}
+
+/* Returns when the sub task is running: it has opened its end of the fifo then. */
+static void begin_held(struct held *held, struct fixture *fixture)
+{
+	memset(held, 0, sizeof(*held));
+	held->fixture = fixture;
+	assert_int_equal(pthread_create(&held->thread, NULL, held_main, held), 0);
+	held->fifo = open(fixture->fifo, O_WRONLY);
+	assert_true(held->fifo >= 0);
+}
+
+static void end_held(struct held *held)
+{
+	assert_int_equal(pthread_join(held->thread, NULL), 0);
+	close(held->fifo);
+}
+
+static void a_draining_daemon_finishes_what_runs_and_refuses_new_work(void **state)
+{
+	struct fixture *fixture = *state;
+	struct held held;
+	int64_t value = 0;
+	simpler_status refused;
+
+	begin_held(&held, fixture);
+	process_signal(fixture->node.pidfd, SIGTERM);
+	/* The signal is handled soon, not at once. */
+	do
+		refused = add_one(fixture, &value);
+	while (refused == SIMPLER_OK);
+	assert_int_equal(refused, SIMPLER_EUNAVAILABLE);
+	assert_int_equal(write(held.fifo, "x", 1), 1);
+	end_held(&held);
+	if (held.status != SIMPLER_OK)
+		fail_msg("%s", held.text);
+	assert_int_equal(held.value, 1);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static void R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable(void **state)
+{
+	struct fixture *fixture = *state;
+	struct held held;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	begin_held(&held, fixture);
+	process_signal(tree.engine, SIGKILL);
+	end_held(&held);
+	assert_int_equal(held.status, SIMPLER_EUNAVAILABLE);
+	assert_non_null(strstr(held.text, "signal 9"));
+	assert_non_null(strstr(held.text, "task 1"));
+	assert_non_null(strstr(held.text, "'hold'"));
+	assert_non_null(strstr(held.text, fixture->listen));
+	assert_int_equal(held.value, 0);
+	assert_serves(fixture);
+	close(tree.engine);
+	close(tree.helper);
+	close(tree.sub_worker);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static void a_second_daemon_on_the_same_address_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	char *const arguments[] = { getenv("SIMPLER_L3D"), (char *)(uintptr_t) "--listen",
+		                    fixture->listen, NULL };
+	pid_t pid;
+	int pidfd, status;
+
+	assert_int_equal(process_start(arguments[0], arguments, NULL, 0, &pid, &pidfd), SIMPLER_OK);
+	assert_true(process_wait(pidfd, clock_after_ms(20000), &status));
+	close(pidfd);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	assert_serves(fixture);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		CASE(a_terminated_daemon_exits_0_and_leaves_nothing),
+		CASE(a_killed_front_end_leaves_no_process_and_no_file),
+		CASE(R05_a_killed_engine_is_replaced_and_its_workers_are_gone),
+		CASE(a_killed_spawn_helper_takes_its_workers_along_and_the_node_recovers),
+		CASE(a_killed_idle_sub_worker_is_replaced),
+		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
+		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
+		CASE(a_second_daemon_on_the_same_address_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
