@@ -10,8 +10,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "os/descriptor.h"
 
 /* What the new process is to look like; the copies are out of the way of their targets, so that
@@ -27,7 +29,7 @@ static int add_descriptors(struct plan *plan, const int *fds, size_t fd_count)
 {
 	int first_free = PROCESS_FIRST_FD + (int)fd_count;
 	int error = posix_spawn_file_actions_addopen(&plan->actions, STDIN_FILENO, "/dev/null",
-						     O_RDONLY, 0);
+	                                             O_RDONLY, 0);
 
 	for (size_t i = 0; i < fd_count && !error; i++) {
 		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, first_free);
@@ -36,13 +38,14 @@ static int add_descriptors(struct plan *plan, const int *fds, size_t fd_count)
 			return errno;
 		plan->copies[plan->copy_count++] = copy;
 		error = posix_spawn_file_actions_adddup2(&plan->actions, copy,
-							 PROCESS_FIRST_FD + (int)i);
+		                                         PROCESS_FIRST_FD + (int)i);
 	}
 	return error ? error : posix_spawn_file_actions_addclosefrom_np(&plan->actions, first_free);
 }
 
-static int set_signals(struct plan *plan)
+static int set_attributes(struct plan *plan, bool group)
 {
+	short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
 	sigset_t none, all;
 	int error;
 
@@ -52,13 +55,14 @@ static int set_signals(struct plan *plan)
 	if (!error)
 		error = posix_spawnattr_setsigdefault(&plan->attributes, &all);
 	if (!error)
-		error = posix_spawnattr_setflags(&plan->attributes,
-						 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	return error;
+		error = posix_spawnattr_setpgroup(&plan->attributes, 0);
+	if (group)
+		flags |= POSIX_SPAWN_SETPGROUP;
+	return error ? error : posix_spawnattr_setflags(&plan->attributes, flags);
 }
 
 static int spawn(const char *program, char *const argv[], const int *fds, size_t fd_count,
-		 pid_t *pid)
+                 bool group, pid_t *pid)
 {
 	struct plan plan = { .copy_count = 0 };
 	int error = posix_spawn_file_actions_init(&plan.actions);
@@ -69,10 +73,10 @@ static int spawn(const char *program, char *const argv[], const int *fds, size_t
 	if (!error) {
 		error = add_descriptors(&plan, fds, fd_count);
 		if (!error)
-			error = set_signals(&plan);
+			error = set_attributes(&plan, group);
 		if (!error)
 			error = posix_spawn(pid, program, &plan.actions, &plan.attributes, argv,
-					    environ);
+			                    environ);
 		for (size_t i = 0; i < plan.copy_count; i++)
 			(void)close(plan.copies[i]);
 		(void)posix_spawnattr_destroy(&plan.attributes);
@@ -81,14 +85,14 @@ static int spawn(const char *program, char *const argv[], const int *fds, size_t
 	return error;
 }
 
-simpler_status process_start(const char *program, char *const argv[], const int *fds,
-			     size_t fd_count, pid_t *pid, int *pidfd)
+static simpler_status start(const char *program, char *const argv[], const int *fds,
+                            size_t fd_count, bool group, pid_t *pid, int *pidfd)
 {
 	simpler_status status;
 	int error;
 
 	assert(fd_count <= PROCESS_MAX_FDS);
-	error = spawn(program, argv, fds, fd_count, pid);
+	error = spawn(program, argv, fds, fd_count, group, pid);
 	if (error)
 		return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot execute '%s'", program);
 	/* Not reaped before we wait for it, so the pid is still the child's. */
@@ -100,12 +104,55 @@ simpler_status process_start(const char *program, char *const argv[], const int 
 	return status;
 }
 
+simpler_status process_start(const char *program, char *const argv[], const int *fds,
+                             size_t fd_count, pid_t *pid, int *pidfd)
+{
+	return start(program, argv, fds, fd_count, false, pid, pidfd);
+}
+
+simpler_status process_start_group(const char *program, char *const argv[], const int *fds,
+                                   size_t fd_count, pid_t *pid, int *pidfd)
+{
+	return start(program, argv, fds, fd_count, true, pid, pidfd);
+}
+
+void process_kill_group(pid_t leader)
+{
+	/* An unreaped leader keeps its number, and so the group's, from being used again. */
+	(void)kill(-leader, SIGKILL);
+}
+
+simpler_status process_adopt_orphans(void)
+{
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot adopt orphans");
+	return SIMPLER_OK;
+}
+
+bool process_reap(int64_t deadline)
+{
+	const struct timespec moment = { 0, 1000000 };
+	pid_t reaped;
+
+	for (;;) {
+		do
+			reaped = waitpid(-1, NULL, WNOHANG);
+		while (reaped > 0 || (reaped < 0 && errno == EINTR));
+		if (reaped < 0)
+			return true;
+		if (clock_now() >= deadline)
+			return false;
+		/* Rare and short: an engine has just died, and its descendants are dying. */
+		(void)nanosleep(&moment, NULL);
+	}
+}
+
 simpler_status process_open(pid_t pid, int *pidfd)
 {
 	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */
 	if (*pidfd < 0)
 		return error_raise_errno(errno == ESRCH ? SIMPLER_ENOTFOUND : SIMPLER_ESYSTEM,
-					 errno, "cannot watch process %ld", (long)pid);
+		                         errno, "cannot watch process %ld", (long)pid);
 	return SIMPLER_OK;
 }
 
@@ -143,7 +190,7 @@ void process_describe_exit(int wait_status, char *text, size_t capacity)
 		const char *name = sigdescr_np(WTERMSIG(wait_status));
 
 		(void)snprintf(text, capacity, "was killed by signal %d (%s)",
-			       WTERMSIG(wait_status), name ? name : "unknown");
+		               WTERMSIG(wait_status), name ? name : "unknown");
 	} else {
 		(void)snprintf(text, capacity, "exited with status %d", WEXITSTATUS(wait_status));
 	}

@@ -26,7 +26,19 @@
  * @return SIMPLER_ESYSTEM naming the program when it cannot be executed.
  */
 simpler_status process_start(const char *program, char *const argv[], const int *fds,
-			     size_t fd_count, pid_t *pid, int *pidfd);
+                             size_t fd_count, pid_t *pid, int *pidfd);
+
+/* The same, as the leader of a process group of its own: out of reach of the terminal's Ctrl-C, and
+ * to be killed with all its descendants that did not leave the group. */
+simpler_status process_start_group(const char *program, char *const argv[], const int *fds,
+                                   size_t fd_count, pid_t *pid, int *pidfd);
+/* Kill the group of a leader that nobody has waited for yet. */
+void process_kill_group(pid_t leader);
+
+/* Become the parent of descendants whose own parent dies, so that process_reap() sees them. */
+simpler_status process_adopt_orphans(void);
+/* Wait for all children and adopted orphans; false when `deadline` passed and some are left. */
+bool process_reap(int64_t deadline);
 
 /* SIMPLER_ENOTFOUND when there is no such process. */
 simpler_status process_open(pid_t pid, int *pidfd);

@@ -1,0 +1,401 @@
+/*
+ * The daemon's life, in the thread that calls daemon_run(), which is also the engine's supervisor:
+ *
+ *   STARTING -the engine is ready-> SERVING -SIGTERM, SIGINT-> DRAINING -> over
+ *
+ * Built in order: arena, pool, catalog, server, engine; taken apart in the opposite one, but that
+ * the engine goes before the server, so that every call it still had is answered. The server binds
+ * before the engine starts: the engine is told which files to remove should this process be killed,
+ * and until the socket is bound its file may be another daemon's.
+ *
+ * A drain flips readiness first, then refuses new dispatches, then waits for the running ones. A
+ * second signal ends the waiting.
+ */
+#include "node/daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "ipc/worker_process.h"
+#include "node/address.h"
+#include "node/node.h"
+#include "node/port_file.h"
+#include "os/events.h"
+#include "os/memory.h"
+#include "os/process.h"
+#include "rpc/health.h"
+#include "rpc/reflection.h"
+
+#define PROGRAM_MAX    4096
+#define MAX_HANDLES    65536u
+#define RPC_THREADS    2u
+#define SERVICES       5
+#define ENGINE_END_MS  2000 /* for the engine to end by itself */
+#define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
+
+enum life { STARTING, SERVING, DRAINING };
+
+struct daemon {
+	const struct options *options;
+	struct node node;
+	char node_id[OPTIONS_NODE_ID_MAX + 1];
+	char program[PROGRAM_MAX];
+	struct engine_options engine_options;
+	uint64_t arena_bytes;
+	int arena_fd, signals;
+	struct rpc_health *health;
+	struct rpc_service services[SERVICES];
+	struct rpc_server *server;
+
+	enum life life;
+	bool serving;      /* what readiness was last told to be */
+	bool hurried;      /* a second signal came */
+	int64_t drain_end; /* when waiting for running tasks ends */
+	bool port_file_written;
+};
+
+/* --- what it serves --- */
+
+static bool is_ready(const struct node *node)
+{
+	return engine_client_state(node->engine) == ENGINE_READY && !atomic_load(&node->draining);
+}
+
+static enum rpc_health_state answer_health(void *context, const char *service)
+{
+	static const char *const services[] = { "", "simpler.distributed.v1.L3Worker",
+		                                "simpler.distributed.v1.Catalog",
+		                                "simpler.distributed.v1.TensorPool" };
+	const struct node *node = context;
+
+	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+		if (strcmp(service, services[i]) == 0)
+			return is_ready(node) ? RPC_HEALTH_SERVING : RPC_HEALTH_NOT_SERVING;
+	}
+	return RPC_HEALTH_UNKNOWN;
+}
+
+static simpler_status start_server(struct daemon *daemon)
+{
+	const struct rpc_service services[SERVICES] = {
+		{ node_worker_methods, NODE_WORKER_METHODS, &daemon->node },
+		{ node_catalog_methods, NODE_CATALOG_METHODS, &daemon->node },
+		{ node_pool_methods, NODE_POOL_METHODS, &daemon->node },
+		rpc_health_service(daemon->health),
+		rpc_reflection_service(),
+	};
+	const struct rpc_server_options options = {
+		.address = daemon->options->listen,
+		.services = daemon->services,
+		.service_count = SERVICES,
+		.threads = RPC_THREADS,
+	};
+
+	memcpy(daemon->services, services, sizeof(services));
+	return rpc_server_start(&options, &daemon->server);
+}
+
+/* --- birth --- */
+
+static uint32_t random_number(void)
+{
+	uint32_t number = 0;
+	FILE *source = fopen("/dev/urandom", "rb");
+
+	if (!source || fread(&number, sizeof(number), 1, source) != 1)
+		number = (uint32_t)clock_unix_ms() ^ (uint32_t)getpid();
+	if (source)
+		(void)fclose(source);
+	return number;
+}
+
+/* Different at each start, so that nobody takes a handle from before for one of ours. */
+static void choose_node_id(struct daemon *daemon)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	char host[OPTIONS_NODE_ID_MAX - 9 + 1] = "";
+
+	if (daemon->options->node_id[0] != '\0') {
+		memcpy(daemon->node_id, daemon->options->node_id, sizeof(daemon->node_id));
+		return;
+	}
+	(void)gethostname(host, sizeof(host) - 1);
+	host[strspn(host, allowed)] = '\0';
+	(void)snprintf(daemon->node_id, sizeof(daemon->node_id), "%s-%08x",
+	               host[0] != '\0' ? host : "node", random_number());
+}
+
+static simpler_status build_pool(struct daemon *daemon)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct pool_options options = { .max_handles = MAX_HANDLES,
+		                        .first_generation = random_number() >> 1,
+		                        .now = clock_now };
+	simpler_status status;
+
+	daemon->arena_bytes = (daemon->options->pool_bytes + page - 1) / page * page;
+	status = memory_create("simpler-arena", daemon->arena_bytes, &daemon->arena_fd);
+	if (status == SIMPLER_OK)
+		status = memory_map(daemon->arena_fd, daemon->arena_bytes, &options.base);
+	if (status != SIMPLER_OK)
+		return status;
+	daemon->node.arena = options.base;
+	options.memfd = daemon->arena_fd;
+	options.capacity = daemon->arena_bytes;
+	return pool_create(&options, &daemon->node.pool);
+}
+
+static unsigned count_processors(void)
+{
+	long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (count < 1)
+		return 1;
+	return count > WORKER_MAX ? WORKER_MAX : (unsigned)count;
+}
+
+static simpler_status describe_engine(struct daemon *daemon)
+{
+	const struct options *options = daemon->options;
+
+	daemon->engine_options = (struct engine_options){
+		.program = daemon->program,
+		.node_id = daemon->node_id,
+		.sub_workers = options->sub_workers ? options->sub_workers : count_processors(),
+		.arena_fd = daemon->arena_fd,
+		.arena_bytes = daemon->arena_bytes,
+		.log_level = options->log_level,
+		.unlinks = { address_unix_path(options->listen), options->port_file },
+	};
+	return engine_program(daemon->program, sizeof(daemon->program));
+}
+
+static simpler_status build_node(struct daemon *daemon)
+{
+	const struct catalog_limits limits = CATALOG_LIMITS_INIT;
+	struct node *node = &daemon->node;
+	simpler_status status = build_pool(daemon);
+
+	if (status == SIMPLER_OK)
+		status = describe_engine(daemon);
+	if (status != SIMPLER_OK)
+		return status;
+	node->id = daemon->node_id;
+	node->catalog = catalog_create(&limits);
+	node->dispatches = dispatch_table_create(node);
+	if (!node->catalog || !node->dispatches)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
+	return engine_client_create(&daemon->engine_options, node->catalog, &node->engine);
+}
+
+static simpler_status build(struct daemon *daemon)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	simpler_status status;
+
+	choose_node_id(daemon);
+	(void)signal(SIGPIPE, SIG_IGN);
+	status = events_signals(signals, sizeof(signals) / sizeof(signals[0]), &daemon->signals);
+	if (status == SIMPLER_OK)
+		status = events_wakeup(&daemon->node.idle);
+	if (status == SIMPLER_OK)
+		status = process_adopt_orphans();
+	if (status == SIMPLER_OK)
+		status = build_node(daemon);
+	if (status == SIMPLER_OK)
+		status = rpc_health_create(answer_health, &daemon->node, &daemon->health);
+	if (status == SIMPLER_OK)
+		status = start_server(daemon);
+	if (status == SIMPLER_OK)
+		status = engine_client_start(daemon->node.engine);
+	return status;
+}
+
+/* --- life --- */
+
+static simpler_status announce(struct daemon *daemon)
+{
+	const char *address = rpc_server_address(daemon->server);
+	simpler_status status = SIMPLER_OK;
+
+	if (daemon->options->port_file)
+		status = port_file_write(daemon->options->port_file, address);
+	if (status != SIMPLER_OK)
+		return status;
+	daemon->port_file_written = daemon->options->port_file != NULL;
+	daemon->life = SERVING;
+	simpler_log(SIMPLER_LOG_INFO, "node '%s' serves at %s", daemon->node_id, address);
+	if (printf("ready %s\n", address) < 0 || fflush(stdout) != 0)
+		simpler_log(SIMPLER_LOG_WARN, "nobody reads standard output");
+	return SIMPLER_OK;
+}
+
+static void tell_readiness(struct daemon *daemon)
+{
+	bool serving = is_ready(&daemon->node);
+
+	if (serving != daemon->serving)
+		rpc_health_changed(daemon->health);
+	daemon->serving = serving;
+}
+
+static void begin_drain(struct daemon *daemon)
+{
+	daemon->life = DRAINING;
+	atomic_store(&daemon->node.draining, true);
+	tell_readiness(daemon);
+	daemon->drain_end = clock_after_ms((uint64_t)daemon->options->drain_grace * 1000);
+	simpler_log(SIMPLER_LOG_INFO, "draining: %u tasks are running",
+	            atomic_load(&daemon->node.running));
+}
+
+static void take_signals(struct daemon *daemon)
+{
+	int signal_number;
+
+	while ((signal_number = events_next_signal(daemon->signals)) != 0) {
+		if (signal_number == SIGHUP)
+			continue;
+		daemon->hurried = daemon->hurried || daemon->life == DRAINING;
+		if (daemon->life != DRAINING)
+			begin_drain(daemon);
+	}
+}
+
+static bool is_drained(const struct daemon *daemon)
+{
+	if (daemon->life != DRAINING)
+		return false;
+	return daemon->hurried || atomic_load(&daemon->node.running) == 0 ||
+	       clock_now() >= daemon->drain_end;
+}
+
+/* Milliseconds for poll(): never early, at most a minute. */
+static int poll_timeout(int64_t deadline)
+{
+	int64_t left = deadline - clock_now();
+
+	if (left <= 0)
+		return 0;
+	return left >= 60 * CLOCK_S ? 60000 : (int)((left + CLOCK_MS - 1) / CLOCK_MS);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void wait_for_events(struct daemon *daemon, int64_t deadline)
+{
+	struct pollfd fds[2 + ENGINE_CLIENT_FDS] = {
+		{ .fd = daemon->signals, .events = POLLIN },
+		{ .fd = daemon->node.idle, .events = POLLIN },
+	};
+
+	engine_client_fds(daemon->node.engine, &fds[2]);
+	/* Whatever it returns: what there is to do is looked for afterwards. */
+	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
+	events_clear(daemon->node.idle);
+}
+
+/* The first engine must come up; later ones are tried for as long as it takes. */
+static simpler_status check_start(struct daemon *daemon)
+{
+	struct engine_client *engine = daemon->node.engine;
+
+	if (daemon->life != STARTING)
+		return SIMPLER_OK;
+	if (engine_client_state(engine) == ENGINE_DOWN)
+		return error_raise(SIMPLER_EUNAVAILABLE, "%s", engine_client_last_end(engine));
+	return engine_client_state(engine) == ENGINE_READY ? announce(daemon) : SIMPLER_OK;
+}
+
+static simpler_status live(struct daemon *daemon)
+{
+	simpler_status status;
+
+	for (;;) {
+		int64_t next = engine_client_step(daemon->node.engine);
+
+		status = check_start(daemon);
+		tell_readiness(daemon);
+		take_signals(daemon);
+		if (status != SIMPLER_OK || is_drained(daemon))
+			return status;
+		next = earlier(next, pool_expire(daemon->node.pool));
+		if (daemon->life == DRAINING)
+			next = earlier(next, daemon->drain_end);
+		wait_for_events(daemon, next);
+	}
+}
+
+/* --- death --- */
+
+static void stop_serving(struct daemon *daemon)
+{
+	uint32_t running = atomic_load(&daemon->node.running);
+
+	atomic_store(&daemon->node.draining, true);
+	if (running > 0)
+		simpler_log(SIMPLER_LOG_WARN, "%u tasks are still running and are lost", running);
+	if (daemon->node.engine)
+		engine_client_stop(daemon->node.engine, clock_after_ms(ENGINE_END_MS));
+	if (daemon->health)
+		rpc_health_close(daemon->health);
+	if (daemon->server)
+		rpc_server_stop(daemon->server, clock_after_ms(SERVER_STOP_MS));
+}
+
+static void close_if_open(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static void take_apart(struct daemon *daemon)
+{
+	const char *socket_path = address_unix_path(daemon->options->listen);
+	bool bound = daemon->server != NULL;
+
+	stop_serving(daemon);
+	if (bound && socket_path)
+		(void)unlink(socket_path);
+	if (daemon->port_file_written)
+		(void)unlink(daemon->options->port_file);
+	rpc_health_destroy(daemon->health);
+	engine_client_destroy(daemon->node.engine);
+	dispatch_table_destroy(daemon->node.dispatches);
+	catalog_destroy(daemon->node.catalog);
+	pool_destroy(daemon->node.pool);
+	if (daemon->node.arena)
+		memory_unmap(daemon->node.arena, daemon->arena_bytes);
+	close_if_open(daemon->arena_fd);
+	close_if_open(daemon->node.idle);
+	close_if_open(daemon->signals);
+}
+
+simpler_status daemon_run(const struct options *options)
+{
+	struct daemon daemon = {
+		.options = options, .arena_fd = -1, .signals = -1, .node = { .idle = -1 }
+	};
+	simpler_status status = build(&daemon);
+	struct error error;
+
+	if (status == SIMPLER_OK)
+		status = live(&daemon);
+	error_save(&error);
+	take_apart(&daemon);
+	if (status == SIMPLER_OK)
+		simpler_log(SIMPLER_LOG_INFO, "node '%s' is drained", daemon.node_id);
+	return status == SIMPLER_OK ? SIMPLER_OK : error_restore(&error);
+}

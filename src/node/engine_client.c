@@ -1,0 +1,421 @@
+/*
+ * Threads: any number submit; one takes outcomes off the ring of the engine of the day; the
+ * supervisor does the rest. Each engine has its own rings and its own outcome thread, which is
+ * joined before the rings go.
+ *
+ * A death in order: no more submits (DOWN); the processes are killed and reaped, so that nobody
+ * writes to the arena any more; the outcome thread takes what the engine had still answered, and is
+ * joined; the rest is lost and told so. Only then may storage that those tasks used be freed, which
+ * is what their callbacks do.
+ */
+#include "node/engine_client.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "node/engine_link.h"
+#include "node/in_flight.h"
+#include "node/installer.h"
+#include "os/descriptor.h"
+#include "os/process.h"
+#include "os/socket.h"
+
+#define UP_MS              30000 /* for the workers to be up */
+#define LONG_LIFE_MS       10000 /* one that lived as long did not die of its start */
+#define FIRST_BACKOFF_MS   100
+#define LONGEST_BACKOFF_MS 5000
+
+struct engine_client {
+	const struct engine_options *options;
+	struct installer installer;
+	struct in_flight in_flight;
+
+	_Atomic int state;         /* written by the supervisor, under `push_lock` */
+	pthread_mutex_t push_lock; /* guards the ring of requests, `bytes` and `reason` */
+	uint8_t bytes[RECORD_TASK_MAX];
+
+	/* The supervisor's own. */
+	struct engine_process process;
+	pthread_t outcome_thread;
+	int64_t started, retry; /* when this engine was; when the next is to be */
+	uint64_t backoff_ms;
+	char last_end[ERROR_STEP_BYTES / 2];
+
+	_Atomic bool stop_outcomes;
+	_Atomic bool nonsense;             /* the engine is killed for what it sent */
+	char reason[ERROR_STEP_BYTES / 4]; /* written before `nonsense`, under `push_lock` */
+};
+
+const char *engine_state_name(enum engine_state state)
+{
+	static const char *const names[] = { "restarting", "starting", "installing", "ready" };
+
+	return names[state];
+}
+
+enum engine_state engine_client_state(struct engine_client *client)
+{
+	return (enum engine_state)atomic_load_explicit(&client->state, memory_order_acquire);
+}
+
+/* A submit sees the state under the same lock, so that after a move to DOWN nothing is pushed. */
+static void move(struct engine_client *client, enum engine_state to)
+{
+	pthread_mutex_lock(&client->push_lock);
+	atomic_store_explicit(&client->state, (int)to, memory_order_release);
+	pthread_mutex_unlock(&client->push_lock);
+}
+
+/* --- requests --- */
+
+static simpler_status not_ready(enum engine_state state)
+{
+	return error_raise(SIMPLER_EUNAVAILABLE, "the node's engine is %s; try again",
+	                   engine_state_name(state));
+}
+
+/* The lock is held. */
+static simpler_status push(struct engine_client *client, const struct record_task *task)
+{
+	enum engine_state state = engine_client_state(client);
+	size_t size;
+
+	if (state != ENGINE_READY)
+		return not_ready(state);
+	size = record_task_encode(task, client->bytes, sizeof(client->bytes));
+	return ring_push(&client->process.requests, client->bytes, size);
+}
+
+simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
+                                    engine_done *done, void *context)
+{
+	uint64_t token;
+	simpler_status status = in_flight_take(&client->in_flight, done, context, &token);
+
+	if (status != SIMPLER_OK)
+		return status;
+	task->token = token;
+	pthread_mutex_lock(&client->push_lock);
+	status = push(client, task);
+	pthread_mutex_unlock(&client->push_lock);
+	if (status == SIMPLER_OK)
+		return SIMPLER_OK;
+	/* The supervisor, failing what a dead engine left, may have come first: then `done` has
+	 * been called, and the caller has nothing more to do. */
+	return in_flight_complete(&client->in_flight, token, &done, &context) ? status : SIMPLER_OK;
+}
+
+simpler_status engine_client_install(struct engine_client *client, uint64_t key, engine_done *done,
+                                     void *context)
+{
+	return installer_wait(&client->installer, key, done, context);
+}
+
+/* --- outcomes --- */
+
+/* What the engine sent makes no sense. Its end, which the supervisor sees, does the rest. */
+static void kill_for_nonsense(struct engine_client *client)
+{
+	const char *cause = simpler_last_error_step(0);
+
+	pthread_mutex_lock(&client->push_lock);
+	if (!atomic_load(&client->nonsense))
+		(void)snprintf(client->reason, sizeof(client->reason), "%s", cause ? cause : "");
+	atomic_store(&client->nonsense, true);
+	pthread_mutex_unlock(&client->push_lock);
+	process_signal(client->process.pidfd, SIGKILL);
+}
+
+/* False when there is none now, or it was nonsense. */
+static bool take_outcome(struct engine_client *client)
+{
+	uint8_t bytes[RECORD_OUTCOME_MAX];
+	struct record_outcome outcome;
+	engine_done *done;
+	simpler_status status;
+	void *context;
+	size_t size;
+
+	status = ring_pop(&client->process.outcomes, bytes, sizeof(bytes), &size);
+	if (status == SIMPLER_OK && size == 0)
+		return false;
+	if (status == SIMPLER_OK)
+		status = record_outcome_decode(bytes, size, &outcome);
+	if (status == SIMPLER_OK &&
+	    !in_flight_complete(&client->in_flight, outcome.token, &done, &context))
+		status = error_raise(SIMPLER_EPROTOCOL, "an outcome names no task in flight");
+	if (status != SIMPLER_OK) {
+		kill_for_nonsense(client);
+		return false;
+	}
+	done(context, false, &outcome.error);
+	return true;
+}
+
+static void *outcome_main(void *argument)
+{
+	struct engine_client *client = argument;
+	struct doorbell *bell = ring_doorbell(&client->process.outcomes);
+	struct spin_budget spin = { 0 };
+
+	for (;;) {
+		uint32_t ticket = doorbell_ticket(bell);
+
+		if (take_outcome(client))
+			continue;
+		if (atomic_load(&client->nonsense) || atomic_load(&client->stop_outcomes))
+			return NULL;
+		(void)doorbell_wait(bell, ticket, &spin, CLOCK_NEVER);
+	}
+}
+
+static simpler_status start_outcomes(struct engine_client *client)
+{
+	int failure;
+
+	atomic_store(&client->stop_outcomes, false);
+	atomic_store(&client->nonsense, false);
+	failure = pthread_create(&client->outcome_thread, NULL, outcome_main, client);
+	if (failure != 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, failure,
+		                         "cannot start the thread that takes outcomes");
+	return SIMPLER_OK;
+}
+
+/* It takes what is there first. */
+static void stop_outcomes(struct engine_client *client)
+{
+	atomic_store(&client->stop_outcomes, true);
+	doorbell_ring_all(ring_doorbell(&client->process.outcomes));
+	(void)pthread_join(client->outcome_thread, NULL);
+}
+
+/* --- death --- */
+
+static void describe_end(struct engine_client *client, int wait_status)
+{
+	char how[128];
+
+	process_describe_exit(wait_status, how, sizeof(how));
+	if (atomic_load(&client->nonsense))
+		(void)snprintf(client->last_end, sizeof(client->last_end),
+		               "the node's engine failed and was stopped: %s", client->reason);
+	else
+		(void)snprintf(client->last_end, sizeof(client->last_end), "the node's engine %s",
+		               how);
+}
+
+static void fail_lost(struct engine_client *client)
+{
+	struct error error;
+	engine_done *done;
+	void *context;
+
+	error_init(&error, SIMPLER_EUNAVAILABLE, "%s", client->last_end);
+	installer_end(&client->installer, &error);
+	while (in_flight_complete_any(&client->in_flight, &done, &context))
+		done(context, true, &error);
+}
+
+static void bury(struct engine_client *client, int64_t deadline)
+{
+	int wait_status;
+
+	move(client, ENGINE_DOWN);
+	engine_process_end(&client->process, deadline, &wait_status);
+	stop_outcomes(client);
+	describe_end(client, wait_status);
+	fail_lost(client);
+	engine_process_release(&client->process);
+}
+
+static void schedule_restart(struct engine_client *client)
+{
+	int64_t now = clock_now();
+
+	if (now - client->started >= LONG_LIFE_MS * CLOCK_MS)
+		client->backoff_ms = FIRST_BACKOFF_MS;
+	client->retry = clock_after_ms(client->backoff_ms);
+	simpler_log(SIMPLER_LOG_ERROR, "%s; a new one starts in %llu ms", client->last_end,
+	            (unsigned long long)client->backoff_ms);
+	client->backoff_ms *= 2;
+	if (client->backoff_ms > LONGEST_BACKOFF_MS)
+		client->backoff_ms = LONGEST_BACKOFF_MS;
+}
+
+/* --- birth --- */
+
+simpler_status engine_client_start(struct engine_client *client)
+{
+	simpler_status status = engine_process_start(client->options, &client->process);
+	int wait_status;
+
+	client->started = clock_now();
+	if (status != SIMPLER_OK)
+		return status;
+	status = start_outcomes(client);
+	if (status != SIMPLER_OK) {
+		engine_process_end(&client->process, 0, &wait_status);
+		engine_process_release(&client->process);
+		return status;
+	}
+	move(client, ENGINE_STARTING);
+	return SIMPLER_OK;
+}
+
+static void restart(struct engine_client *client)
+{
+	if (engine_client_start(client) == SIMPLER_OK)
+		return;
+	(void)snprintf(client->last_end, sizeof(client->last_end),
+	               "the node's engine could not be started: %s", simpler_last_error_step(0));
+	schedule_restart(client);
+}
+
+/* --- control --- */
+
+static void became_ready(struct engine_client *client)
+{
+	if (engine_client_state(client) == ENGINE_READY)
+		return;
+	move(client, ENGINE_READY);
+	simpler_log(SIMPLER_LOG_INFO, "the engine is ready (pid %ld)", (long)client->process.pid);
+}
+
+static simpler_status came_up(struct engine_client *client, const struct error *error)
+{
+	const char *cause = error_step(error, 0);
+
+	if (engine_client_state(client) != ENGINE_STARTING)
+		return error_raise(SIMPLER_EPROTOCOL, "it says twice that it is up");
+	if (error->status != SIMPLER_OK)
+		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
+	move(client, ENGINE_INSTALLING);
+	if (installer_begin(&client->installer, client->process.control))
+		became_ready(client);
+	return SIMPLER_OK;
+}
+
+static simpler_status handle_answer(struct engine_client *client, const uint8_t *bytes, size_t size)
+{
+	struct record_outcome outcome;
+	simpler_status status = record_outcome_decode(bytes, size, &outcome);
+	bool complete = false;
+
+	if (status != SIMPLER_OK)
+		return status;
+	if (outcome.token == 0)
+		return came_up(client, &outcome.error);
+	status = installer_answer(&client->installer, outcome.token, &outcome.error, &complete);
+	if (complete)
+		became_ready(client);
+	return status;
+}
+
+static void read_control(struct engine_client *client)
+{
+	uint8_t bytes[RECORD_OUTCOME_MAX];
+	size_t size, fd_count;
+	simpler_status status;
+
+	status = socket_receive(client->process.control, bytes, sizeof(bytes), &size, NULL, 0,
+	                        &fd_count);
+	/* At end of file it is dying, and is helped with that. */
+	if (status == SIMPLER_EUNAVAILABLE) {
+		process_signal(client->process.pidfd, SIGKILL);
+		return;
+	}
+	if (status == SIMPLER_OK)
+		status = handle_answer(client, bytes, size);
+	if (status != SIMPLER_OK)
+		kill_for_nonsense(client);
+}
+
+/* --- the supervisor --- */
+
+simpler_status engine_client_create(const struct engine_options *options, struct catalog *catalog,
+                                    struct engine_client **out)
+{
+	struct engine_client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for the engine's requests");
+	client->options = options;
+	client->backoff_ms = FIRST_BACKOFF_MS;
+	installer_init(&client->installer, catalog);
+	in_flight_init(&client->in_flight);
+	(void)pthread_mutex_init(&client->push_lock, NULL);
+	atomic_init(&client->state, ENGINE_DOWN);
+	*out = client;
+	return SIMPLER_OK;
+}
+
+void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CLIENT_FDS])
+{
+	bool alive = engine_client_state(client) != ENGINE_DOWN;
+
+	fds[0].fd = alive ? client->process.pidfd : -1;
+	fds[1].fd = alive ? client->process.control : -1;
+	fds[0].events = fds[1].events = POLLIN;
+}
+
+static int64_t step_alive(struct engine_client *client)
+{
+	enum engine_state state;
+
+	if (descriptor_wait_readable(client->process.pidfd, 0)) {
+		bury(client, 0);
+		schedule_restart(client);
+		return client->retry;
+	}
+	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
+		read_control(client);
+	state = engine_client_state(client);
+	if (state != ENGINE_STARTING)
+		return CLOCK_NEVER;
+	if (clock_now() >= client->started + UP_MS * CLOCK_MS) {
+		(void)error_raise(SIMPLER_EDEADLINE, "its workers were not up within %d s",
+		                  UP_MS / 1000);
+		kill_for_nonsense(client);
+		return CLOCK_NEVER;
+	}
+	return client->started + UP_MS * CLOCK_MS;
+}
+
+int64_t engine_client_step(struct engine_client *client)
+{
+	if (engine_client_state(client) != ENGINE_DOWN)
+		return step_alive(client);
+	if (clock_now() < client->retry)
+		return client->retry;
+	restart(client);
+	return engine_client_state(client) == ENGINE_DOWN ? client->retry
+	                                                  : client->started + UP_MS * CLOCK_MS;
+}
+
+const char *engine_client_last_end(const struct engine_client *client)
+{
+	return client->last_end;
+}
+
+void engine_client_stop(struct engine_client *client, int64_t deadline)
+{
+	if (engine_client_state(client) != ENGINE_DOWN)
+		bury(client, deadline);
+}
+
+void engine_client_destroy(struct engine_client *client)
+{
+	if (!client)
+		return;
+	installer_destroy(&client->installer);
+	in_flight_destroy(&client->in_flight);
+	(void)pthread_mutex_destroy(&client->push_lock);
+	free(client);
+}

@@ -1,0 +1,80 @@
+/*
+ * The front end's side of its engine: requests and outcomes, installs, death and replacement.
+ *
+ *   DOWN -exec-> STARTING -its workers are up-> INSTALLING -all callables are-> READY
+ *     ^             |                               |                             |
+ *     `-------------+-------------------------------+-----------------------------'
+ *                     death, kill for nonsense, or not up in time
+ *
+ * The client is driven by one thread, its supervisor, which polls the descriptors of
+ * engine_client_fds() and calls engine_client_step() when one is readable or the deadline that step
+ * returned has passed. Only the supervisor moves the state. Outcomes are taken by a thread of the
+ * engine's own, so that one does not wait for the supervisor.
+ *
+ * Whatever happens, every request that was accepted is completed once.
+ */
+#ifndef NODE_ENGINE_CLIENT_H
+#define NODE_ENGINE_CLIENT_H
+
+#include <poll.h>
+
+#include "catalog/catalog.h"
+#include "node/engine_process.h"
+#include "wire/record.h"
+
+struct engine_client;
+
+enum engine_state { ENGINE_DOWN, ENGINE_STARTING, ENGINE_INSTALLING, ENGINE_READY };
+const char *engine_state_name(enum engine_state state);
+
+/*
+ * A request is over. `lost`: the engine ended before it answered, and `error` tells how; else
+ * `error` is the task's own, status SIMPLER_OK on success. `error` is valid during the call only.
+ * Runs on the outcome thread or the supervisor, under no lock, and must not block.
+ */
+typedef void engine_done(void *context, bool lost, const struct error *error);
+
+/* `options` and what it points to, and `catalog`, are borrowed. Starts nothing yet. */
+simpler_status engine_client_create(const struct engine_options *options, struct catalog *catalog,
+                                    struct engine_client **out);
+
+enum engine_state engine_client_state(struct engine_client *client);
+
+/*
+ * Hand a task to the engine. `task->token` is set by this. Thread-safe; does not block.
+ *
+ * @return SIMPLER_EUNAVAILABLE when the engine is not READY; SIMPLER_ENOSPACE naming the limit.
+ *         `done` is called only if this returned SIMPLER_OK.
+ */
+simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
+                                    engine_done *done, void *context);
+
+/*
+ * See to it that the pending callable `key` of the catalog gets installed, and call `done` when it
+ * is, or could not be: at once if that is known already. Thread-safe; does not block.
+ *
+ * @return SIMPLER_EUNAVAILABLE when the engine is not READY, SIMPLER_ENOMEM; `done` is called only
+ *         if this returned SIMPLER_OK.
+ */
+simpler_status engine_client_install(struct engine_client *client, uint64_t key, engine_done *done,
+                                     void *context);
+
+/* --- the supervisor --- */
+
+#define ENGINE_CLIENT_FDS 2
+
+/* Execute the engine. The first start is the caller's to judge; later ones are tried for ever. */
+simpler_status engine_client_start(struct engine_client *client);
+/* Unused ones are -1. */
+void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CLIENT_FDS]);
+/* Do what there is to do now. Returns when to call again at the latest (base/clock.h). */
+int64_t engine_client_step(struct engine_client *client);
+/* Why the engine went DOWN last; empty if it never did. */
+const char *engine_client_last_end(const struct engine_client *client);
+
+/* End the engine for good, gently until `deadline`: what is still in flight is lost. */
+void engine_client_stop(struct engine_client *client, int64_t deadline);
+/* After its stop. NULL is allowed. */
+void engine_client_destroy(struct engine_client *client);
+
+#endif

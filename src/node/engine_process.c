@@ -1,0 +1,168 @@
+/*
+ * The engine leads a process group, and orphans below it become the front end's children. So its
+ * end is the end of everything below it: the group is killed while the engine is still unreaped,
+ * then all children are waited for. Only after that may storage that its workers had mapped be
+ * given to somebody else.
+ */
+#include "node/engine_process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "node/engine_link.h"
+#include "os/descriptor.h"
+#include "os/memory.h"
+#include "os/process.h"
+#include "os/socket.h"
+
+#define HOST_NAME  "simpler-host"
+#define NUMBER_MAX 21
+/* The killed need no time, except those in the middle of a system call. */
+#define REAP_MS 2000
+
+static uint64_t rings_bytes(void)
+{
+	return 2 * (uint64_t)ring_bytes(ENGINE_RING_BYTES);
+}
+
+/* Replace the file's name at the end of `path`. */
+static simpler_status beside(char *path, size_t capacity, const char *name)
+{
+	char *slash = strrchr(path, '/');
+	size_t directory = slash ? (size_t)(slash - path) + 1 : 0;
+
+	if (directory + strlen(name) + 1 > capacity)
+		return error_raise(SIMPLER_ENOSPACE, "the path of %s is too long", name);
+	memcpy(path + directory, name, strlen(name) + 1);
+	return SIMPLER_OK;
+}
+
+simpler_status engine_program(char *path, size_t capacity)
+{
+	const char *given = getenv("SIMPLER_HOST");
+	simpler_status status;
+
+	if (given && given[0] != '\0') {
+		if ((size_t)snprintf(path, capacity, "%s", given) >= capacity)
+			return error_raise(SIMPLER_ENOSPACE, "SIMPLER_HOST: the path is too long");
+		return SIMPLER_OK;
+	}
+	status = process_executable(path, capacity);
+	if (status == SIMPLER_OK)
+		status = beside(path, capacity, HOST_NAME);
+	if (status == SIMPLER_OK && access(path, X_OK) == 0)
+		return SIMPLER_OK;
+	if ((size_t)snprintf(path, capacity, "%s/" HOST_NAME, SIMPLER_LIBEXECDIR) >= capacity)
+		return error_raise(SIMPLER_ENOSPACE, "the path of " HOST_NAME " is too long");
+	return SIMPLER_OK;
+}
+
+static simpler_status open_rings(struct engine_process *engine, int *fd)
+{
+	simpler_status status = memory_create("simpler-rings", rings_bytes(), fd);
+	uint8_t *base;
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = memory_commit(*fd, 0, rings_bytes());
+	if (status == SIMPLER_OK)
+		status = memory_map(*fd, rings_bytes(), &engine->rings_memory);
+	if (status != SIMPLER_OK) {
+		(void)close(*fd);
+		return status;
+	}
+	base = engine->rings_memory;
+	ring_init(base, ENGINE_RING_BYTES);
+	ring_init(base + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
+	ring_attach(&engine->requests, base, ENGINE_RING_BYTES);
+	ring_attach(&engine->outcomes, base + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
+	return SIMPLER_OK;
+}
+
+static simpler_status execute(const struct engine_options *options, const int *fds,
+                              struct engine_process *engine)
+{
+	char workers[NUMBER_MAX], bytes[NUMBER_MAX];
+	char *arguments[10 + 2 * ENGINE_MAX_UNLINKS + 1];
+	size_t count = 0;
+
+	(void)snprintf(workers, sizeof(workers), "%u", options->sub_workers);
+	(void)snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)options->arena_bytes);
+	const char *const fixed[] = { options->program, "engine",
+		                      "--sub-workers",  workers,
+		                      "--arena-bytes",  bytes,
+		                      "--node-id",      options->node_id,
+		                      "--log-level",    log_level_name(options->log_level) };
+
+	/* exec's argv is not const for historical reasons; nothing writes to it. */
+	for (; count < sizeof(fixed) / sizeof(fixed[0]); count++)
+		arguments[count] = (char *)(uintptr_t)fixed[count];
+	for (size_t i = 0; i < ENGINE_MAX_UNLINKS; i++) {
+		if (!options->unlinks[i])
+			continue;
+		arguments[count++] = (char *)(uintptr_t) "--unlink";
+		arguments[count++] = (char *)(uintptr_t)options->unlinks[i];
+	}
+	arguments[count] = NULL;
+	return process_start_group(options->program, arguments, fds, 3, &engine->pid,
+	                           &engine->pidfd);
+}
+
+simpler_status engine_process_start(const struct engine_options *options,
+                                    struct engine_process *out)
+{
+	int ends[2], rings_fd;
+	simpler_status status = open_rings(out, &rings_fd);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = socket_pair(ends);
+	if (status == SIMPLER_OK) {
+		const int fds[] = { ends[1], options->arena_fd, rings_fd };
+
+		status = execute(options, fds, out);
+		(void)close(ends[1]);
+		if (status != SIMPLER_OK)
+			(void)close(ends[0]);
+	}
+	(void)close(rings_fd);
+	if (status != SIMPLER_OK) {
+		memory_unmap(out->rings_memory, rings_bytes());
+		return status;
+	}
+	out->control = ends[0];
+	return SIMPLER_OK;
+}
+
+static void close_control(struct engine_process *engine)
+{
+	if (engine->control >= 0)
+		(void)close(engine->control);
+	engine->control = -1;
+}
+
+void engine_process_end(struct engine_process *engine, int64_t deadline, int *wait_status)
+{
+	if (deadline > 0) {
+		close_control(engine);
+		(void)descriptor_wait_readable(engine->pidfd, deadline);
+	}
+	process_kill_group(engine->pid);
+	(void)process_wait(engine->pidfd, CLOCK_NEVER, wait_status);
+	close_control(engine);
+	if (!process_reap(clock_after_ms(REAP_MS)))
+		simpler_log(SIMPLER_LOG_WARN,
+		            "processes that user code started outside the engine's group are still "
+		            "there; they may hold on to the tensor arena");
+}
+
+void engine_process_release(struct engine_process *engine)
+{
+	(void)close(engine->pidfd);
+	memory_unmap(engine->rings_memory, rings_bytes());
+}

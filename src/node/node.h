@@ -1,0 +1,59 @@
+/*
+ * A node's front end as its services see it: what the context of every call points to. Built by
+ * node/daemon.c before the server starts and taken apart after it stopped.
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "catalog/catalog.h"
+#include "node/engine_client.h"
+#include "rpc/messages.h"
+#include "tensor/pool.h"
+
+struct dispatch_table;
+
+struct node {
+	const char *id;
+	struct pool *pool;
+	uint8_t *arena; /* the pool's memory as this process maps it */
+	struct catalog *catalog;
+	struct engine_client *engine;
+	struct dispatch_table *dispatches;
+	_Atomic bool draining;    /* set once; no dispatch begins after that */
+	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
+	int idle;                 /* an event (os/events.h): draining, and none is running */
+};
+
+/* The methods of each service; their context is the node. */
+#define NODE_WORKER_METHODS  2
+#define NODE_CATALOG_METHODS 2
+#define NODE_POOL_METHODS    5
+extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
+extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];
+extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
+
+/* NULL when memory is out. */
+struct dispatch_table *dispatch_table_create(struct node *node);
+void dispatch_table_destroy(struct dispatch_table *table);
+
+/* --- what they share; node/reply.c --- */
+
+struct node *node_of(const struct rpc_call *call);
+/* Answer with the thread's last error, as the status codes of the wire have it. */
+void reply_error(struct rpc_call *call);
+/* Answer with a message, or with the error if encoding it failed. */
+void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message);
+/* SIMPLER_ENOTFOUND for a handle of another node; both are named. */
+simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
+/* A handle as the wire has it. */
+void node_fill_handle(const struct node *node, const struct pool_view *view,
+                      struct msg_handle *out);
+/* See to it that the lease lasts for the default time at least, and describe the handle. One that
+ * is gone in the meantime is SIMPLER_ESTALE, and described without a lease. */
+simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out);
+
+#endif

@@ -1,0 +1,240 @@
+/*
+ * The command line. A bad value is told with the option, the value and what would be accepted.
+ * getopt_long() prints nothing itself: the message is ours, so that a test can read it.
+ */
+#include "node/options.h"
+
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "ipc/worker_process.h"
+#include "node/address.h"
+
+const char options_usage[] =
+	"Usage: simpler-l3d [OPTION]...\n"
+	"Serve this machine as a level-3 node.\n"
+	"\n"
+	"  --listen ADDR          host:port, [v6]:port or unix:/path; port 0 picks a free one\n"
+	"                         (default 127.0.0.1:5050)\n"
+	"  --insecure             allow an ADDR that other machines can reach, although whoever\n"
+	"                         connects can then run code on this machine\n"
+	"  --sub-workers N        worker processes for sub tasks, 1 to 256\n"
+	"                         (default: the number of processors)\n"
+	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
+	"  --node-id ID           the node's name, 1 to 63 characters of A-Z a-z 0-9 . _ : -\n"
+	"                         (default: the host's name and a random suffix)\n"
+	"  --port-file FILE       write the address to FILE when ready; removed at exit\n"
+	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
+	"                         (default 30)\n"
+	"  --log-level LEVEL      error, warn, info or debug (default info)\n"
+	"  --help                 print this and exit\n"
+	"  --version              print the version and exit\n";
+
+enum option_id {
+	OPTION_LISTEN = 256, /* above all characters: there are no short options */
+	OPTION_INSECURE,
+	OPTION_SUB_WORKERS,
+	OPTION_POOL_BYTES,
+	OPTION_NODE_ID,
+	OPTION_PORT_FILE,
+	OPTION_DRAIN_GRACE,
+	OPTION_LOG_LEVEL,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "listen", required_argument, NULL, OPTION_LISTEN },
+	{ "insecure", no_argument, NULL, OPTION_INSECURE },
+	{ "sub-workers", required_argument, NULL, OPTION_SUB_WORKERS },
+	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
+	{ "node-id", required_argument, NULL, OPTION_NODE_ID },
+	{ "port-file", required_argument, NULL, OPTION_PORT_FILE },
+	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
+	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static simpler_status refuse(const char *option, const char *value, const char *accepted)
+{
+	return error_raise(SIMPLER_EINVAL, "--%s '%s': expected %s", option, value, accepted);
+}
+
+/* Decimal digits into `*out`; `*rest` is what follows them. */
+static bool parse_digits(const char *text, uint64_t *out, const char **rest)
+{
+	uint64_t value = 0;
+	size_t digits = strspn(text, "0123456789");
+
+	for (size_t i = 0; i < digits; i++) {
+		if (!checked_mul(value, 10, &value) ||
+		    !checked_add(value, (uint64_t)(text[i] - '0'), &value))
+			return false;
+	}
+	*out = value;
+	*rest = text + digits;
+	return digits > 0;
+}
+
+static bool parse_count(const char *text, uint64_t low, uint64_t high, unsigned *out)
+{
+	const char *rest;
+	uint64_t value;
+
+	if (!parse_digits(text, &value, &rest) || *rest != '\0' || value < low || value > high)
+		return false;
+	*out = (unsigned)value;
+	return true;
+}
+
+static bool parse_bytes(const char *text, uint64_t *out)
+{
+	static const char units[] = "KMG";
+	uint64_t value, unit = 1;
+	const char *rest, *found;
+
+	if (!parse_digits(text, &value, &rest))
+		return false;
+	if (*rest != '\0') {
+		found = strchr(units, *rest);
+		if (!found || rest[1] != '\0')
+			return false;
+		unit = UINT64_C(1) << (10 * (found - units + 1));
+	}
+	if (!checked_mul(value, unit, &value) || value < OPTIONS_POOL_MIN ||
+	    value > OPTIONS_POOL_MAX)
+		return false;
+	*out = value;
+	return true;
+}
+
+static bool parse_node_id(const char *text, char out[OPTIONS_NODE_ID_MAX + 1])
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._:-";
+	size_t size = strlen(text);
+
+	if (size == 0 || size > OPTIONS_NODE_ID_MAX || strspn(text, allowed) != size)
+		return false;
+	memcpy(out, text, size + 1);
+	return true;
+}
+
+static simpler_status parse_listen(const char *text, struct options *out)
+{
+	if (strlen(text) > OPTIONS_ADDRESS_MAX || address_classify(text) == ADDRESS_INVALID)
+		return refuse("listen", text,
+		              "host:port, [IPv6]:port or unix:/path, with a port of 0 to 65535");
+	snprintf(out->listen, sizeof(out->listen), "%s", text);
+	return SIMPLER_OK;
+}
+
+static simpler_status apply(int id, const char *value, struct options *out)
+{
+	switch (id) {
+	case OPTION_LISTEN:
+		return parse_listen(value, out);
+	case OPTION_INSECURE:
+		out->insecure = true;
+		return SIMPLER_OK;
+	case OPTION_SUB_WORKERS:
+		return parse_count(value, 1, WORKER_MAX, &out->sub_workers)
+		               ? SIMPLER_OK
+		               : refuse("sub-workers", value, "a number from 1 to 256");
+	case OPTION_POOL_BYTES:
+		return parse_bytes(value, &out->pool_bytes)
+		               ? SIMPLER_OK
+		               : refuse("pool-bytes", value,
+		                        "bytes from 1M to 16384G, such as 512M");
+	case OPTION_NODE_ID:
+		return parse_node_id(value, out->node_id)
+		               ? SIMPLER_OK
+		               : refuse("node-id", value,
+		                        "1 to 63 characters of A-Z a-z 0-9 . _ : -");
+	case OPTION_PORT_FILE:
+		out->port_file = value;
+		return value[0] != '\0' ? SIMPLER_OK : refuse("port-file", value, "a path");
+	case OPTION_DRAIN_GRACE:
+		return parse_count(value, 0, OPTIONS_GRACE_MAX, &out->drain_grace)
+		               ? SIMPLER_OK
+		               : refuse("drain-grace", value, "seconds from 0 to 86400");
+	default:
+		return log_parse_level(value, &out->log_level)
+		               ? SIMPLER_OK
+		               : refuse("log-level", value, "error, warn, info or debug");
+	}
+}
+
+static simpler_status refuse_option(int found, char **argv)
+{
+	if (found == ':')
+		return error_raise(SIMPLER_EINVAL, "%s needs a value; see --help",
+		                   argv[optind - 1]);
+	if (optopt >= OPTION_LISTEN)
+		return error_raise(SIMPLER_EINVAL, "%s: this option takes no value; see --help",
+		                   argv[optind - 1]);
+	if (optopt != 0)
+		return error_raise(SIMPLER_EINVAL, "-%c is no option of simpler-l3d; see --help",
+		                   optopt);
+	return error_raise(SIMPLER_EINVAL, "%s is no option of simpler-l3d; see --help",
+	                   argv[optind - 1]);
+}
+
+/* Whoever can connect can ship code and run it: there is no authentication on this lane. */
+static simpler_status check_reach(const struct options *options)
+{
+	if (options->insecure || address_classify(options->listen) == ADDRESS_LOCAL)
+		return SIMPLER_OK;
+	return error_raise(
+		SIMPLER_EPERM,
+		"--listen '%s': other machines could reach this address, and whoever connects can "
+		"run code on this one, for clients are not authenticated; listen on 127.0.0.1, "
+		"[::1] or unix:/path and let clients come through a tunnel, or give --insecure as "
+		"well if everybody on that network may run code here",
+		options->listen);
+}
+
+static void set_defaults(struct options *out)
+{
+	memset(out, 0, sizeof(*out));
+	snprintf(out->listen, sizeof(out->listen), "127.0.0.1:5050");
+	out->pool_bytes = UINT64_C(1) << 30;
+	out->log_level = SIMPLER_LOG_INFO;
+	out->drain_grace = 30;
+}
+
+simpler_status options_parse(int argc, char **argv, struct options *out,
+                             enum options_action *action)
+{
+	simpler_status status;
+	int found;
+
+	set_defaults(out);
+	*action = OPTIONS_RUN;
+	optind = 0; /* the C library's way to start over */
+	opterr = 0;
+	/* '+': stop at the first operand, and leave argv in its order. */
+	while ((found = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+		if (found == '?' || found == ':')
+			return refuse_option(found, argv);
+		if (found == OPTION_HELP || found == OPTION_VERSION) {
+			*action = found == OPTION_HELP ? OPTIONS_HELP : OPTIONS_VERSION;
+			return SIMPLER_OK;
+		}
+		status = apply(found, optarg, out);
+		if (status != SIMPLER_OK)
+			return status;
+	}
+	if (optind < argc)
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s': simpler-l3d takes options only; see --help",
+		                   argv[optind]);
+	return check_reach(out);
+}

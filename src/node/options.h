@@ -1,0 +1,49 @@
+/*
+ * The command line of simpler-l3d, parsed into a plain value. Parsing touches nothing outside: no
+ * file, no name service, no environment.
+ */
+#ifndef NODE_OPTIONS_H
+#define NODE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "simpler/log.h"
+#include "simpler/status.h"
+
+#define OPTIONS_ADDRESS_MAX 255
+#define OPTIONS_NODE_ID_MAX 63
+#define OPTIONS_POOL_MIN    (UINT64_C(1) << 20)
+#define OPTIONS_POOL_MAX    (UINT64_C(1) << 44)
+#define OPTIONS_GRACE_MAX   86400u
+
+struct options {
+	char listen[OPTIONS_ADDRESS_MAX + 1];
+	char node_id[OPTIONS_NODE_ID_MAX + 1]; /* empty: the daemon makes one up */
+	unsigned sub_workers;                  /* 0: as many as there are processors */
+	uint64_t pool_bytes;
+	simpler_log_level log_level;
+	bool insecure;
+	const char *port_file; /* points into argv; NULL: none */
+	unsigned drain_grace;  /* seconds */
+};
+
+enum options_action {
+	OPTIONS_RUN,
+	OPTIONS_HELP,
+	OPTIONS_VERSION,
+};
+
+/*
+ * Not thread-safe: getopt_long() keeps its place in globals. `argv` is not reordered.
+ *
+ * @return SIMPLER_EINVAL naming the option, the value and what is accepted; SIMPLER_EPERM for an
+ *         address that others could reach, without --insecure.
+ */
+simpler_status options_parse(int argc, char **argv, struct options *out,
+                             enum options_action *action);
+
+/* What --help prints. */
+extern const char options_usage[];
+
+#endif

@@ -1,0 +1,87 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "node/node.h"
+
+#define TRANSPORT "grpc"
+
+struct node *node_of(const struct rpc_call *call)
+{
+	return rpc_call_context(call);
+}
+
+/* Outermost first, the cause last. The status is in the code and not repeated. */
+static void join_steps(const struct error *error, char *text, size_t capacity)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = error->steps; i-- > 0 && used < capacity;) {
+		int written = snprintf(text + used, capacity - used, "%s%s", error_step(error, i),
+		                       i > 0 ? ": " : "");
+
+		used += written > 0 ? (size_t)written : 0;
+	}
+}
+
+void reply_error(struct rpc_call *call)
+{
+	char text[ERROR_TEXT_BYTES + 2 * ERROR_MAX_STEPS];
+	struct error error;
+
+	error_save(&error);
+	join_steps(&error, text, sizeof(text));
+	rpc_finish(call, rpc_code_of(error.status), text, NULL);
+}
+
+void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message)
+{
+	if (encoded == SIMPLER_OK)
+		rpc_finish(call, RPC_OK, NULL, message);
+	else
+		reply_error(call);
+}
+
+simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle)
+{
+	if (strcmp(node->id, handle->node_id) == 0)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ENOTFOUND,
+	                   "the handle is of node '%s', and this is node '%s'; a node that was "
+	                   "restarted has another id and lost its storage",
+	                   handle->node_id, node->id);
+}
+
+static uint64_t to_unix_ms(int64_t deadline)
+{
+	int64_t left = deadline - clock_now();
+
+	if (deadline == CLOCK_NEVER)
+		return 0;
+	return clock_unix_ms() + (left > 0 ? (uint64_t)(left / CLOCK_MS) : 0);
+}
+
+void node_fill_handle(const struct node *node, const struct pool_view *view, struct msg_handle *out)
+{
+	*out = (struct msg_handle){
+		.handle_id = view->handle,
+		.nbytes = view->nbytes,
+		.lease_deadline_unix_ms = to_unix_ms(view->lease_deadline),
+		.transport = TRANSPORT,
+	};
+	(void)snprintf(out->node_id, sizeof(out->node_id), "%s", node->id);
+}
+
+simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out)
+{
+	struct pool_view view = { .handle = handle, .lease_deadline = CLOCK_NEVER };
+	simpler_status status = pool_lookup(node->pool, handle, &view);
+
+	/* Its owner may have asked for a longer one: never shorten it. */
+	if (status == SIMPLER_OK && view.lease_deadline < clock_after_ms(POOL_DEFAULT_TTL_MS))
+		status = pool_refresh(node->pool, handle, 0, &view);
+	node_fill_handle(node, &view, out);
+	return status;
+}
