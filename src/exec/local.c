@@ -7,8 +7,9 @@
  * Two bells, so that the right thread wakes: workers ring `attended` while some thread waits for a
  * run and collects for itself, else `finished`, on which the collector thread sleeps. `attending`
  * is raised before that thread first looks at the mailboxes and lowered before it looks a last
- * time; a worker publishes its outcome before it reads the flag. One of the two sees the other, so
- * no outcome is left lying (both sides use sequentially consistent accesses).
+ * time; a worker publishes its outcome before it reads the flag. Both touch the flag with a
+ * read-modify-write: the worker's comes after the parent's and sees its value, or before it, and
+ * then the parent has acquired the worker's outcome. So no outcome is left lying.
  */
 #include "exec/local.h"
 
@@ -233,7 +234,7 @@ bool local_attend(struct local_group *group, const _Atomic bool *finished)
 
 	if (atomic_exchange(&group->attending, true))
 		return false;
-	atomic_store(&group->shared->attending, 1);
+	(void)atomic_exchange(&group->shared->attending, 1);
 	while (!atomic_load(finished)) {
 		uint32_t ticket = doorbell_ticket(bell);
 
@@ -241,7 +242,7 @@ bool local_attend(struct local_group *group, const _Atomic bool *finished)
 		if (!atomic_load(finished))
 			(void)doorbell_wait(bell, ticket, &group->attend_spin, CLOCK_NEVER);
 	}
-	atomic_store(&group->shared->attending, 0);
+	(void)atomic_exchange(&group->shared->attending, 0);
 	atomic_store(&group->attending, false);
 	collect_all(group);
 	return true;

@@ -26,12 +26,11 @@ struct control_segment {
 	struct mailbox boxes[];
 };
 
-/* Worker: an outcome lies in the mailbox. Its publication comes before this reads `attending`; the
- * parent's protocol is told in exec/local.c. */
+/* Worker: an outcome lies in the mailbox. Adding nothing reads the flag's latest value and releases
+ * the outcome to whoever changes the flag next; a load would not. See exec/local.c. */
 static inline void control_ring_finished(struct control_segment *shared)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&shared->attending) != 0)
+	if (atomic_fetch_add(&shared->attending, 0) != 0)
 		doorbell_ring(&shared->attended);
 	else
 		doorbell_ring(&shared->finished);
