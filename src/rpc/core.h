@@ -7,6 +7,7 @@
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
+#include <grpc/support/log.h>
 
 #include "rpc/rpc.h"
 
@@ -49,6 +50,9 @@ grpc_slice core_text(const char *text);
 
 gpr_timespec core_from_deadline(int64_t deadline);
 int64_t core_to_deadline(gpr_timespec time);
+
+/* For gpr_set_log_function(): what gRPC says, among our own debug lines. */
+void core_log(gpr_log_func_args *line);
 
 /* An empty queue that is drained and gone afterwards; nobody else may be waiting in it. */
 void core_queue_destroy(grpc_completion_queue *queue);

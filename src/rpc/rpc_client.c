@@ -30,8 +30,6 @@
 enum event_kind { STATUS, READ, SENT, CLOSED, EVENT_KINDS };
 
 struct tag {
-	/* As in rpc_server.c: orders what was written before the batch for who fetches it. */
-	atomic_bool with_core;
 	struct rpc_client_call *call;
 	enum event_kind kind;
 	bool ok;
@@ -41,6 +39,7 @@ struct rpc_client {
 	grpc_completion_queue *queue;
 	pthread_t thread;
 	atomic_size_t live;   /* calls */
+	atomic_uint handed;   /* as in rpc_server.c */
 	pthread_mutex_t lock; /* guards the wait for live to be 0 */
 	pthread_cond_t idle;
 };
@@ -77,12 +76,13 @@ struct rpc_client_call {
 static void start(struct rpc_client_call *call, const grpc_op *ops, size_t count,
                   enum event_kind kind)
 {
-	struct tag *tag = &call->tags[kind];
+	grpc_call *core = call->call; /* nothing is read from `call` once it is handed over */
+	struct rpc_client *client = call->channel->client;
 	grpc_call_error error;
 
 	atomic_fetch_add(&call->refs, 1);
-	atomic_store_explicit(&tag->with_core, true, memory_order_release);
-	error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+	atomic_fetch_add_explicit(&client->handed, 1, memory_order_release);
+	error = grpc_call_start_batch(core, ops, count, &call->tags[kind], NULL);
 	assert(error == GRPC_CALL_OK);
 	(void)error;
 }
@@ -300,7 +300,7 @@ static void *serve(void *context)
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
-		atomic_exchange_explicit(&tag->with_core, false, memory_order_acquire);
+		(void)atomic_load_explicit(&client->handed, memory_order_acquire);
 		tag->ok = event.success != 0;
 		handle(tag->call, tag);
 	}
@@ -532,5 +532,11 @@ void rpc_stream_close_send(struct rpc_client_call *call)
 
 void rpc_stream_cancel(struct rpc_client_call *call)
 {
-	grpc_call_cancel(call->call, NULL);
+	grpc_call *core = call->call;
+
+	/* The end that this brings about may be reported before it returns. */
+	grpc_call_ref(core);
+	atomic_fetch_add_explicit(&call->channel->client->handed, 1, memory_order_release);
+	grpc_call_cancel(core, NULL);
+	grpc_call_unref(core);
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "rpc/core.h"
 #include "rpc/utf8.h"
+#include "simpler/log.h"
 
 /* --- codes --- */
 
@@ -225,6 +226,11 @@ int64_t core_to_deadline(gpr_timespec time)
 	if (time.tv_sec < 0)
 		return 0;
 	return time.tv_sec * CLOCK_S + time.tv_nsec;
+}
+
+void core_log(gpr_log_func_args *line)
+{
+	simpler_log(SIMPLER_LOG_DEBUG, "gRPC: %s", line->message);
 }
 
 void core_queue_destroy(grpc_completion_queue *queue)
