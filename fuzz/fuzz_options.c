@@ -1,0 +1,43 @@
+/* The daemon's command line, one word a line. A nonsensical one is refused with a message. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/address.h"
+#include "node/options.h"
+
+#define MAX_WORDS 32
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1), *argv[MAX_WORDS + 2], *rest = NULL;
+	enum options_action action;
+	struct options options;
+	int count = 1;
+
+	if (!text)
+		return 0;
+	memcpy(text, data, size);
+	text[size] = '\0';
+	argv[0] = (char *)(uintptr_t) "simpler-l3d";
+	for (char *word = strtok_r(text, "\n", &rest); word && count <= MAX_WORDS;
+	     word = strtok_r(NULL, "\n", &rest))
+		argv[count++] = word;
+	argv[count] = NULL;
+	if (options_parse(count, argv, &options, &action) != SIMPLER_OK) {
+		if (simpler_last_error()[0] == '\0')
+			abort();
+	} else if (action == OPTIONS_RUN) {
+		/* What was accepted is within its limits. */
+		if (options.sub_workers > 256 || options.pool_bytes < OPTIONS_POOL_MIN ||
+		    options.pool_bytes > OPTIONS_POOL_MAX ||
+		    address_classify(options.listen) == ADDRESS_INVALID ||
+		    (address_classify(options.listen) == ADDRESS_OTHERS && !options.insecure))
+			abort();
+	}
+	free(text);
+	return 0;
+}

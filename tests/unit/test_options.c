@@ -1,0 +1,214 @@
+/* The daemon's command line: what is accepted, and what is said about what is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "node/address.h"
+#include "node/options.h"
+
+#define MAX_WORDS 8
+
+/* Parse "simpler-l3d" and the given words; the list ends with NULL. */
+static simpler_status parse(const char *const *words, struct options *out,
+                            enum options_action *action)
+{
+	char *argv[MAX_WORDS + 2] = { (char *)(uintptr_t) "simpler-l3d" };
+	int count = 1;
+
+	for (; words[count - 1]; count++)
+		argv[count] = (char *)(uintptr_t)words[count - 1];
+	return options_parse(count, argv, out, action);
+}
+
+static void defaults_hold_without_options(void **state)
+{
+	const char *const none[] = { NULL };
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(none, &options, &action), SIMPLER_OK);
+	assert_int_equal(action, OPTIONS_RUN);
+	assert_string_equal(options.listen, "127.0.0.1:5050");
+	assert_string_equal(options.node_id, "");
+	assert_int_equal(options.sub_workers, 0);
+	assert_int_equal(options.pool_bytes, 1 << 30);
+	assert_int_equal(options.log_level, SIMPLER_LOG_INFO);
+	assert_null(options.port_file);
+	assert_int_equal(options.drain_grace, 30);
+}
+
+static void all_options_together(void **state)
+{
+	const char *const words[] = { "--listen=0.0.0.0:0", "--insecure",         "--sub-workers=3",
+		                      "--pool-bytes=512M",  "--node-id=rack7:n1", "--drain-grace=5",
+		                      "--port-file=/run/p", "--log-level=debug",  NULL };
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(words, &options, &action), SIMPLER_OK);
+	assert_string_equal(options.listen, "0.0.0.0:0");
+	assert_string_equal(options.node_id, "rack7:n1");
+	assert_int_equal(options.sub_workers, 3);
+	assert_int_equal(options.pool_bytes, 512 << 20);
+	assert_int_equal(options.log_level, SIMPLER_LOG_DEBUG);
+	assert_string_equal(options.port_file, "/run/p");
+	assert_int_equal(options.drain_grace, 5);
+}
+
+static void parsing_starts_over_each_time(void **state)
+{
+	const char *const first[] = { "--sub-workers", "9", NULL };
+	const char *const second[] = { "--drain-grace", "1", NULL };
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(first, &options, &action), SIMPLER_OK);
+	assert_int_equal(parse(second, &options, &action), SIMPLER_OK);
+	assert_int_equal(options.sub_workers, 0);
+	assert_int_equal(options.drain_grace, 1);
+}
+
+static void help_and_version_win_over_what_follows(void **state)
+{
+	const char *const help[] = { "--help", "--nonsense", NULL };
+	const char *const version[] = { "--version", NULL };
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(help, &options, &action), SIMPLER_OK);
+	assert_int_equal(action, OPTIONS_HELP);
+	assert_int_equal(parse(version, &options, &action), SIMPLER_OK);
+	assert_int_equal(action, OPTIONS_VERSION);
+}
+
+/* Every option that the parser knows is in the usage. */
+static void usage_names_every_option(void **state)
+{
+	static const char *const names[] = { "--listen",     "--insecure", "--sub-workers",
+		                             "--pool-bytes", "--node-id",  "--port-file",
+		                             "--log-level",  "--help",     "--version",
+		                             "--drain-grace" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_non_null(strstr(options_usage, names[i]));
+}
+
+static const struct {
+	const char *words[3];
+	simpler_status status;
+	const char *told[3]; /* all of these are in the message */
+} refusals[] = {
+	{ { "--sub-workers", "0" }, SIMPLER_EINVAL, { "--sub-workers", "'0'", "1 to 256" } },
+	{ { "--sub-workers", "257" }, SIMPLER_EINVAL, { "--sub-workers", "'257'", "1 to 256" } },
+	{ { "--sub-workers", "-1" }, SIMPLER_EINVAL, { "--sub-workers", "'-1'" } },
+	{ { "--sub-workers", "4x" }, SIMPLER_EINVAL, { "--sub-workers", "'4x'" } },
+	{ { "--sub-workers", "" }, SIMPLER_EINVAL, { "--sub-workers", "''" } },
+	{ { "--sub-workers", "18446744073709551617" }, SIMPLER_EINVAL, { "--sub-workers" } },
+	{ { "--pool-bytes", "1023K" }, SIMPLER_EINVAL, { "--pool-bytes", "'1023K'", "1M" } },
+	{ { "--pool-bytes", "16385G" }, SIMPLER_EINVAL, { "--pool-bytes", "16384G" } },
+	{ { "--pool-bytes", "99999999999999999G" }, SIMPLER_EINVAL, { "--pool-bytes" } },
+	{ { "--pool-bytes", "1T" }, SIMPLER_EINVAL, { "--pool-bytes", "'1T'" } },
+	{ { "--pool-bytes", "1Gb" }, SIMPLER_EINVAL, { "--pool-bytes", "'1Gb'" } },
+	{ { "--pool-bytes", "G" }, SIMPLER_EINVAL, { "--pool-bytes", "'G'" } },
+	{ { "--pool-bytes", "-1G" }, SIMPLER_EINVAL, { "--pool-bytes", "'-1G'" } },
+	{ { "--node-id", "" }, SIMPLER_EINVAL, { "--node-id", "1 to 63" } },
+	{ { "--node-id", "a b" }, SIMPLER_EINVAL, { "--node-id", "'a b'" } },
+	{ { "--node-id", "0123456789012345678901234567890123456789012345678901234567890123" },
+	  SIMPLER_EINVAL,
+	  { "--node-id", "1 to 63" } },
+	{ { "--drain-grace", "86401" }, SIMPLER_EINVAL, { "--drain-grace", "86400" } },
+	{ { "--log-level", "loud" }, SIMPLER_EINVAL, { "--log-level", "'loud'", "debug" } },
+	{ { "--port-file", "" }, SIMPLER_EINVAL, { "--port-file" } },
+	{ { "--listen", "" }, SIMPLER_EINVAL, { "--listen", "host:port" } },
+	{ { "--listen", "127.0.0.1" }, SIMPLER_EINVAL, { "--listen", "'127.0.0.1'" } },
+	{ { "--listen", "127.0.0.1:65536" }, SIMPLER_EINVAL, { "--listen", "65535" } },
+	{ { "--listen", "unix:relative" }, SIMPLER_EINVAL, { "--listen", "unix:/path" } },
+	{ { "--listen", "0.0.0.0:5050" },
+	  SIMPLER_EPERM,
+	  { "--listen", "--insecure", "127.0.0.1" } },
+	{ { "--listen", "10.1.2.3:5050" }, SIMPLER_EPERM, { "'10.1.2.3:5050'", "--insecure" } },
+	{ { "--listen", "[::]:5050" }, SIMPLER_EPERM, { "--insecure" } },
+	{ { "--listen", "node7:5050" }, SIMPLER_EPERM, { "--insecure" } },
+	{ { "--listen" }, SIMPLER_EINVAL, { "--listen", "needs a value" } },
+	{ { "--insecure=yes" }, SIMPLER_EINVAL, { "--insecure", "takes no value" } },
+	{ { "--colour" }, SIMPLER_EINVAL, { "--colour", "--help" } },
+	{ { "-x" }, SIMPLER_EINVAL, { "-x", "--help" } },
+	{ { "stray" }, SIMPLER_EINVAL, { "'stray'", "options only" } },
+};
+
+static void bad_values_are_told(void **state)
+{
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const char *words[] = { refusals[i].words[0], refusals[i].words[1], NULL };
+
+		assert_int_equal(parse(words, &options, &action), refusals[i].status);
+		for (size_t j = 0; j < 3 && refusals[i].told[j]; j++)
+			assert_non_null(strstr(simpler_last_error(), refusals[i].told[j]));
+	}
+}
+
+static const struct {
+	const char *text;
+	enum address_reach reach;
+} addresses[] = {
+	{ "127.0.0.1:5050", ADDRESS_LOCAL },
+	{ "127.255.3.4:0", ADDRESS_LOCAL },
+	{ "localhost:5050", ADDRESS_LOCAL },
+	{ "[::1]:5050", ADDRESS_LOCAL },
+	{ "unix:/run/simpler.sock", ADDRESS_LOCAL },
+	{ "128.0.0.1:5050", ADDRESS_OTHERS },
+	{ "0.0.0.0:1", ADDRESS_OTHERS },
+	{ "[::]:1", ADDRESS_OTHERS },
+	{ "[fe80::1]:1", ADDRESS_OTHERS },
+	{ "[::ffff:127.0.0.1]:1", ADDRESS_OTHERS },
+	{ "localhost.example.org:1", ADDRESS_OTHERS },
+	{ "127.0.0.1.example.org:1", ADDRESS_OTHERS },
+	{ "::1:5050", ADDRESS_INVALID },
+	{ "[::1]", ADDRESS_INVALID },
+	{ "[::1:5050", ADDRESS_INVALID },
+	{ "[]:5050", ADDRESS_INVALID },
+	{ "[127.0.0.1]:5050", ADDRESS_INVALID },
+	{ ":5050", ADDRESS_INVALID },
+	{ "host:", ADDRESS_INVALID },
+	{ "host:+1", ADDRESS_INVALID },
+	{ "ho st:1", ADDRESS_INVALID },
+	{ "-host:1", ADDRESS_INVALID },
+	{ "[:1", ADDRESS_INVALID },
+	{ "", ADDRESS_INVALID },
+	{ "unix:", ADDRESS_INVALID },
+};
+
+static void addresses_are_told_apart(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
+		assert_int_equal(address_classify(addresses[i].text), addresses[i].reach);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_hold_without_options),
+		cmocka_unit_test(all_options_together),
+		cmocka_unit_test(parsing_starts_over_each_time),
+		cmocka_unit_test(help_and_version_win_over_what_follows),
+		cmocka_unit_test(usage_names_every_option),
+		cmocka_unit_test(bad_values_are_told),
+		cmocka_unit_test(addresses_are_told_apart),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
