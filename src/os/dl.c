@@ -32,16 +32,3 @@ void *dl_symbol(void *object, const char *name)
 {
 	return dlsym(object, name);
 }
-
-simpler_status dl_path_of(const void *address, char *path, size_t capacity)
-{
-	Dl_info about;
-	int wanted;
-
-	if (!dladdr(address, &about) || !about.dli_fname)
-		return error_raise(SIMPLER_ENOTFOUND, "no shared library is at this address");
-	wanted = snprintf(path, capacity, "%s", about.dli_fname);
-	if (wanted < 0 || (size_t)wanted >= capacity)
-		return error_raise(SIMPLER_ENOSPACE, "the path of a shared library is too long");
-	return SIMPLER_OK;
-}

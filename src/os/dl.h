@@ -1,8 +1,6 @@
-/* Shared objects: loading them from descriptors, and where this code itself was loaded from. */
+/* Shared objects, loaded from descriptors. */
 #ifndef OS_DL_H
 #define OS_DL_H
-
-#include <stddef.h>
 
 #include "base/error.h"
 
@@ -17,9 +15,5 @@ simpler_status dl_open(int fd, void **object);
 
 /* The symbol's address; NULL when the object lacks it. */
 void *dl_symbol(void *object, const char *name);
-
-/* The path of the executable or shared library that `address` lies in. SIMPLER_ENOTFOUND when it
- * lies in none. */
-simpler_status dl_path_of(const void *address, char *path, size_t capacity);
 
 #endif
