@@ -133,7 +133,6 @@ static simpler_status judge(const struct loaded_callable *callable, simpler_stat
 
 static simpler_status call(struct server *server, const struct loaded_callable *callable)
 {
-	static const struct error none;
 	simpler_status returned;
 
 	if (callable->kind != SIMPLER_KIND_SUB)
@@ -142,7 +141,7 @@ static simpler_status call(struct server *server, const struct loaded_callable *
 		                   simpler_kind_name(SIMPLER_KIND_SUB), callable->name,
 		                   simpler_kind_name(callable->kind));
 	/* What an earlier task left must not explain this one. */
-	(void)error_restore(&none);
+	error_clear();
 	returned = callable->run.sub(&server->args, callable->state);
 	return returned == SIMPLER_OK ? SIMPLER_OK : judge(callable, returned);
 }
@@ -160,43 +159,25 @@ static simpler_status read_task(struct server *server)
 	return record_task_decode(server->payload, size, &server->task);
 }
 
-static simpler_status run_task(struct server *server, const struct loaded_callable **callable)
+static simpler_status run_task(struct server *server)
 {
+	const struct loaded_callable *callable;
 	const struct worker_process *self = server->self;
 	simpler_status status = read_task(server);
 
 	if (!status)
-		status = find_callable(server, server->task.callable, callable);
+		status = find_callable(server, server->task.callable, &callable);
 	if (!status)
 		status = args_from_record(&server->args, &server->task, self->segments,
 		                          self->segment_count);
-	return status ? status : call(server, *callable);
-}
-
-static void fill_outcome(struct server *server, simpler_status status,
-                         const struct loaded_callable *callable)
-{
-	struct record_outcome *outcome = &server->outcome;
-
-	outcome->token = server->task.token;
-	if (!status) {
-		outcome->error.status = SIMPLER_OK;
-		outcome->error.steps = 0;
-		outcome->error.used = 0;
-		return;
-	}
-	error_save(&outcome->error);
-	error_add(&outcome->error, "%s '%s' on sub worker %" PRIu32 " (pid %ld)",
-	          simpler_kind_name(callable ? callable->kind : SIMPLER_KIND_SUB),
-	          callable ? callable->name : "?", server->self->index, (long)getpid());
+	return status ? status : call(server, callable);
 }
 
 static void serve(struct server *server, uint32_t generation)
 {
-	const struct loaded_callable *callable = NULL;
-	simpler_status status = run_task(server, &callable);
+	simpler_status status = run_task(server);
 
-	fill_outcome(server, status, callable);
+	record_outcome_fill(&server->outcome, server->task.token, status);
 	mailbox_finish(server->box, generation, &server->outcome);
 	control_ring_finished(server->self->shared);
 }
