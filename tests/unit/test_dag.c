@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "dag/dag.h"
+#include "dag/ranges.h"
+#include "random.h"
 
 #define MAX_STEPS 6
 
@@ -460,6 +462,37 @@ static void destroying_drops_what_is_live(void **state)
 	dag_destroy(NULL);
 }
 
+/* Whatever parts of a store come and go under a use that stays, nothing is left of them. */
+static void memory_is_in_proportion_to_the_uses(void **state)
+{
+	enum { LISTS = 8 };
+	struct ranges_use *lists[LISTS] = { NULL }, *lasting = NULL;
+	struct dag_use whole = V(0, 100000);
+	struct ranges ranges;
+
+	(void)state;
+	random_begin("ranges", 10000);
+	assert_true(ranges_init(&ranges));
+	for (uint32_t i = 0; i < 10000; i++) {
+		struct dag_use part = { random_below(2), random_below(90000),
+			                1 + random_below(10000), i % 3 ? DAG_WRITE : DAG_READ };
+
+		assert_true(ranges_reserve(&ranges, 2));
+		if (i == 0)
+			ranges_record(&ranges, &whole, NULL, &lasting);
+		ranges_forget(&ranges, &lists[i % LISTS]);
+		ranges_record(&ranges, &part, NULL, &lists[i % LISTS]);
+		assert_true(ranges.uses.taken <= LISTS + 1);
+		assert_true(ranges.ranges.taken <= ranges.uses.taken);
+		assert_true(ranges.stores.taken <= ranges.ranges.taken);
+	}
+	for (int i = 0; i < LISTS; i++)
+		ranges_forget(&ranges, &lists[i]);
+	ranges_forget(&ranges, &lasting);
+	assert_int_equal(ranges.uses.taken + ranges.ranges.taken + ranges.stores.taken, 0);
+	ranges_release(&ranges);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +510,7 @@ int main(void)
 		cmocka_unit_test(poison_leaves_nothing_with_other_producers),
 		cmocka_unit_test(a_full_graph_refuses_and_names_the_limit),
 		cmocka_unit_test(a_range_that_wraps_is_refused_and_changes_nothing),
+		cmocka_unit_test(memory_is_in_proportion_to_the_uses),
 		cmocka_unit_test(destroying_drops_what_is_live),
 	};
 

@@ -458,9 +458,10 @@ static void pages_are_committed_only_for_what_is_allocated(void **state)
 
 static void freed_pages_are_kept_up_to_the_limit(void **state)
 {
+	enum { COUNT = 512 };
 	const uint64_t limit = 64 * MIB;
 	struct fixture fixture;
-	struct pool_view large, small[512];
+	struct pool_view large, small[COUNT];
 
 	(void)state;
 	open_pool(&fixture, 128 * MIB, 1024);
@@ -472,12 +473,20 @@ static void freed_pages_are_kept_up_to_the_limit(void **state)
 	assert_true(all_are(fixture.base + large.offset, large.nbytes, 0));
 	assert_int_equal(pool_free(fixture.pool, large.handle), SIMPLER_OK);
 	assert_int_equal(backed_bytes(&fixture), limit);
-	/* The same with blocks that share pages. */
-	for (int i = 0; i < 512; i++)
+	/* The same with blocks that share pages: a page goes only when nobody is left on it. */
+	random_begin("pages", COUNT);
+	for (uint32_t i = 0; i < COUNT; i++) {
 		small[i] = alloc(&fixture, 200 * KIB + 64, 0);
+		memset(fixture.base + small[i].offset, 0xa5, (size_t)small[i].nbytes);
+	}
 	assert_true(backed_bytes(&fixture) >= 100 * MIB);
-	for (int i = 0; i < 512; i++)
-		assert_int_equal(pool_free(fixture.pool, small[i * 37 % 512].handle), SIMPLER_OK);
+	for (uint32_t left = COUNT; left > 0; left--) {
+		uint32_t i = random_below(left);
+
+		assert_true(all_are(fixture.base + small[i].offset, small[i].nbytes, 0xa5));
+		assert_int_equal(pool_free(fixture.pool, small[i].handle), SIMPLER_OK);
+		small[i] = small[left - 1];
+	}
 	expect_empty(&fixture);
 	assert_int_equal(backed_bytes(&fixture), limit);
 	assert_int_equal(stats_of(&fixture).committed, limit);
