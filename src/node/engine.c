@@ -79,17 +79,6 @@ static void push_outcome(struct engine *engine, const struct record_outcome *out
 		simpler_log(SIMPLER_LOG_ERROR, "an outcome is lost: %s", simpler_last_error());
 }
 
-static void fill_outcome(struct record_outcome *outcome, uint64_t token, simpler_status status)
-{
-	outcome->token = token;
-	if (status != SIMPLER_OK) {
-		error_save(&outcome->error);
-		return;
-	}
-	outcome->error.status = SIMPLER_OK;
-	outcome->error.steps = outcome->error.used = 0;
-}
-
 /* --- orchestrators --- */
 
 static simpler_config config_from_record(const struct record_config *record)
@@ -146,7 +135,7 @@ static void serve_request(struct engine *engine, const uint8_t *bytes, size_t si
 		_exit(EXIT_FAILURE);
 	}
 	status = run_task(engine, &task);
-	fill_outcome(&outcome, task.token, status);
+	record_outcome_fill(&outcome, task.token, status);
 	push_outcome(engine, &outcome);
 }
 
@@ -217,7 +206,7 @@ static simpler_status answer(uint64_t token, simpler_status status)
 	struct record_outcome outcome;
 	uint8_t bytes[RECORD_OUTCOME_MAX];
 
-	fill_outcome(&outcome, token, status);
+	record_outcome_fill(&outcome, token, status);
 	return socket_send(ENGINE_CONTROL_FD, bytes,
 	                   record_outcome_encode(&outcome, bytes, sizeof(bytes)), NULL, 0);
 }

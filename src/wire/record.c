@@ -257,6 +257,18 @@ simpler_status record_task_decode(const void *bytes, size_t size, struct record_
 
 /* --- outcome --- */
 
+void record_outcome_fill(struct record_outcome *outcome, uint64_t token, simpler_status status)
+{
+	outcome->token = token;
+	if (status != SIMPLER_OK) {
+		error_save(&outcome->error);
+		return;
+	}
+	outcome->error.status = SIMPLER_OK;
+	outcome->error.steps = 0;
+	outcome->error.used = 0;
+}
+
 size_t record_outcome_encode(const struct record_outcome *outcome, void *bytes, size_t capacity)
 {
 	struct writer writer = write_to(bytes, capacity);

@@ -76,6 +76,8 @@ struct record_install {
 size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity);
 simpler_status record_task_decode(const void *bytes, size_t size, struct record_task *out);
 
+/* What `status` says of the task: success, or this thread's last error. */
+void record_outcome_fill(struct record_outcome *outcome, uint64_t token, simpler_status status);
 size_t record_outcome_encode(const struct record_outcome *outcome, void *bytes, size_t capacity);
 simpler_status record_outcome_decode(const void *bytes, size_t size, struct record_outcome *out);
 

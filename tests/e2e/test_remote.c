@@ -171,7 +171,7 @@ static void R20_a_tensor_index_out_of_range_names_index_and_count(void **state)
 
 	add(args, &value, SIMPLER_INT64, 1, SIMPLER_INOUT, SIMPLER_INLINE);
 	assert_int_equal(run(*state, "out_of_range", args), SIMPLER_EINVAL);
-	assert_error_says("tensor 1");
+	assert_error_says("tensor index 1 is out of range: there is 1 tensor");
 	simpler_args_destroy(args);
 }
 
