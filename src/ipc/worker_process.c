@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,14 +23,14 @@
 struct failed_install {
 	uint64_t key;
 	struct error error;
-	UT_hash_handle hh;
+	struct failed_install *next;
 };
 
 struct server {
 	const struct worker_process *self;
 	struct mailbox *box;
 	struct loader *loader;
-	struct failed_install *failed;
+	struct failed_install *failed; /* a list: they are few, or the parent is broken */
 	struct record_task task;
 	struct simpler_args args;
 	struct record_outcome outcome;
@@ -51,7 +50,8 @@ static void note_failure(struct server *server, uint64_t key)
 	}
 	failed->key = key;
 	error_save(&failed->error);
-	HASH_ADD(hh, server->failed, key, sizeof(failed->key), failed);
+	failed->next = server->failed;
+	server->failed = failed;
 }
 
 /* Read one install. SIMPLER_EUNAVAILABLE when the parent has closed the socket. */
@@ -86,23 +86,28 @@ static simpler_status read_installs(struct server *server)
 	return status;
 }
 
-/* The parent sent the install before it posted the task, so it is there by now. */
-static simpler_status find_callable(struct server *server, uint64_t key,
-                                    const struct loaded_callable **out)
+/* Fails with the error of the install that failed, or because there was none. */
+static simpler_status explain_missing(const struct server *server, uint64_t key)
 {
-	struct failed_install *failed;
+	const struct failed_install *failed = server->failed;
 
-	*out = loader_find(server->loader, key);
-	if (*out)
-		return SIMPLER_OK;
-	(void)read_installs(server);
-	*out = loader_find(server->loader, key);
-	if (*out)
-		return SIMPLER_OK;
-	HASH_FIND(hh, server->failed, &key, sizeof(key), failed);
+	while (failed && failed->key != key)
+		failed = failed->next;
 	if (failed)
 		return error_restore(&failed->error);
 	return error_raise(SIMPLER_ENOTFOUND, "callable %" PRIu64 " was never installed here", key);
+}
+
+/* NULL if there is none. The parent sent the install before it posted the task, so by now it is
+ * there to be read. */
+static const struct loaded_callable *find_callable(struct server *server, uint64_t key)
+{
+	const struct loaded_callable *callable = loader_find(server->loader, key);
+
+	if (callable)
+		return callable;
+	(void)read_installs(server);
+	return loader_find(server->loader, key);
 }
 
 /* --- running a task --- */
@@ -161,15 +166,17 @@ static simpler_status read_task(struct server *server)
 
 static simpler_status run_task(struct server *server)
 {
-	const struct loaded_callable *callable;
 	const struct worker_process *self = server->self;
+	const struct loaded_callable *callable;
 	simpler_status status = read_task(server);
 
-	if (!status)
-		status = find_callable(server, server->task.callable, &callable);
-	if (!status)
-		status = args_from_record(&server->args, &server->task, self->segments,
-		                          self->segment_count);
+	if (status)
+		return status;
+	callable = find_callable(server, server->task.callable);
+	if (!callable)
+		return explain_missing(server, server->task.callable);
+	status =
+		args_from_record(&server->args, &server->task, self->segments, self->segment_count);
 	return status ? status : call(server, callable);
 }
 
@@ -205,11 +212,11 @@ static void serve_all(struct server *server)
 
 static void forget_failures(struct server *server)
 {
-	struct failed_install *failed, *next;
+	struct failed_install *next;
 
-	HASH_ITER (hh, server->failed, failed, next) {
-		HASH_DEL(server->failed, failed);
-		free(failed);
+	for (struct failed_install *each = server->failed; each; each = next) {
+		next = each->next;
+		free(each);
 	}
 }
 
