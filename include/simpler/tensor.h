@@ -94,15 +94,16 @@ SIMPLER_API const char *simpler_tag_name(simpler_tag tag);
  * Describe `ndim` dimensions of `shape` in row-major order at `data`.
  *
  * @return SIMPLER_EINVAL for an unknown dtype, too many or negative dimensions, a size in bytes
- *         that does not fit 63 bits, or a NULL `data` with elements behind it.
+ *         that does not fit 63 bits (dimensions of 0 count as 1 in this: they excuse no other),
+ *         or a NULL `data` with elements behind it.
  */
 SIMPLER_API simpler_status simpler_tensor_init(simpler_tensor *tensor, void *data,
-					       simpler_dtype dtype, uint32_t ndim,
-					       const int64_t *shape);
+                                               simpler_dtype dtype, uint32_t ndim,
+                                               const int64_t *shape);
 
 /** One-dimensional simpler_tensor_init(). */
 SIMPLER_API simpler_status simpler_tensor_init_1d(simpler_tensor *tensor, void *data,
-						  simpler_dtype dtype, int64_t count);
+                                                  simpler_dtype dtype, int64_t count);
 
 /** Number of elements; 0 for an empty or an invalid tensor. */
 SIMPLER_API uint64_t simpler_tensor_count(const simpler_tensor *tensor);
