@@ -36,7 +36,8 @@ simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
 	return SIMPLER_OK;
 }
 
-simpler_status memory_seal(int fd)
+/* Nobody can change size or content any more. */
+static simpler_status seal(int fd)
 {
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot seal memory");
@@ -70,7 +71,7 @@ simpler_status memory_create_image(const char *name, const void *bytes, size_t s
 		return status;
 	status = write_all(created, bytes, size);
 	if (!status)
-		status = memory_seal(created);
+		status = seal(created);
 	if (status)
 		(void)close(created);
 	else

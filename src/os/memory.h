@@ -17,10 +17,7 @@
  */
 simpler_status memory_create(const char *name, uint64_t bytes, int *fd);
 
-/* Seal the content, too: nobody can change it any more. No writable mapping may exist. */
-simpler_status memory_seal(int fd);
-
-/* A sealed memfd with a copy of these bytes: a module's image. */
+/* A memfd with a copy of these bytes that nobody can change: a module's image. */
 simpler_status memory_create_image(const char *name, const void *bytes, size_t size, int *fd);
 
 simpler_status memory_size(int fd, uint64_t *bytes);

@@ -82,18 +82,6 @@ static void an_image_is_sealed(void **state)
 	(void)close(fd);
 }
 
-static void what_is_mapped_writable_cannot_be_sealed(void **state)
-{
-	int fd = make(PAGE);
-	uint8_t *base = map(fd, PAGE);
-
-	(void)state;
-	assert_int_equal(memory_seal(fd), SIMPLER_ESYSTEM);
-	memory_unmap(base, PAGE);
-	assert_int_equal(memory_seal(fd), SIMPLER_OK);
-	(void)close(fd);
-}
-
 static void pages_are_committed_and_given_back(void **state)
 {
 	int fd = make(64 * PAGE);
@@ -135,7 +123,6 @@ int main(void)
 		cmocka_unit_test(mappings_share_their_bytes),
 		cmocka_unit_test(nobody_changes_the_size),
 		cmocka_unit_test(an_image_is_sealed),
-		cmocka_unit_test(what_is_mapped_writable_cannot_be_sealed),
 		cmocka_unit_test(pages_are_committed_and_given_back),
 		cmocka_unit_test(sizes_that_wrap_are_refused),
 	};
