@@ -2,17 +2,26 @@
 #ifndef BENCH_CASES_H
 #define BENCH_CASES_H
 
-struct bench_options {
-	unsigned rounds;      /* 1 to STATS_MAX_ROUNDS */
-	unsigned iterations;  /* a round */
-	const char *module;   /* bench_module.so */
+#include "bare_grpc.h"
+#include "daemon.h"
+
+struct bench {
+	unsigned rounds;     /* 1 to STATS_MAX_ROUNDS */
+	unsigned iterations; /* a round */
+	const char *module;  /* bench_module.so */
+	struct bare_grpc_client *bare;
+	struct daemon node;
+	double *samples; /* `iterations` of them, for a case to use */
 };
 
-typedef void bench_case(const char *name, const struct bench_options *options);
+typedef void bench_case(const char *name, const struct bench *bench);
 
 bench_case case_rpc_hop;       /* Heartbeat; floor: a bare unary echo of the same size */
 bench_case case_dispatch;      /* a remote no-op, one outstanding; floor: a bare unary echo */
 bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
+
+/* End the program with a message and simpler's last error. */
+void bench_give_up(const char *what);
 
 #endif

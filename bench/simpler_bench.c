@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "simpler/status.h"
 #include "stats.h"
 
 static const struct {
@@ -21,7 +22,8 @@ static const struct {
 	{ "dispatch", "remote no-op, one outstanding; floor: bare gRPC unary echo", case_dispatch },
 	{ "dispatch_sub", "remote no-op with one sub task; floor: bare gRPC unary echo",
 	  case_dispatch_sub },
-	{ "dispatch_many", "remote no-ops a second, 64 outstanding; floor: bare echoes, 64 outstanding",
+	{ "dispatch_many",
+	  "remote no-ops a second, 64 outstanding; floor: bare echoes, 64 outstanding",
 	  case_dispatch_many },
 };
 
@@ -35,14 +37,20 @@ static int usage(FILE *out, int status)
 	return status;
 }
 
-static int run_case(const char *name, const struct bench_options *options)
+void bench_give_up(const char *what)
+{
+	fprintf(stderr, "simpler-bench: %s failed: %s\n", what, simpler_last_error());
+	exit(EXIT_FAILURE);
+}
+
+static int run_case(const char *name, const struct bench *bench)
 {
 	int found = 0;
 
 	for (size_t i = 0; i < CASE_COUNT; i++) {
 		if (strcmp(name, "all") != 0 && strcmp(name, cases[i].name) != 0)
 			continue;
-		cases[i].run(cases[i].name, options);
+		cases[i].run(cases[i].name, bench);
 		(void)fflush(stdout);
 		found = 1;
 	}
@@ -50,7 +58,7 @@ static int run_case(const char *name, const struct bench_options *options)
 }
 
 /* What is built beside this program, unless the environment names another. */
-static void default_paths(const char *program, struct bench_options *options)
+static void default_paths(const char *program, struct bench *bench)
 {
 	static char module[4096], daemon[4096];
 	char *copy = strdup(program);
@@ -58,7 +66,7 @@ static void default_paths(const char *program, struct bench_options *options)
 
 	(void)snprintf(module, sizeof(module), "%s/bench_module.so", folder);
 	(void)snprintf(daemon, sizeof(daemon), "%s/../tools/simpler-l3d", folder);
-	options->module = module;
+	bench->module = module;
 	(void)setenv("SIMPLER_L3D", daemon, 0);
 	free(copy);
 }
@@ -70,29 +78,52 @@ static unsigned number(const char *text, unsigned least, unsigned most)
 	return value < least ? least : value > most ? most : (unsigned)value;
 }
 
-int main(int argc, char **argv)
+/* False when the command line is wrong; `*first` is where the cases begin. */
+static int parse(int argc, char **argv, struct bench *bench, int *first)
 {
 	static const struct option long_options[] = { { "rounds", required_argument, NULL, 'r' },
-		                                      { "iterations", required_argument, NULL, 'i' },
+		                                      { "iterations", required_argument, NULL,
+		                                        'i' },
 		                                      { "help", no_argument, NULL, 'h' },
 		                                      { NULL, 0, NULL, 0 } };
-	struct bench_options options = { .rounds = 7, .iterations = 2000 };
 	int option;
 
-	default_paths(argv[0], &options);
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (option == 'r')
-			options.rounds = number(optarg, 1, STATS_MAX_ROUNDS);
+			bench->rounds = number(optarg, 1, STATS_MAX_ROUNDS);
 		else if (option == 'i')
-			options.iterations = number(optarg, 1, 1000000);
+			bench->iterations = number(optarg, 10, 1000000);
+		else if (option == 'h')
+			exit(usage(stdout, 0));
 		else
-			return usage(option == 'h' ? stdout : stderr, option == 'h' ? 0 : 2);
+			return 0;
 	}
-	if (optind == argc)
+	*first = optind;
+	return optind < argc;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const daemon_options[] = { "--sub-workers", "2", "--log-level", "warn",
+		                                      NULL };
+	struct bench bench = { .rounds = 7, .iterations = 2000 };
+	struct bare_grpc_server echo;
+	int first, known = 1;
+
+	default_paths(argv[0], &bench);
+	if (!parse(argc, argv, &bench, &first))
 		return usage(stderr, 2);
-	for (int i = optind; i < argc; i++) {
-		if (!run_case(argv[i], &options))
-			return usage(stderr, 2);
-	}
-	return 0;
+	bench.samples = calloc(bench.iterations, sizeof(double));
+	/* First of all, since it forks. */
+	if (!bench.samples || !bare_grpc_server_start(&echo))
+		bench_give_up("starting the bare echo");
+	bench.bare = bare_grpc_connect(echo.address);
+	daemon_start(&bench.node, daemon_options);
+	for (int i = first; i < argc && known; i++)
+		known = run_case(argv[i], &bench);
+	(void)daemon_stop(&bench.node);
+	bare_grpc_close(bench.bare);
+	bare_grpc_server_stop(&echo);
+	free(bench.samples);
+	return known ? 0 : usage(stderr, 2);
 }

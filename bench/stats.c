@@ -10,22 +10,78 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-double stats_quantile(double *samples, size_t count, double fraction)
+/* Of sorted samples. */
+static double quantile(const double *samples, size_t count, double fraction)
 {
-	size_t index = (size_t)((double)(count - 1) * fraction + 0.5);
-
-	qsort(samples, count, sizeof(*samples), compare);
-	return samples[index];
+	return samples[(size_t)((double)(count - 1) * fraction + 0.5)];
 }
 
-void stats_report(const char *name, struct stats_pair *pair, const char *unit)
+static double median(double *samples, size_t count)
 {
-	double ratios[STATS_MAX_ROUNDS], ratio, value, floor;
+	qsort(samples, count, sizeof(*samples), compare);
+	return quantile(samples, count, 0.5);
+}
 
-	for (size_t i = 0; i < pair->rounds; i++)
-		ratios[i] = pair->value[i] / pair->floor[i];
-	ratio = stats_quantile(ratios, pair->rounds, 0.5);
-	value = stats_quantile(pair->value, pair->rounds, 0.5);
-	floor = stats_quantile(pair->floor, pair->rounds, 0.5);
-	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s\n", name, ratio, value, floor, unit);
+static struct stats_figure times(double *samples, size_t count)
+{
+	struct stats_figure figure;
+
+	figure.p50 = median(samples, count) / 1e3;
+	figure.p99 = quantile(samples, count, 0.99) / 1e3;
+	return figure;
+}
+
+static struct stats_figure rate(uint64_t count, int64_t nanoseconds)
+{
+	struct stats_figure figure = { (double)count * 1e9 / (double)nanoseconds, 0 };
+
+	return figure;
+}
+
+void stats_floor(struct stats_rounds *rounds, double *samples, size_t count)
+{
+	rounds->floor[rounds->floors++] = times(samples, count);
+}
+
+void stats_value(struct stats_rounds *rounds, double *samples, size_t count)
+{
+	rounds->value[rounds->values++] = times(samples, count);
+}
+
+void stats_floor_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds)
+{
+	rounds->floor[rounds->floors++] = rate(count, nanoseconds);
+}
+
+void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds)
+{
+	rounds->value[rounds->values++] = rate(count, nanoseconds);
+}
+
+static void print_round(const struct stats_rounds *rounds, size_t i)
+{
+	const struct stats_figure *floor = &rounds->floor[i], *value = &rounds->value[i];
+
+	if (value->p99 > 0)
+		printf("  round %zu: %.1f (p99 %.1f), floor %.1f (p99 %.1f) %s, ratio %.3f\n",
+		       i + 1, value->p50, value->p99, floor->p50, floor->p99, rounds->unit,
+		       value->p50 / floor->p50);
+	else
+		printf("  round %zu: %.0f, floor %.0f %s, ratio %.3f\n", i + 1, value->p50,
+		       floor->p50, rounds->unit, value->p50 / floor->p50);
+}
+
+void stats_report(const char *name, struct stats_rounds *rounds)
+{
+	double ratios[STATS_MAX_ROUNDS], values[STATS_MAX_ROUNDS], floors[STATS_MAX_ROUNDS];
+
+	for (size_t i = 0; i < rounds->values; i++) {
+		print_round(rounds, i);
+		values[i] = rounds->value[i].p50;
+		floors[i] = rounds->floor[i].p50;
+		ratios[i] = values[i] / floors[i];
+	}
+	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s\n", name,
+	       median(ratios, rounds->values), median(values, rounds->values),
+	       median(floors, rounds->values), rounds->unit);
 }

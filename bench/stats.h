@@ -1,26 +1,34 @@
-/* Figures out of samples. All times are nanoseconds. */
+/* Figures out of samples, a floor and a value a round. Samples are nanoseconds. */
 #ifndef BENCH_STATS_H
 #define BENCH_STATS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sorts the samples. `fraction` 0.5 is the median. */
-double stats_quantile(double *samples, size_t count, double fraction);
-
-/* One figure and its floor, measured in turn over several rounds. */
 #define STATS_MAX_ROUNDS 32
 
-struct stats_pair {
-	double value[STATS_MAX_ROUNDS], floor[STATS_MAX_ROUNDS];
-	size_t rounds;
+struct stats_figure {
+	double p50, p99; /* a rate has no p99: 0 */
 };
+
+struct stats_rounds {
+	const char *unit; /* "us" for times, "per_s" for rates */
+	struct stats_figure floor[STATS_MAX_ROUNDS], value[STATS_MAX_ROUNDS];
+	size_t floors, values;
+};
+
+/* Times: the quantiles of a round's samples, which are sorted by it. */
+void stats_floor(struct stats_rounds *rounds, double *samples, size_t count);
+void stats_value(struct stats_rounds *rounds, double *samples, size_t count);
+/* Rates: so many in so many nanoseconds. */
+void stats_floor_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds);
+void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds);
 
 /*
  * Print a line a round and, last, "CASE ratio=R value=V floor=F unit=U": the medians over the
- * rounds, the ratio that of the pairs. For a rate the ratio is value by floor too, so more is
- * better there and less is better for a time.
+ * rounds; the ratio is the median of the rounds' own ratios, value by floor, so that a machine that
+ * drifts between rounds does not count. Less is better for a time, more for a rate.
  */
-void stats_report(const char *name, struct stats_pair *pair, const char *unit);
+void stats_report(const char *name, struct stats_rounds *rounds);
 
 #endif
