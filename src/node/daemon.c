@@ -206,7 +206,7 @@ static simpler_status build(struct daemon *daemon)
 	(void)signal(SIGPIPE, SIG_IGN);
 	status = events_signals(signals, sizeof(signals) / sizeof(signals[0]), &daemon->signals);
 	if (status == SIMPLER_OK)
-		status = events_wakeup(&daemon->node.idle);
+		status = events_wakeup(&daemon->node.wakeup);
 	if (status == SIMPLER_OK)
 		status = process_adopt_orphans();
 	if (status == SIMPLER_OK)
@@ -298,13 +298,14 @@ static void wait_for_events(struct daemon *daemon, int64_t deadline)
 {
 	struct pollfd fds[2 + ENGINE_CLIENT_FDS] = {
 		{ .fd = daemon->signals, .events = POLLIN },
-		{ .fd = daemon->node.idle, .events = POLLIN },
+		{ .fd = daemon->node.wakeup, .events = POLLIN },
 	};
 
 	engine_client_fds(daemon->node.engine, &fds[2]);
+	atomic_store(&daemon->node.ends_leases_at, deadline);
 	/* Whatever it returns: what there is to do is looked for afterwards. */
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
-	events_clear(daemon->node.idle);
+	events_clear(daemon->node.wakeup);
 }
 
 /* The first engine must come up; later ones are tried for as long as it takes. */
@@ -331,6 +332,7 @@ static simpler_status live(struct daemon *daemon)
 		take_signals(daemon);
 		if (status != SIMPLER_OK || is_drained(daemon))
 			return status;
+		atomic_store(&daemon->node.ends_leases_at, CLOCK_NEVER);
 		next = earlier(next, pool_expire(daemon->node.pool));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
@@ -379,14 +381,14 @@ static void take_apart(struct daemon *daemon)
 	if (daemon->node.arena)
 		memory_unmap(daemon->node.arena, daemon->arena_bytes);
 	close_if_open(daemon->arena_fd);
-	close_if_open(daemon->node.idle);
+	close_if_open(daemon->node.wakeup);
 	close_if_open(daemon->signals);
 }
 
 simpler_status daemon_run(const struct options *options)
 {
 	struct daemon daemon = {
-		.options = options, .arena_fd = -1, .signals = -1, .node = { .idle = -1 }
+		.options = options, .arena_fd = -1, .signals = -1, .node = { .wakeup = -1 }
 	};
 	simpler_status status = build(&daemon);
 	struct error error;

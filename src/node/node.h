@@ -25,7 +25,11 @@ struct node {
 	struct dispatch_table *dispatches;
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
 	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
-	int idle;                 /* an event (os/events.h): draining, and none is running */
+	/* When the daemon's thread next ends leases that are over; CLOCK_NEVER while it does. */
+	_Atomic int64_t ends_leases_at;
+	/* An event (os/events.h) that wakes this thread: draining and no dispatch is running, or a
+	 * lease is over before that. */
+	int wakeup;
 };
 
 /* The methods of each service; their context is the node. */
@@ -49,9 +53,9 @@ void reply_error(struct rpc_call *call);
 void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message);
 /* SIMPLER_ENOTFOUND for a handle of another node; both are named. */
 simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
-/* A handle as the wire has it. */
-void node_fill_handle(const struct node *node, const struct pool_view *view,
-                      struct msg_handle *out);
+/* A handle as the wire has it. Sees to it that the daemon's thread ends the lease in time that a
+ * client is told of. */
+void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out);
 /* See to it that the lease lasts for the default time at least, and describe the handle. One that
  * is gone in the meantime is SIMPLER_ESTALE, and described without a lease. */
 simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out);

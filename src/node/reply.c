@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "node/node.h"
+#include "os/events.h"
 
 #define TRANSPORT "grpc"
 
@@ -63,7 +64,7 @@ static uint64_t to_unix_ms(int64_t deadline)
 	return clock_unix_ms() + (left > 0 ? (uint64_t)(left / CLOCK_MS) : 0);
 }
 
-void node_fill_handle(const struct node *node, const struct pool_view *view, struct msg_handle *out)
+void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out)
 {
 	*out = (struct msg_handle){
 		.handle_id = view->handle,
@@ -72,6 +73,8 @@ void node_fill_handle(const struct node *node, const struct pool_view *view, str
 		.transport = TRANSPORT,
 	};
 	(void)snprintf(out->node_id, sizeof(out->node_id), "%s", node->id);
+	if (view->lease_deadline < atomic_load(&node->ends_leases_at))
+		events_wake(node->wakeup);
 }
 
 simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out)

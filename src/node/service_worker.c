@@ -85,7 +85,7 @@ static void give_back(struct dispatch_table *table, struct dispatch *dispatch)
 static void leave(struct node *node)
 {
 	if (atomic_fetch_sub(&node->running, 1) == 1 && atomic_load(&node->draining))
-		events_wake(node->idle);
+		events_wake(node->wakeup);
 }
 
 /* Count first, look then: who drains sets the flag first and looks at the count then. */
