@@ -96,7 +96,7 @@ static void drop(struct served *served)
 	free(served);
 }
 
-static _Noreturn void *exit_with_parent(void *lifeline)
+static void *exit_with_parent(void *lifeline)
 {
 	char byte;
 
@@ -139,52 +139,9 @@ static _Noreturn void serve(int port_pipe, int lifeline)
 	}
 }
 
-static void close_pair(const int pair[2])
-{
-	close(pair[0]);
-	close(pair[1]);
-}
-
-bool bare_grpc_server_start(struct bare_grpc_server *server)
-{
-	int port_pipe[2], lifeline[2], port = 0;
-	bool started;
-
-	if (pipe(port_pipe) != 0)
-		return false;
-	if (pipe(lifeline) != 0) {
-		close_pair(port_pipe);
-		return false;
-	}
-	server->pid = fork();
-	if (server->pid == 0) {
-		close(lifeline[1]);
-		serve(port_pipe[1], lifeline[0]);
-	}
-	close(port_pipe[1]);
-	close(lifeline[0]);
-	server->lifeline = lifeline[1];
-	started = server->pid > 0 && read(port_pipe[0], &port, sizeof(port)) == sizeof(port) &&
-	          port > 0;
-	close(port_pipe[0]);
-	snprintf(server->address, sizeof(server->address), "127.0.0.1:%d", port);
-	if (!started)
-		bare_grpc_server_stop(server);
-	return started;
-}
-
-void bare_grpc_server_stop(struct bare_grpc_server *server)
-{
-	close(server->lifeline);
-	if (server->pid <= 0)
-		return;
-	kill(server->pid, SIGKILL);
-	waitpid(server->pid, NULL, 0);
-}
-
 /* --- client --- */
 
-struct bare_grpc_client {
+struct client {
 	grpc_channel *channel;
 	grpc_completion_queue *queue;
 };
@@ -198,34 +155,18 @@ struct asked {
 	double start;
 };
 
-struct bare_grpc_client *bare_grpc_connect(const char *address)
+static void connect_to(struct client *client, const char *address)
 {
 	grpc_channel_args arguments = lean();
-	struct bare_grpc_client *client = calloc(1, sizeof(*client));
 	grpc_channel_credentials *credentials;
 
-	if (!client)
-		return NULL;
 	grpc_init();
 	credentials = grpc_insecure_credentials_create();
 	client->channel = grpc_channel_create(address, credentials, &arguments);
 	client->queue = grpc_completion_queue_create_for_next(NULL);
-	grpc_channel_credentials_release(credentials);
-	return client;
 }
 
-void bare_grpc_close(struct bare_grpc_client *client)
-{
-	grpc_channel_destroy(client->channel);
-	grpc_completion_queue_shutdown(client->queue);
-	while (next_event(client->queue).type != GRPC_QUEUE_SHUTDOWN)
-		;
-	grpc_completion_queue_destroy(client->queue);
-	free(client);
-	grpc_shutdown_blocking();
-}
-
-static void ask(struct bare_grpc_client *client, struct asked *asked, size_t size)
+static void ask(struct client *client, struct asked *asked, size_t size)
 {
 	grpc_slice slice = grpc_slice_malloc(size);
 	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
@@ -268,32 +209,173 @@ static bool take(struct asked *asked, size_t size)
 	return good;
 }
 
-bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstanding, size_t count,
-                   double *nanoseconds)
+struct command {
+	size_t size, outstanding, count;
+};
+
+static bool run(struct client *client, const struct command *command, double *nanoseconds)
 {
-	struct asked *all = calloc(outstanding, sizeof(*all));
+	struct asked *all = calloc(command->outstanding, sizeof(*all));
 	size_t asked = 0, taken = 0;
 	bool good = all != NULL;
 
-	for (; good && asked < outstanding && asked < count; asked++)
-		ask(client, &all[asked], size);
+	for (; good && asked < command->outstanding && asked < command->count; asked++)
+		ask(client, &all[asked], command->size);
 	for (; taken < asked; taken++) {
 		struct asked *one = next_event(client->queue).tag;
 
 		nanoseconds[taken] = now() - one->start;
-		good = take(one, size) && good;
-		if (good && asked < count) {
+		good = take(one, command->size) && good;
+		if (good && asked < command->count) {
 			asked++;
-			ask(client, one, size);
+			ask(client, one, command->size);
 		}
 	}
 	free(all);
 	return good;
 }
 
-bool bare_grpc_ping(struct bare_grpc_client *client, size_t size)
-{
-	double nanoseconds;
+/* --- processes and pipes --- */
 
-	return bare_grpc_run(client, size, 1, 1, &nanoseconds);
+static bool read_all(int fd, void *bytes, size_t size)
+{
+	char *at = bytes;
+
+	while (size > 0) {
+		ssize_t count = read(fd, at, size);
+
+		if (count <= 0)
+			return false;
+		at += count;
+		size -= (size_t)count;
+	}
+	return true;
+}
+
+static bool write_all(int fd, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+
+	while (size > 0) {
+		ssize_t count = write(fd, at, size);
+
+		if (count <= 0)
+			return false;
+		at += count;
+		size -= (size_t)count;
+	}
+	return true;
+}
+
+/* Run what comes until nothing does. */
+static _Noreturn void obey(const char *address, int commands, int results)
+{
+	struct command command;
+	struct client client;
+
+	connect_to(&client, address);
+	while (read_all(commands, &command, sizeof(command))) {
+		double *times = calloc(command.count, sizeof(*times));
+
+		if (!times || !run(&client, &command, times) ||
+		    !write_all(results, times, command.count * sizeof(*times)))
+			_exit(1);
+		free(times);
+	}
+	_exit(0);
+}
+
+/* A forked process, with a pipe to it and one from it. */
+struct process {
+	pid_t pid; /* 0 in the process itself */
+	int in, out;
+};
+
+static bool split(struct process *process)
+{
+	int in[2], out[2];
+	bool child;
+
+	if (pipe(in) != 0)
+		return false;
+	if (pipe(out) != 0) {
+		close(in[0]);
+		close(in[1]);
+		return false;
+	}
+	process->pid = fork();
+	child = process->pid == 0;
+	process->in = child ? in[0] : out[0];
+	process->out = child ? out[1] : in[1];
+	close(child ? in[1] : in[0]);
+	close(child ? out[0] : out[1]);
+	return true;
+}
+
+static void stop_process(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+bool bare_grpc_server_start(struct bare_grpc_server *server)
+{
+	struct process process;
+	int port = 0;
+
+	if (!split(&process))
+		return false;
+	if (process.pid == 0)
+		serve(process.out, process.in);
+	server->pid = process.pid;
+	server->lifeline = process.out;
+	if (process.pid < 0 || !read_all(process.in, &port, sizeof(port)))
+		port = 0;
+	close(process.in);
+	snprintf(server->address, sizeof(server->address), "127.0.0.1:%d", port);
+	if (port == 0)
+		bare_grpc_server_stop(server);
+	return port != 0;
+}
+
+void bare_grpc_server_stop(struct bare_grpc_server *server)
+{
+	close(server->lifeline);
+	stop_process(server->pid);
+}
+
+struct bare_grpc_client {
+	struct process process;
+};
+
+struct bare_grpc_client *bare_grpc_connect(const char *address)
+{
+	struct bare_grpc_client *client = calloc(1, sizeof(*client));
+
+	if (!client || !split(&client->process)) {
+		free(client);
+		return NULL;
+	}
+	if (client->process.pid == 0)
+		obey(address, client->process.in, client->process.out);
+	return client;
+}
+
+void bare_grpc_close(struct bare_grpc_client *client)
+{
+	close(client->process.in);
+	close(client->process.out);
+	stop_process(client->process.pid);
+	free(client);
+}
+
+bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstanding, size_t count,
+                   double *nanoseconds)
+{
+	const struct command command = { size, outstanding, count };
+
+	return write_all(client->process.out, &command, sizeof(command)) &&
+	       read_all(client->process.in, nanoseconds, count * sizeof(*nanoseconds));
 }

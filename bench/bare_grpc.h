@@ -1,6 +1,13 @@
 /*
- * The floor of our calls: a unary echo with nothing between it and gRPC's C core. One thread at
- * each end, in processes of their own; two events a call at the server, one at the client.
+ * The floor of our calls: a unary echo with nothing between it and gRPC's C core. Two events a call
+ * at the server, one at the client, and nothing switched on that src/rpc switches off.
+ *
+ * Server and client are processes of their own with one thread each. In the benchmark's own process
+ * the client would share gRPC's poller with our client, whose thread then wakes up for its answers:
+ * the floor came out ten microseconds too high.
+ *
+ * Both are forked, so they come before the caller's process uses gRPC or starts a thread. Both end
+ * with the caller.
  */
 #ifndef BENCH_BARE_GRPC_H
 #define BENCH_BARE_GRPC_H
@@ -11,8 +18,6 @@
 
 #define BARE_GRPC_ADDRESS 64
 
-/* A process that echoes. It is forked, so this comes before the caller's process uses gRPC or
- * starts a thread. It ends with bare_grpc_server_stop() or with the caller. */
 struct bare_grpc_server {
 	char address[BARE_GRPC_ADDRESS]; /* "127.0.0.1:port" */
 	pid_t pid;
@@ -21,15 +26,13 @@ struct bare_grpc_server {
 bool bare_grpc_server_start(struct bare_grpc_server *server);
 void bare_grpc_server_stop(struct bare_grpc_server *server);
 
-/* NULL when memory is out. One thread at a time uses it. */
+/* NULL when it could not be started. One thread at a time uses it. */
 struct bare_grpc_client;
 struct bare_grpc_client *bare_grpc_connect(const char *address);
 void bare_grpc_close(struct bare_grpc_client *client);
 
-/* One call of `size` bytes there and back. False when it failed. */
-bool bare_grpc_ping(struct bare_grpc_client *client, size_t size);
-/* `count` calls, `outstanding` of them at any time. `nanoseconds[i]` is what the i-th to end took.
- * False when one failed. */
+/* `count` calls of `size` bytes there and back, `outstanding` of them at any time, over one
+ * connection. `nanoseconds[i]` is what the i-th to end took. Blocks; false when one failed. */
 bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstanding, size_t count,
                    double *nanoseconds);
 
