@@ -1,0 +1,284 @@
+/*
+ * An engine that runs nothing and does what it is told, so that a test decides when which outcome
+ * comes, and what nonsense with it. It speaks node/engine_link.h; see fake_engine.h for commands.
+ *
+ * Three threads: requests, control (main), and SIGUSR1. One lock guards what they share.
+ */
+#include "fake_engine.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "ipc/install.h"
+#include "ipc/ring.h"
+#include "node/engine_link.h"
+#include "os/memory.h"
+#include "os/socket.h"
+#include "wire/record.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all but `requests` */
+static struct ring requests, outcomes;
+static uint8_t *arena, *rings;
+static uint64_t arena_bytes;
+static struct record_task held[ENGINE_MAX_IN_FLIGHT];
+static size_t held_count;
+static int64_t installs;
+static _Atomic bool control_given_up;
+
+static void push_outcome(const struct record_outcome *outcome)
+{
+	const struct timespec moment = { 0, 100000 };
+	uint8_t bytes[RECORD_OUTCOME_MAX];
+
+	while (ring_push(&outcomes, bytes, record_outcome_encode(outcome, bytes, sizeof(bytes))) ==
+	       SIMPLER_ENOSPACE)
+		(void)nanosleep(&moment, NULL);
+}
+
+static void fill(const struct record_tensor *tensor)
+{
+	int64_t *elements = (int64_t *)(void *)(arena + tensor->offset);
+	int64_t old = tensor->nbytes ? elements[0] : 0;
+	const int64_t told[] = { getpid(), installs, old, (int64_t)held_count };
+
+	for (uint64_t i = 0; i < tensor->nbytes / sizeof(*elements); i++) {
+		if (tensor->tag == SIMPLER_INOUT)
+			elements[i]++;
+		else
+			elements[i] = i < 4 ? told[i] : 42;
+	}
+}
+
+static void answer(const struct record_task *task)
+{
+	struct record_outcome outcome = { .token = task->token };
+
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		const struct record_tensor *tensor = &task->tensors[i];
+		bool output = tensor->tag == SIMPLER_OUTPUT || tensor->tag == SIMPLER_INOUT ||
+		              tensor->tag == SIMPLER_OUTPUT_EXISTING;
+
+		if (output && tensor->dtype == SIMPLER_INT64 && tensor->offset <= arena_bytes &&
+		    tensor->nbytes <= arena_bytes - tensor->offset)
+			fill(tensor);
+	}
+	push_outcome(&outcome);
+}
+
+static void release(void)
+{
+	while (held_count > 0)
+		answer(&held[--held_count]);
+}
+
+static void fail(const struct record_task *task)
+{
+	struct record_outcome outcome = { .token = task->token };
+
+	error_init(&outcome.error, (simpler_status)(SIMPLER_USER_STATUS + 7), "the cause");
+	error_add(&outcome.error, "the inner step");
+	error_add(&outcome.error, "the outer step");
+	push_outcome(&outcome);
+}
+
+static void send_outcome(uint64_t token, simpler_status status)
+{
+	struct record_outcome outcome = { .token = token };
+	uint8_t bytes[RECORD_OUTCOME_MAX];
+
+	if (status != SIMPLER_OK)
+		error_init(&outcome.error, status, "the fake engine was told to refuse");
+	(void)socket_send(ENGINE_CONTROL_FD, bytes,
+	                  record_outcome_encode(&outcome, bytes, sizeof(bytes)), NULL, 0);
+}
+
+static void talk_nonsense(enum fake_command command, const struct record_task *task)
+{
+	struct record_outcome outcome = { .token = ~UINT64_C(0) };
+
+	switch (command) {
+	case FAKE_BAD_RECORD:
+		(void)ring_push(&outcomes, "garbage", 7);
+		break;
+	case FAKE_BAD_TOKEN:
+		push_outcome(&outcome);
+		break;
+	case FAKE_TWICE:
+		answer(task);
+		answer(task);
+		break;
+	case FAKE_BAD_POSITION:
+		/* Everything before the records: doorbells and positions. */
+		memset(rings, 0xa5, ring_bytes(ENGINE_RING_BYTES) - ENGINE_RING_BYTES);
+		memset(rings + ring_bytes(ENGINE_RING_BYTES), 0xa5,
+		       ring_bytes(ENGINE_RING_BYTES) - ENGINE_RING_BYTES);
+		doorbell_ring_all(&ring_bells(&outcomes)->resident);
+		break;
+	case FAKE_BAD_CONTROL:
+		(void)socket_send(ENGINE_CONTROL_FD, "garbage", 7, NULL, 0);
+		break;
+	case FAKE_UNASKED_INSTALL:
+		send_outcome(4711, SIMPLER_OK);
+		break;
+	default:
+		control_given_up = true;
+		(void)shutdown(ENGINE_CONTROL_FD, SHUT_RDWR);
+	}
+}
+
+static void obey(const struct record_task *task)
+{
+	enum fake_command command =
+		task->scalar_count > 0 ? (enum fake_command)task->scalars[0] : FAKE_ANSWER;
+	int value = task->scalar_count > 1 ? (int)task->scalars[1] : 0;
+
+	switch (command) {
+	case FAKE_ANSWER:
+		answer(task);
+		break;
+	case FAKE_FAIL:
+		fail(task);
+		break;
+	case FAKE_HOLD:
+		held[held_count++] = *task;
+		break;
+	case FAKE_RELEASE:
+		release();
+		answer(task);
+		break;
+	case FAKE_EXIT:
+		_exit(value);
+	case FAKE_RAISE:
+		(void)raise(value);
+		break;
+	default:
+		talk_nonsense(command, task);
+	}
+}
+
+static void *requests_main(void *argument)
+{
+	struct doorbell *bell = &ring_bells(&requests)->resident;
+	struct spin_budget spin = { 0 };
+	uint8_t bytes[RECORD_TASK_MAX];
+	struct record_task task;
+	size_t size;
+
+	(void)argument;
+	for (;;) {
+		uint32_t ticket = doorbell_ticket(bell);
+
+		if (ring_pop(&requests, bytes, sizeof(bytes), &size) != SIMPLER_OK)
+			pause();
+		if (size == 0) {
+			(void)doorbell_wait(bell, ticket, &spin, CLOCK_NEVER);
+			continue;
+		}
+		if (record_task_decode(bytes, size, &task) != SIMPLER_OK)
+			_exit(99);
+		pthread_mutex_lock(&lock);
+		obey(&task);
+		pthread_mutex_unlock(&lock);
+	}
+}
+
+static void *signals_main(void *argument)
+{
+	const sigset_t *set = argument;
+	int number;
+
+	while (sigwait(set, &number) == 0) {
+		pthread_mutex_lock(&lock);
+		release();
+		pthread_mutex_unlock(&lock);
+	}
+	return NULL;
+}
+
+static void serve_control(void)
+{
+	static uint8_t buffer[RECORD_INSTALL_MAX];
+	struct record_install install;
+	simpler_status status;
+	int module_fd;
+
+	while (install_receive(ENGINE_CONTROL_FD, buffer, &install, &module_fd) == SIMPLER_OK) {
+		bool refuse = install.state_size == strlen(FAKE_STATE_REFUSE) &&
+		              memcmp(install.state, FAKE_STATE_REFUSE, install.state_size) == 0;
+		bool die = install.state_size == strlen(FAKE_STATE_DIE) &&
+		           memcmp(install.state, FAKE_STATE_DIE, install.state_size) == 0;
+
+		(void)close(module_fd);
+		if (die)
+			_exit(5);
+		status = refuse ? SIMPLER_EINVAL : SIMPLER_OK;
+		pthread_mutex_lock(&lock);
+		installs++;
+		send_outcome(install.callable, status);
+		pthread_mutex_unlock(&lock);
+	}
+}
+
+static void attach(int count, char **arguments)
+{
+	void *memory;
+
+	for (int i = 0; i + 1 < count; i++) {
+		if (strcmp(arguments[i], "--arena-bytes") == 0)
+			arena_bytes = strtoull(arguments[i + 1], NULL, 10);
+	}
+	if (memory_map(ENGINE_ARENA_FD, arena_bytes, &memory) != SIMPLER_OK)
+		_exit(98);
+	arena = memory;
+	if (memory_map(ENGINE_RINGS_FD, 2 * ring_bytes(ENGINE_RING_BYTES), &memory) != SIMPLER_OK)
+		_exit(97);
+	rings = memory;
+	ring_attach(&requests, rings, ENGINE_RING_BYTES);
+	ring_attach(&outcomes, rings + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
+}
+
+static void start_threads(void)
+{
+	static sigset_t set;
+	pthread_t thread;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (pthread_create(&thread, NULL, requests_main, NULL) != 0 ||
+	    pthread_create(&thread, NULL, signals_main, &set) != 0)
+		_exit(96);
+}
+
+int main(int argc, char **argv)
+{
+	const char *start = getenv(FAKE_START);
+
+	if (argc < 2 || strcmp(argv[1], "engine") != 0)
+		return 2;
+	attach(argc, argv);
+	start_threads();
+	if (start && strcmp(start, FAKE_START_EXIT) == 0)
+		_exit(3);
+	send_outcome(0,
+	             start && strcmp(start, FAKE_START_REFUSE) == 0 ? SIMPLER_ESYSTEM : SIMPLER_OK);
+	serve_control();
+	/* The front end has to see to the end of one that gave up control. */
+	if (control_given_up)
+		pause();
+	for (int i = 2; i + 1 < argc; i++) {
+		if (strcmp(argv[i], "--unlink") == 0)
+			(void)unlink(argv[i + 1]);
+	}
+	_exit(0);
+}

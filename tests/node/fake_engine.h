@@ -1,0 +1,35 @@
+/* What the front end's tests tell the fake engine to do: a task's first scalar. */
+#ifndef TESTS_NODE_FAKE_ENGINE_H
+#define TESTS_NODE_FAKE_ENGINE_H
+
+enum fake_command {
+	FAKE_ANSWER,          /* success; see below for what is written to tensors */
+	FAKE_FAIL,            /* SIMPLER_USER_STATUS + 7, with a cause and two steps */
+	FAKE_HOLD,            /* keep it, until FAKE_RELEASE or SIGUSR1 */
+	FAKE_RELEASE,         /* answer all that are held, the latest first, then this one */
+	FAKE_EXIT,            /* end with the status of the second scalar */
+	FAKE_RAISE,           /* die of the signal of the second scalar */
+	FAKE_BAD_RECORD,      /* put bytes into the ring of outcomes that are no outcome */
+	FAKE_BAD_TOKEN,       /* answer for a task that there is not */
+	FAKE_TWICE,           /* answer twice */
+	FAKE_BAD_POSITION,    /* overwrite the positions of both rings */
+	FAKE_BAD_CONTROL,     /* send bytes on control that are no outcome */
+	FAKE_UNASKED_INSTALL, /* answer for a callable that was not sent */
+	FAKE_CLOSE_CONTROL,   /* shut control down and live on */
+};
+
+/* A task that is answered with success has all its output tensors of int64 filled: an INOUT's
+ * elements grow by 1; the others get element 0 the engine's pid, element 1 how many callables it
+ * was sent, element 2 what its first was before, element 3 how many tasks it holds, the rest 42. */
+
+/* A callable whose captured state is one of these texts is answered accordingly. */
+#define FAKE_STATE_REFUSE "refuse"
+#define FAKE_STATE_DIE    "die"
+
+/* The environment variable, and how the engine starts when it has one of these values; else well.
+ */
+#define FAKE_START        "SIMPLER_FAKE_START"
+#define FAKE_START_REFUSE "refuse" /* says that it cannot */
+#define FAKE_START_EXIT   "exit"   /* ends with status 3 */
+
+#endif
