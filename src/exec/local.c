@@ -4,12 +4,8 @@
  * A sub worker has at most one task. `lock` guards what the parent knows of each: its task, the
  * mailbox generation, what was installed in it. Nothing is called back under it.
  *
- * Two bells, so that the right thread wakes: workers ring `attended` while some thread waits for a
- * run and collects for itself, else `finished`, on which the collector thread sleeps. `attending`
- * is raised before that thread first looks at the mailboxes and lowered before it looks a last
- * time; a worker publishes its outcome before it reads the flag. Both touch the flag with a
- * read-modify-write: the worker's comes after the parent's and sees its value, or before it, and
- * then the parent has acquired the worker's outcome. So no outcome is left lying.
+ * Workers ring a pair of bells (ipc/doorbell_pair.h): the collector thread is its resident, and a
+ * thread that waits for a run is its visitor and collects for itself.
  */
 #include "exec/local.h"
 
@@ -215,7 +211,7 @@ static void collect_all(struct local_group *group)
 static void *collector_main(void *argument)
 {
 	struct local_group *group = argument;
-	struct doorbell *bell = &group->shared->finished;
+	struct doorbell *bell = &group->shared->finished.resident;
 	struct spin_budget spin = { 0 };
 
 	while (!atomic_load(&group->stopping)) {
@@ -228,30 +224,34 @@ static void *collector_main(void *argument)
 	return NULL;
 }
 
-bool local_attend(struct local_group *group, const _Atomic bool *finished)
+bool local_attend(void *context, const _Atomic bool *finished)
 {
-	struct doorbell *bell = &group->shared->attended;
+	struct local_group *group = context;
+	struct doorbell_pair *pair = &group->shared->finished;
 
 	if (atomic_exchange(&group->attending, true))
 		return false;
-	(void)atomic_exchange(&group->shared->attending, 1);
+	doorbell_pair_enter(pair);
 	while (!atomic_load(finished)) {
-		uint32_t ticket = doorbell_ticket(bell);
+		uint32_t ticket = doorbell_ticket(&pair->visitor);
 
 		collect_all(group);
 		if (!atomic_load(finished))
-			(void)doorbell_wait(bell, ticket, &group->attend_spin, CLOCK_NEVER);
+			(void)doorbell_wait(&pair->visitor, ticket, &group->attend_spin,
+			                    CLOCK_NEVER);
 	}
-	(void)atomic_exchange(&group->shared->attending, 0);
+	doorbell_pair_leave(pair);
 	atomic_store(&group->attending, false);
 	collect_all(group);
 	return true;
 }
 
-void local_wake(struct local_group *group)
+void local_wake(void *context)
 {
+	struct local_group *group = context;
+
 	if (atomic_load(&group->attending))
-		doorbell_ring_all(&group->shared->attended);
+		doorbell_ring_all(&group->shared->finished.visitor);
 }
 
 /* --- births and deaths --- */
@@ -481,7 +481,7 @@ static void stop_threads(struct local_group *group)
 {
 	atomic_store(&group->stopping, true);
 	if (group->has_collector) {
-		doorbell_ring_all(&group->shared->finished);
+		doorbell_ring_all(&group->shared->finished.resident);
 		(void)pthread_join(group->collector, NULL);
 	}
 	if (group->stop_pipe[1] >= 0)

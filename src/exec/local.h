@@ -39,8 +39,8 @@ struct exec_child *local_group_child(struct local_group *group, uint32_t index);
  * callback of this or another thread, which then calls local_wake(). Returns at once, false, when
  * another thread attends already.
  */
-bool local_attend(struct local_group *group, const _Atomic bool *finished);
+bool local_attend(void *group, const _Atomic bool *finished);
 /* After setting a `finished` flag: let a thread that attends look at it. */
-void local_wake(struct local_group *group);
+void local_wake(void *group);
 
 #endif

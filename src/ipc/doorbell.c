@@ -100,21 +100,32 @@ static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t dea
 	return in_time;
 }
 
-bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
-                   int64_t deadline)
+static bool spin_within(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                        int64_t deadline)
 {
-	int64_t now, until;
+	int64_t until;
 
 	if (has_rung(bell, ticket))
 		return true;
 	if (budget->nanoseconds == 0)
 		budget->nanoseconds = SPIN_INITIAL;
-	now = clock_now();
-	until = now + budget->nanoseconds;
+	until = clock_now() + budget->nanoseconds;
 	if (spin(bell, ticket, until < deadline ? until : deadline)) {
 		spin_paid(budget);
 		return true;
 	}
 	spin_was_futile(budget);
-	return sleep_until_rung(bell, ticket, deadline);
+	return false;
+}
+
+bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
+{
+	return spin_within(bell, ticket, budget, CLOCK_NEVER);
+}
+
+bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                   int64_t deadline)
+{
+	return spin_within(bell, ticket, budget, deadline) ||
+	       sleep_until_rung(bell, ticket, deadline);
 }

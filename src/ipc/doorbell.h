@@ -35,7 +35,10 @@ uint32_t doorbell_ticket(struct doorbell *bell);
 void doorbell_ring(struct doorbell *bell);
 /* Wakes all of them: for shutting down. */
 void doorbell_ring_all(struct doorbell *bell);
-/* False when `deadline` (base/clock.h) passed. May return true without a ring: look again. */
+/* Spin for what the budget allows, and do not sleep. False when there was no ring. */
+bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
+/* Spin, then sleep. False when `deadline` (base/clock.h) passed. May return true without a ring:
+ * look again. */
 bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
                    int64_t deadline);
 

@@ -16,9 +16,9 @@
 #define LEAST     4096u
 #define LINE_REST (64 - sizeof(uint64_t))
 
-/* Each of the three on a cache line of its own. */
+/* Each on cache lines of its own. */
 struct ring_shared {
-	struct doorbell bell; /* the consumer waits on it */
+	struct doorbell_pair bells; /* the consumer waits at them */
 	_Atomic uint64_t written;
 	uint8_t pad_written[LINE_REST];
 	_Atomic uint64_t taken;
@@ -45,9 +45,9 @@ void ring_attach(struct ring *ring, void *memory, uint64_t capacity)
 	ring->position = 0;
 }
 
-struct doorbell *ring_doorbell(struct ring *ring)
+struct doorbell_pair *ring_bells(struct ring *ring)
 {
-	return &ring->shared->bell;
+	return &ring->shared->bells;
 }
 
 /* Bytes that a record takes up: its length, itself, and padding. False when that is more than the
@@ -114,7 +114,7 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 	copy_in(ring, ring->position + sizeof(uint32_t), record, size);
 	ring->position += need;
 	atomic_store_explicit(&ring->shared->written, ring->position, memory_order_release);
-	doorbell_ring(&ring->shared->bell);
+	doorbell_pair_ring(&ring->shared->bells);
 	return SIMPLER_OK;
 }
 

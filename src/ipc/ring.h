@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-#include "ipc/doorbell.h"
+#include "ipc/doorbell_pair.h"
 #include "simpler/status.h"
 
 struct ring_shared; /* defined in ring.c */
@@ -43,7 +43,7 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size);
 /* Copy the next record out. `*size` 0: there is none. SIMPLER_EPROTOCOL as above, and when the
  * record is larger than `capacity`. */
 simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t *size);
-/* What the consumer waits on. */
-struct doorbell *ring_doorbell(struct ring *ring);
+/* What the consumer waits at. */
+struct doorbell_pair *ring_bells(struct ring *ring);
 
 #endif

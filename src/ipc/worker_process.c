@@ -186,7 +186,7 @@ static void serve(struct server *server, uint32_t generation)
 
 	record_outcome_fill(&server->outcome, server->task.token, status);
 	mailbox_finish(server->box, generation, &server->outcome);
-	control_ring_finished(server->self->shared);
+	doorbell_pair_ring(&server->self->shared->finished);
 }
 
 /* Until told to stop or the parent has closed the control socket. */

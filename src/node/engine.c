@@ -160,7 +160,7 @@ static simpler_status add_orchestrator(struct engine *engine);
 static void *orchestrator_main(void *argument)
 {
 	struct engine *engine = argument;
-	struct doorbell *bell = ring_doorbell(&engine->requests);
+	struct doorbell *bell = &ring_bells(&engine->requests)->resident;
 	struct spin_budget spin = { 0 };
 	uint8_t bytes[RECORD_TASK_MAX];
 
@@ -316,7 +316,7 @@ static simpler_status start(struct engine *engine)
 		status = add_sub_workers(engine);
 	if (status != SIMPLER_OK)
 		return status;
-	engine->core->local = engine->group;
+	engine->core->progress = (struct progress){ engine->group, local_attend, local_wake };
 	engine->core->memory = engine->arena;
 	engine->loader = loader_create();
 	if (!engine->loader)

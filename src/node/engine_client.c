@@ -3,6 +3,11 @@
  * supervisor does the rest. Each engine has its own rings and its own outcome thread, which is
  * joined before the rings go.
  *
+ * A thread that submits the only request in flight stays for as long as a short task takes and
+ * takes the outcome itself, as the visitor of the ring's bells (ipc/doorbell_pair.h): that saves
+ * the outcome thread's wake-up. How long adapts to whether it has paid. The ring is taken from
+ * under `pop_lock`, so both may look.
+ *
  * A death in order: no more submits (DOWN); the processes are killed and reaped, so that nobody
  * writes to the arena any more; the outcome thread takes what the engine had still answered, and is
  * joined; the rest is lost and told so. Only then may storage that those tasks used be freed, which
@@ -39,6 +44,11 @@ struct engine_client {
 	_Atomic int state;         /* written by the supervisor, under `push_lock` */
 	pthread_mutex_t push_lock; /* guards the ring of requests, `bytes` and `reason` */
 	uint8_t bytes[RECORD_TASK_MAX];
+
+	pthread_mutex_t pop_lock; /* the consumer's end of the ring of outcomes */
+	/* Only tried, but by the supervisor before the rings go. Guards `visit_budget`. */
+	pthread_mutex_t visit_lock;
+	struct spin_budget visit_budget;
 
 	/* The supervisor's own. */
 	struct engine_process process;
@@ -93,25 +103,6 @@ static simpler_status push(struct engine_client *client, const struct record_tas
 	return ring_push(&client->process.requests, client->bytes, size);
 }
 
-simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
-                                    engine_done *done, void *context)
-{
-	uint64_t token;
-	simpler_status status = in_flight_take(&client->in_flight, done, context, &token);
-
-	if (status != SIMPLER_OK)
-		return status;
-	task->token = token;
-	pthread_mutex_lock(&client->push_lock);
-	status = push(client, task);
-	pthread_mutex_unlock(&client->push_lock);
-	if (status == SIMPLER_OK)
-		return SIMPLER_OK;
-	/* The supervisor, failing what a dead engine left, may have come first: then `done` has
-	 * been called, and the caller has nothing more to do. */
-	return in_flight_complete(&client->in_flight, token, &done, &context) ? status : SIMPLER_OK;
-}
-
 simpler_status engine_client_install(struct engine_client *client, uint64_t key, engine_done *done,
                                      void *context)
 {
@@ -143,7 +134,9 @@ static bool take_outcome(struct engine_client *client)
 	void *context;
 	size_t size;
 
+	pthread_mutex_lock(&client->pop_lock);
 	status = ring_pop(&client->process.outcomes, bytes, sizeof(bytes), &size);
+	pthread_mutex_unlock(&client->pop_lock);
 	if (status == SIMPLER_OK && size == 0)
 		return false;
 	if (status == SIMPLER_OK)
@@ -159,10 +152,62 @@ static bool take_outcome(struct engine_client *client)
 	return true;
 }
 
+/* --- staying for the outcome --- */
+
+/* Before the push, so that the outcome rings for the visitor. */
+static bool begin_visit(struct engine_client *client)
+{
+	if (atomic_load_explicit(&client->in_flight.taken, memory_order_relaxed) != 1 ||
+	    pthread_mutex_trylock(&client->visit_lock) != 0)
+		return false;
+	if (engine_client_state(client) == ENGINE_READY) {
+		doorbell_pair_enter(ring_bells(&client->process.outcomes));
+		return true;
+	}
+	pthread_mutex_unlock(&client->visit_lock);
+	return false;
+}
+
+static void visit(struct engine_client *client, bool pushed)
+{
+	struct doorbell_pair *bells = ring_bells(&client->process.outcomes);
+	uint32_t ticket = doorbell_ticket(&bells->visitor);
+
+	if (pushed && !take_outcome(client))
+		(void)doorbell_spin(&bells->visitor, ticket, &client->visit_budget);
+	doorbell_pair_leave(bells);
+	while (take_outcome(client))
+		continue;
+	pthread_mutex_unlock(&client->visit_lock);
+}
+
+simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
+                                    engine_done *done, void *context)
+{
+	uint64_t token;
+	simpler_status status = in_flight_take(&client->in_flight, done, context, &token);
+	bool visiting;
+
+	if (status != SIMPLER_OK)
+		return status;
+	task->token = token;
+	visiting = begin_visit(client);
+	pthread_mutex_lock(&client->push_lock);
+	status = push(client, task);
+	pthread_mutex_unlock(&client->push_lock);
+	if (visiting)
+		visit(client, status == SIMPLER_OK);
+	if (status == SIMPLER_OK)
+		return SIMPLER_OK;
+	/* The supervisor, failing what a dead engine left, may have come first: then `done` has
+	 * been called, and the caller has nothing more to do. */
+	return in_flight_complete(&client->in_flight, token, &done, &context) ? status : SIMPLER_OK;
+}
+
 static void *outcome_main(void *argument)
 {
 	struct engine_client *client = argument;
-	struct doorbell *bell = ring_doorbell(&client->process.outcomes);
+	struct doorbell *bell = &ring_bells(&client->process.outcomes)->resident;
 	struct spin_budget spin = { 0 };
 
 	for (;;) {
@@ -193,7 +238,7 @@ static simpler_status start_outcomes(struct engine_client *client)
 static void stop_outcomes(struct engine_client *client)
 {
 	atomic_store(&client->stop_outcomes, true);
-	doorbell_ring_all(ring_doorbell(&client->process.outcomes));
+	doorbell_ring_all(&ring_bells(&client->process.outcomes)->resident);
 	(void)pthread_join(client->outcome_thread, NULL);
 }
 
@@ -233,7 +278,10 @@ static void bury(struct engine_client *client, int64_t deadline)
 	stop_outcomes(client);
 	describe_end(client, wait_status);
 	fail_lost(client);
+	/* A visitor may be at the rings still. */
+	pthread_mutex_lock(&client->visit_lock);
 	engine_process_release(&client->process);
+	pthread_mutex_unlock(&client->visit_lock);
 }
 
 static void schedule_restart(struct engine_client *client)
@@ -355,6 +403,8 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 	installer_init(&client->installer, catalog);
 	in_flight_init(&client->in_flight);
 	(void)pthread_mutex_init(&client->push_lock, NULL);
+	(void)pthread_mutex_init(&client->pop_lock, NULL);
+	(void)pthread_mutex_init(&client->visit_lock, NULL);
 	atomic_init(&client->state, ENGINE_DOWN);
 	*out = client;
 	return SIMPLER_OK;
@@ -420,6 +470,8 @@ void engine_client_destroy(struct engine_client *client)
 		return;
 	installer_destroy(&client->installer);
 	in_flight_destroy(&client->in_flight);
+	(void)pthread_mutex_destroy(&client->visit_lock);
+	(void)pthread_mutex_destroy(&client->pop_lock);
 	(void)pthread_mutex_destroy(&client->push_lock);
 	free(client);
 }

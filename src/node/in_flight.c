@@ -12,6 +12,7 @@ void in_flight_init(struct in_flight *table)
 		table->slots[i].next_free = i + 1 < ENGINE_MAX_IN_FLIGHT ? i + 1 : NO_SLOT;
 	}
 	table->first_free = 0;
+	atomic_init(&table->taken, 0);
 }
 
 void in_flight_destroy(struct in_flight *table)
@@ -34,6 +35,7 @@ simpler_status in_flight_take(struct in_flight *table, engine_done *done, void *
 		slot->done = done;
 		slot->context = context;
 		*token = (uint64_t)slot->generation << 32 | index;
+		atomic_fetch_add_explicit(&table->taken, 1, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (index == NO_SLOT)
@@ -54,6 +56,7 @@ static void give_back(struct in_flight *table, uint32_t index, engine_done **don
 	slot->generation++;
 	slot->next_free = table->first_free;
 	table->first_free = index;
+	atomic_fetch_sub_explicit(&table->taken, 1, memory_order_relaxed);
 }
 
 bool in_flight_complete(struct in_flight *table, uint64_t token, engine_done **done, void **context)

@@ -8,6 +8,7 @@
 #define NODE_IN_FLIGHT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,7 +23,8 @@ struct in_flight_slot {
 };
 
 struct in_flight {
-	pthread_mutex_t lock; /* guards all below */
+	_Atomic uint32_t taken; /* written under `lock`, read by anybody */
+	pthread_mutex_t lock;   /* guards all below */
 	uint32_t first_free;
 	struct in_flight_slot slots[ENGINE_MAX_IN_FLIGHT];
 };

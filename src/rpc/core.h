@@ -9,6 +9,8 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 
+#include <pthread.h>
+
 #include "rpc/rpc.h"
 
 /* Most bytes that a status text takes on the wire, where gRPC encodes all but plain ASCII as %XX.
@@ -48,6 +50,8 @@ grpc_byte_buffer *core_take(struct rpc_buffer *message);
 /* `text` as a status text: valid UTF-8 and cut to CORE_TEXT_MAX. */
 grpc_slice core_text(const char *text);
 
+/* A condition whose timed waits go by the monotonic clock, as deadlines do. */
+void core_cond_init(pthread_cond_t *condition);
 gpr_timespec core_from_deadline(int64_t deadline);
 int64_t core_to_deadline(gpr_timespec time);
 

@@ -131,6 +131,13 @@ struct rpc_client_call; /* one streaming call */
 simpler_status rpc_client_create(struct rpc_client **out);
 /* All channels must be closed before. Blocks until calls in progress have ended. */
 void rpc_client_destroy(struct rpc_client *client);
+/*
+ * Run callbacks in the calling thread until `*finished` is true, which one of them makes it: a
+ * thread that waits for an answer then needs no other to wake it. Returns false at once where that
+ * cannot be, because another thread is at it; the answer comes by that one. A `finished` that is
+ * set otherwise is noticed within 100 ms.
+ */
+bool rpc_client_attend(struct rpc_client *client, const _Atomic bool *finished);
 simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
                                 struct rpc_channel **out);
 /* Cancels what is in progress on it. */

@@ -1,5 +1,14 @@
 /*
- * The client: one completion queue and one thread in it, which runs all callbacks.
+ * The client: one completion queue and one thread at a time in it, which runs the callbacks. That
+ * is the client's own thread, the keeper, or a thread that waits for an answer and attends
+ * (rpc_client_attend()), which saves the wake-up from one to the other.
+ *
+ *   KEPT --keeper: somebody wanted it, and no call is in progress--> FREE
+ *   FREE --a waiting thread--> ATTENDED --it is done--> FREE
+ *   FREE --keeper: nobody came for REST_MS, or a call is left behind--> KEPT
+ *
+ * Somebody must sit in the queue in the long run, or a connection's end is noticed only by the next
+ * call; hence the rest, which ends by itself.
  *
  * A unary call is one batch of all its operations, so one event. A streaming call is
  *
@@ -21,13 +30,20 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "rpc/core.h"
 #include "rpc/utf8.h"
 
+#define REST_MS     2
+#define REST_MS_MAX 64  /* between two looks at one long attendance */
+#define LOOK_MS     100 /* between two looks at `finished` */
+
 enum event_kind { STATUS, READ, SENT, CLOSED, EVENT_KINDS };
+
+enum role { KEPT, FREE, ATTENDED };
 
 struct tag {
 	struct rpc_client_call *call;
@@ -40,8 +56,13 @@ struct rpc_client {
 	pthread_t thread;
 	atomic_size_t live;   /* calls */
 	atomic_uint handed;   /* as in rpc_server.c */
-	pthread_mutex_t lock; /* guards the wait for live to be 0 */
+	pthread_mutex_t lock; /* guards the wait for live to be 0, and all below */
 	pthread_cond_t idle;
+	pthread_cond_t called; /* the keeper, out of its rest; on the monotonic clock */
+	enum role role;
+	bool wanted;     /* somebody would have attended */
+	bool recalled;   /* the keeper is needed: a call is left behind, or the end has come */
+	unsigned visits; /* attendances begun */
 };
 
 struct rpc_channel {
@@ -59,7 +80,7 @@ struct rpc_client_call {
 	grpc_call *call;
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
-	bool has_status, ended; /* the client thread's */
+	bool has_status, ended; /* of who sits in the queue */
 
 	rpc_done *done; /* unary */
 	const struct rpc_stream_handlers *handlers;
@@ -289,21 +310,100 @@ static void handle(struct rpc_client_call *call, const struct tag *tag)
 		release(call);
 }
 
-static void *serve(void *context)
+/* --- who sits in the queue --- */
+
+/* Wait for an event until `deadline` and handle it; false at the queue's end. */
+static bool handle_next(struct rpc_client *client, gpr_timespec deadline)
+{
+	grpc_event event = grpc_completion_queue_next(client->queue, deadline, NULL);
+	struct tag *tag = event.tag;
+
+	if (event.type == GRPC_QUEUE_SHUTDOWN)
+		return false;
+	if (event.type == GRPC_QUEUE_TIMEOUT)
+		return true;
+	(void)atomic_load_explicit(&client->handed, memory_order_acquire);
+	tag->ok = event.success != 0;
+	handle(tag->call, tag);
+	return true;
+}
+
+/* With the lock. */
+static void wait_called(struct rpc_client *client, unsigned milliseconds)
+{
+	gpr_timespec until = core_from_deadline(clock_after_ms(milliseconds));
+	struct timespec time = { (time_t)until.tv_sec, until.tv_nsec };
+
+	(void)pthread_cond_timedwait(&client->called, &client->lock, &time);
+}
+
+/* The keeper leaves the queue to those who wait for answers, while there are any. */
+static void rest(struct rpc_client *client)
+{
+	unsigned visits = client->visits, milliseconds = REST_MS;
+
+	client->role = FREE;
+	client->wanted = false;
+	for (;;) {
+		wait_called(client, milliseconds);
+		if (client->role == FREE && (client->recalled || client->visits == visits))
+			break;
+		milliseconds = client->visits == visits && milliseconds < REST_MS_MAX
+		                       ? milliseconds * 2
+		                       : REST_MS;
+		visits = client->visits;
+	}
+	client->role = KEPT;
+	client->recalled = false;
+}
+
+static void *keeper_main(void *context)
 {
 	struct rpc_client *client = context;
 
-	for (;;) {
-		grpc_event event = grpc_completion_queue_next(
-			client->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-		struct tag *tag = event.tag;
-
-		if (event.type == GRPC_QUEUE_SHUTDOWN)
-			return NULL;
-		(void)atomic_load_explicit(&client->handed, memory_order_acquire);
-		tag->ok = event.success != 0;
-		handle(tag->call, tag);
+	while (handle_next(client, gpr_inf_future(GPR_CLOCK_MONOTONIC))) {
+		pthread_mutex_lock(&client->lock);
+		if (client->wanted && !client->recalled && atomic_load(&client->live) == 0)
+			rest(client);
+		pthread_mutex_unlock(&client->lock);
 	}
+	return NULL;
+}
+
+static bool begin_attendance(struct rpc_client *client)
+{
+	bool begun;
+
+	pthread_mutex_lock(&client->lock);
+	begun = client->role == FREE;
+	if (begun) {
+		client->role = ATTENDED;
+		client->visits++;
+	}
+	client->wanted = true;
+	pthread_mutex_unlock(&client->lock);
+	return begun;
+}
+
+static void end_attendance(struct rpc_client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	client->role = FREE;
+	if (atomic_load(&client->live) > 0) {
+		client->recalled = true;
+		pthread_cond_signal(&client->called);
+	}
+	pthread_mutex_unlock(&client->lock);
+}
+
+bool rpc_client_attend(struct rpc_client *client, const _Atomic bool *finished)
+{
+	if (!begin_attendance(client))
+		return false;
+	while (!atomic_load(finished))
+		(void)handle_next(client, core_from_deadline(clock_after_ms(LOOK_MS)));
+	end_attendance(client);
+	return true;
 }
 
 /* --- client and channel --- */
@@ -319,12 +419,14 @@ simpler_status rpc_client_create(struct rpc_client **out)
 	client->queue = grpc_completion_queue_create_for_next(NULL);
 	pthread_mutex_init(&client->lock, NULL);
 	pthread_cond_init(&client->idle, NULL);
-	error = pthread_create(&client->thread, NULL, serve, client);
+	core_cond_init(&client->called);
+	error = pthread_create(&client->thread, NULL, keeper_main, client);
 	if (error == 0) {
 		*out = client;
 		return SIMPLER_OK;
 	}
 	core_queue_destroy(client->queue);
+	pthread_cond_destroy(&client->called);
 	pthread_cond_destroy(&client->idle);
 	pthread_mutex_destroy(&client->lock);
 	free(client);
@@ -339,8 +441,13 @@ void rpc_client_destroy(struct rpc_client *client)
 		pthread_cond_wait(&client->idle, &client->lock);
 	pthread_mutex_unlock(&client->lock);
 	grpc_completion_queue_shutdown(client->queue);
+	pthread_mutex_lock(&client->lock);
+	client->recalled = true;
+	pthread_cond_signal(&client->called);
+	pthread_mutex_unlock(&client->lock);
 	pthread_join(client->thread, NULL);
 	grpc_completion_queue_destroy(client->queue);
+	pthread_cond_destroy(&client->called);
 	pthread_cond_destroy(&client->idle);
 	pthread_mutex_destroy(&client->lock);
 	free(client);
@@ -429,7 +536,7 @@ void rpc_unary(struct rpc_channel *channel, const char *path, int64_t deadline, 
 struct waiter {
 	pthread_mutex_t lock; /* guards all of it */
 	pthread_cond_t woken;
-	bool is_done;
+	_Atomic bool is_done;
 	enum rpc_code code;
 	char text[ERROR_STEP_BYTES];
 	uint8_t *data;
@@ -452,7 +559,7 @@ static void wake(void *context, enum rpc_code code, const char *text, const uint
 	waiter->data = code == RPC_OK ? malloc(size > 0 ? size : 1) : NULL;
 	if (waiter->data)
 		memcpy(waiter->data, data, size);
-	waiter->is_done = true;
+	atomic_store(&waiter->is_done, true);
 	pthread_cond_signal(&waiter->woken);
 	pthread_mutex_unlock(&waiter->lock);
 }
@@ -474,6 +581,7 @@ simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int
 		                 .woken = PTHREAD_COND_INITIALIZER };
 
 	rpc_unary(channel, path, deadline, wait_for_ready, message, wake, &waiter);
+	(void)rpc_client_attend(channel->client, &waiter.is_done);
 	pthread_mutex_lock(&waiter.lock);
 	while (!waiter.is_done)
 		pthread_cond_wait(&waiter.woken, &waiter.lock);

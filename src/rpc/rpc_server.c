@@ -458,7 +458,6 @@ static void create_core(struct rpc_server *server)
 {
 	grpc_arg arguments[] = { CORE_COMMON_ARGUMENTS, CORE_INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0) };
 	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
-	pthread_condattr_t attributes;
 
 	grpc_init();
 	/* What it calls errors are mostly the doings of clients, which must not fill a log. A
@@ -468,10 +467,7 @@ static void create_core(struct rpc_server *server)
 	server->queue = grpc_completion_queue_create_for_next(NULL);
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
 	pthread_mutex_init(&server->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&server->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	core_cond_init(&server->changed);
 }
 
 static simpler_status start_threads(struct rpc_server *server, unsigned count)

@@ -25,7 +25,6 @@
 #define WORKER_MAX_CHILDREN 512u
 #define WORKER_MAX_TASKS    65536u /* live in one worker at once */
 
-struct local_group;
 struct run;
 
 struct task {
@@ -46,6 +45,18 @@ struct task_queue {
 	struct task *first, *last;
 };
 
+/*
+ * How a thread that waits for a run may do the work that ends it, instead of being woken by the
+ * thread that did. Either is NULL where there is no such way.
+ */
+struct progress {
+	void *context;
+	/* Work until `*finished`; false at once when another thread is at it. */
+	bool (*attend)(void *context, const _Atomic bool *finished);
+	/* A `finished` was set: let a thread that attends look at its own. */
+	void (*wake)(void *context);
+};
+
 struct worker_core {
 	unsigned level;
 	struct callables *callables;
@@ -55,7 +66,7 @@ struct worker_core {
 	/* Fixed from init on. */
 	struct exec_child **children;
 	uint32_t child_count;
-	struct local_group *local; /* NULL when no child is a process of this machine */
+	struct progress progress;
 
 	pthread_mutex_t lock; /* guards all below, the runs, and exec_child.in_progress */
 	pthread_cond_t room;  /* a live task went, while submits wait for room */

@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 
-#include "exec/local.h"
 #include "worker/core.h"
 
 /* What one entry leaves to do once the lock is released. */
@@ -140,8 +139,8 @@ static void do_chores(struct worker_core *core, struct chores *chores)
 {
 	struct task *task;
 
-	if (chores->run_ended && core->local)
-		local_wake(core->local);
+	if (chores->run_ended && core->progress.wake)
+		core->progress.wake(core->progress.context);
 	while ((task = take_first(&chores->release)) != NULL)
 		free(task);
 	while ((task = take_first(&chores->start)) != NULL)
@@ -283,8 +282,8 @@ simpler_status schedule_wait(struct run *run, const char *name, simpler_status s
 	pthread_mutex_lock(&core->lock);
 	note_returned(run, name, status);
 	pthread_mutex_unlock(&core->lock);
-	if (core->local && !atomic_load(&run->finished))
-		(void)local_attend(core->local, &run->finished);
+	if (core->progress.attend && !atomic_load(&run->finished))
+		(void)core->progress.attend(core->progress.context, &run->finished);
 	/* Also when it is finished: whoever finished it lets go of the run with the lock. */
 	pthread_mutex_lock(&core->lock);
 	while (!atomic_load(&run->finished))

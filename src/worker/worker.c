@@ -40,6 +40,11 @@ struct simpler_worker {
 	size_t shipped;            /* so many of the core's callables are known to every node */
 };
 
+static bool attend_nodes(void *client, const _Atomic bool *finished)
+{
+	return rpc_client_attend(client, finished);
+}
+
 simpler_status simpler_worker_create(const simpler_worker_options *options, simpler_worker **out)
 {
 	static const simpler_worker_options defaults = SIMPLER_WORKER_OPTIONS_INIT;
@@ -71,6 +76,8 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	status = core_create(options->level, &worker->core);
 	if (status == SIMPLER_OK)
 		status = rpc_client_create(&worker->client);
+	if (status == SIMPLER_OK)
+		worker->core->progress = (struct progress){ worker->client, attend_nodes, NULL };
 	if (status != SIMPLER_OK) {
 		simpler_worker_close(worker);
 		return status;

@@ -159,6 +159,7 @@ static void obey(const struct record_task *task)
 	case FAKE_EXIT:
 		_exit(value);
 	case FAKE_RAISE:
+		(void)signal(value, SIG_DFL); /* a sanitizer may have taken it */
 		(void)raise(value);
 		break;
 	default:

@@ -26,6 +26,7 @@ struct fixture {
 	int memory_fd;
 	int64_t *cells; /* the shared memory */
 	struct worker_core *core;
+	struct local_group *group;
 	struct module *module;
 };
 
@@ -68,9 +69,10 @@ static int set_up(void **state)
 	fixture->core->memory.id = 1;
 	fixture->core->memory.base = base;
 	fixture->core->memory.bytes = MEMORY_BYTES;
-	assert_int_equal(local_group_create(&options, &fixture->core->local), SIMPLER_OK);
+	assert_int_equal(local_group_create(&options, &fixture->group), SIMPLER_OK);
 	for (uint32_t i = 0; i < WORKERS; i++)
-		core_add_child(fixture->core, local_group_child(fixture->core->local, i), &index);
+		core_add_child(fixture->core, local_group_child(fixture->group, i), &index);
+	fixture->core->progress = (struct progress){ fixture->group, local_attend, local_wake };
 	bytes = read_module(&size);
 	assert_int_equal(
 		callables_add_module(fixture->core->callables, bytes, size, &fixture->module),
@@ -83,10 +85,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
-	struct local_group *group = fixture->core->local;
 
 	core_destroy(fixture->core);
-	local_group_destroy(group);
+	local_group_destroy(fixture->group);
 	memory_unmap(fixture->cells, MEMORY_BYTES);
 	close(fixture->memory_fd);
 	free(fixture);

@@ -17,9 +17,9 @@
 #define CAPACITY 4096u
 
 /* Where the two positions are: what a hostile process would write to. */
-#define WRITTEN_AT sizeof(struct doorbell)
-#define TAKEN_AT   (sizeof(struct doorbell) + 64)
-#define DATA_AT    (sizeof(struct doorbell) + 128)
+#define WRITTEN_AT sizeof(struct doorbell_pair)
+#define TAKEN_AT   (sizeof(struct doorbell_pair) + 64)
+#define DATA_AT    (sizeof(struct doorbell_pair) + 128)
 
 struct both {
 	uint8_t *memory;
@@ -86,11 +86,11 @@ static void an_empty_ring_has_no_record(void **state)
 static void a_push_rings(void **state)
 {
 	struct both both = create();
-	uint32_t ticket = doorbell_ticket(ring_doorbell(&both.consumer));
+	uint32_t ticket = doorbell_ticket(&ring_bells(&both.consumer)->resident);
 
 	(void)state;
 	push_number(&both.producer, 1, 1);
-	assert_true(doorbell_ticket(ring_doorbell(&both.consumer)) != ticket);
+	assert_true(doorbell_ticket(&ring_bells(&both.consumer)->resident) != ticket);
 	free(both.memory);
 }
 
@@ -274,13 +274,13 @@ static void consume(struct ring *ring)
 	size_t size;
 
 	for (uint32_t i = 0; i < RECORDS;) {
-		uint32_t ticket = doorbell_ticket(ring_doorbell(ring));
+		uint32_t ticket = doorbell_ticket(&ring_bells(ring)->resident);
 
 		assert_int_equal(ring_pop(ring, record, sizeof(record), &size), SIMPLER_OK);
 		if (size > 0)
 			assert_true(is_record(record, size, i++));
 		else
-			assert_true(doorbell_wait(ring_doorbell(ring), ticket, &budget,
+			assert_true(doorbell_wait(&ring_bells(ring)->resident, ticket, &budget,
 			                          clock_after_ms(60000)));
 	}
 }

@@ -169,11 +169,12 @@ static void collect(struct owner *owner, uint32_t index, struct record_outcome *
 	struct spin_budget spin = { 0 };
 
 	for (;;) {
-		uint32_t ticket = doorbell_ticket(&owner->shared->finished);
+		uint32_t ticket = doorbell_ticket(&owner->shared->finished.resident);
 
 		if (mailbox_state(box, generation) == MAILBOX_DONE)
 			break;
-		assert_true(doorbell_wait(&owner->shared->finished, ticket, &spin, deadline));
+		assert_true(
+			doorbell_wait(&owner->shared->finished.resident, ticket, &spin, deadline));
 	}
 	assert_int_equal(mailbox_collect(box, generation, outcome), SIMPLER_OK);
 }
