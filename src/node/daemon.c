@@ -34,13 +34,12 @@
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 
-#define PROGRAM_MAX    4096
-#define MAX_HANDLES    65536u
+#define PROGRAM_MAX 4096
+#define MAX_HANDLES 65536u
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
 #define SERVICES       5
-#define ENGINE_END_MS  2000 /* for the engine to end by itself */
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
 
 enum life { STARTING, SERVING, DRAINING };
@@ -352,7 +351,7 @@ static void stop_serving(struct daemon *daemon)
 	if (running > 0)
 		simpler_log(SIMPLER_LOG_WARN, "%u tasks are still running and are lost", running);
 	if (daemon->node.engine)
-		engine_client_stop(daemon->node.engine, clock_after_ms(ENGINE_END_MS));
+		engine_client_stop(daemon->node.engine);
 	if (daemon->health)
 		rpc_health_close(daemon->health);
 	if (daemon->server)
@@ -367,14 +366,10 @@ static void close_if_open(int fd)
 
 static void take_apart(struct daemon *daemon)
 {
-	const char *socket_path = address_unix_path(daemon->options->listen);
-	bool bound = daemon->server != NULL;
-
-	stop_serving(daemon);
-	if (bound && socket_path)
-		(void)unlink(socket_path);
+	/* While the address is still taken, so that the file cannot be another daemon's yet. */
 	if (daemon->port_file_written)
 		(void)unlink(daemon->options->port_file);
+	stop_serving(daemon);
 	rpc_health_destroy(daemon->health);
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);

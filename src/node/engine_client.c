@@ -152,6 +152,20 @@ static bool take_outcome(struct engine_client *client)
 	return true;
 }
 
+static simpler_status push_task(struct engine_client *client, const struct record_task *task)
+{
+	simpler_status status;
+
+	pthread_mutex_lock(&client->push_lock);
+	status = push(client, task);
+	pthread_mutex_unlock(&client->push_lock);
+	if (status != SIMPLER_EPROTOCOL)
+		return status;
+	kill_for_nonsense(client);
+	return error_raise(SIMPLER_EUNAVAILABLE,
+	                   "the node's engine failed and is being restarted; try again");
+}
+
 /* --- staying for the outcome --- */
 
 /* Before the push, so that the outcome rings for the visitor. */
@@ -192,9 +206,7 @@ simpler_status engine_client_submit(struct engine_client *client, struct record_
 		return status;
 	task->token = token;
 	visiting = begin_visit(client);
-	pthread_mutex_lock(&client->push_lock);
-	status = push(client, task);
-	pthread_mutex_unlock(&client->push_lock);
+	status = push_task(client, task);
 	if (visiting)
 		visit(client, status == SIMPLER_OK);
 	if (status == SIMPLER_OK)
@@ -269,12 +281,12 @@ static void fail_lost(struct engine_client *client)
 		done(context, true, &error);
 }
 
-static void bury(struct engine_client *client, int64_t deadline)
+static void bury(struct engine_client *client)
 {
 	int wait_status;
 
 	move(client, ENGINE_DOWN);
-	engine_process_end(&client->process, deadline, &wait_status);
+	engine_process_end(&client->process, &wait_status);
 	stop_outcomes(client);
 	describe_end(client, wait_status);
 	fail_lost(client);
@@ -312,7 +324,7 @@ simpler_status engine_client_start(struct engine_client *client)
 		return status;
 	status = start_outcomes(client);
 	if (status != SIMPLER_OK) {
-		engine_process_end(&client->process, 0, &wait_status);
+		engine_process_end(&client->process, &wait_status);
 		engine_process_release(&client->process);
 		return status;
 	}
@@ -424,7 +436,7 @@ static int64_t step_alive(struct engine_client *client)
 	enum engine_state state;
 
 	if (descriptor_wait_readable(client->process.pidfd, 0)) {
-		bury(client, 0);
+		bury(client);
 		schedule_restart(client);
 		return client->retry;
 	}
@@ -458,10 +470,10 @@ const char *engine_client_last_end(const struct engine_client *client)
 	return client->last_end;
 }
 
-void engine_client_stop(struct engine_client *client, int64_t deadline)
+void engine_client_stop(struct engine_client *client)
 {
 	if (engine_client_state(client) != ENGINE_DOWN)
-		bury(client, deadline);
+		bury(client);
 }
 
 void engine_client_destroy(struct engine_client *client)

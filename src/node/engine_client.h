@@ -72,8 +72,8 @@ int64_t engine_client_step(struct engine_client *client);
 /* Why the engine went DOWN last; empty if it never did. */
 const char *engine_client_last_end(const struct engine_client *client);
 
-/* End the engine for good, gently until `deadline`: what is still in flight is lost. */
-void engine_client_stop(struct engine_client *client, int64_t deadline);
+/* End the engine for good: what is still in flight is lost. */
+void engine_client_stop(struct engine_client *client);
 /* After its stop. NULL is allowed. */
 void engine_client_destroy(struct engine_client *client);
 

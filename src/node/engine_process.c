@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/engine_link.h"
-#include "os/descriptor.h"
 #include "os/memory.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -139,22 +138,11 @@ simpler_status engine_process_start(const struct engine_options *options,
 	return SIMPLER_OK;
 }
 
-static void close_control(struct engine_process *engine)
+void engine_process_end(struct engine_process *engine, int *wait_status)
 {
-	if (engine->control >= 0)
-		(void)close(engine->control);
-	engine->control = -1;
-}
-
-void engine_process_end(struct engine_process *engine, int64_t deadline, int *wait_status)
-{
-	if (deadline > 0) {
-		close_control(engine);
-		(void)descriptor_wait_readable(engine->pidfd, deadline);
-	}
 	process_kill_group(engine->pid);
 	(void)process_wait(engine->pidfd, CLOCK_NEVER, wait_status);
-	close_control(engine);
+	(void)close(engine->control);
 	if (!process_reap(clock_after_ms(REAP_MS)))
 		simpler_log(SIMPLER_LOG_WARN,
 		            "processes that user code started outside the engine's group are still "

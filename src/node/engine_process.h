@@ -29,7 +29,7 @@ struct engine_options {
 struct engine_process {
 	pid_t pid;
 	int pidfd;
-	int control; /* -1 when closed */
+	int control;
 	void *rings_memory;
 	struct ring requests, outcomes;
 };
@@ -41,11 +41,10 @@ simpler_status engine_program(char *path, size_t capacity);
 simpler_status engine_process_start(const struct engine_options *options,
                                     struct engine_process *out);
 
-/* Close control, which ends it, and wait until `deadline` (base/clock.h; 0 leaves control open, for
- * an engine that must not take the front end for dead). Then kill what is left of it and of
- * everything below it, and reap all of them. `*wait_status` is as of waitpid(). The rings stay
- * mapped. */
-void engine_process_end(struct engine_process *engine, int64_t deadline, int *wait_status);
+/* Kill it and everything below it, and reap all of them. `*wait_status` is as of waitpid(), and not
+ * SIGKILL's if it had ended by itself. The rings stay mapped. Never by closing control: it would
+ * take the front end for dead, and remove what may be another daemon's by then. */
+void engine_process_end(struct engine_process *engine, int *wait_status);
 /* After its end, and after the last use of its rings. */
 void engine_process_release(struct engine_process *engine);
 
