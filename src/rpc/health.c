@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "base/error.h"
 #include "rpc/codec.h"
@@ -26,10 +27,10 @@ typedef Grpc__Health__V1__HealthCheckResponse pb_response;
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus pb_status;
 
 struct watcher {
-	struct watcher *next, **link; /* NULL link: not listed */
+	struct watcher *prev, *next;
 	struct rpc_call *call;
 	char service[SERVICE_NAME_MAX + 1];
-	bool sending, answered, has_told;
+	bool listed, answered, sending, has_told;
 	pb_status told; /* when has_told */
 };
 
@@ -118,23 +119,6 @@ static void tell(struct rpc_health *health, struct watcher *watcher)
 	rpc_send(watcher->call, &message);
 }
 
-static void add(struct rpc_health *health, struct watcher *watcher)
-{
-	watcher->next = health->watchers;
-	watcher->link = &health->watchers;
-	if (watcher->next)
-		watcher->next->link = &watcher->next;
-	health->watchers = watcher;
-}
-
-static void take_out(struct watcher *watcher)
-{
-	*watcher->link = watcher->next;
-	if (watcher->next)
-		watcher->next->link = watcher->link;
-	watcher->link = NULL;
-}
-
 /* --- Watch --- */
 
 static void watch_open(struct rpc_call *call)
@@ -163,7 +147,8 @@ static void watch_message(struct rpc_call *call, const uint8_t *data, size_t siz
 	pthread_mutex_lock(&health->lock);
 	closed = health->closed;
 	if (!closed) {
-		add(health, watcher);
+		DL_APPEND(health->watchers, watcher);
+		watcher->listed = true;
 		tell(health, watcher);
 	}
 	pthread_mutex_unlock(&health->lock);
@@ -183,7 +168,7 @@ static void watch_sent(struct rpc_call *call)
 
 	pthread_mutex_lock(&health->lock);
 	watcher->sending = false;
-	if (watcher->link)
+	if (watcher->listed)
 		tell(health, watcher);
 	pthread_mutex_unlock(&health->lock);
 }
@@ -197,8 +182,9 @@ static void watch_cancel(struct rpc_call *call)
 	pthread_mutex_lock(&health->lock);
 	answered = watcher->answered;
 	watcher->answered = true;
-	if (watcher->link)
-		take_out(watcher);
+	if (watcher->listed)
+		DL_DELETE(health->watchers, watcher);
+	watcher->listed = false;
 	pthread_mutex_unlock(&health->lock);
 	if (!answered)
 		rpc_finish(call, RPC_CANCELLED, NULL, NULL);
@@ -246,8 +232,10 @@ simpler_status rpc_health_create(rpc_health_ask *ask, void *context, struct rpc_
 
 void rpc_health_changed(struct rpc_health *health)
 {
+	struct watcher *watcher;
+
 	pthread_mutex_lock(&health->lock);
-	for (struct watcher *watcher = health->watchers; watcher; watcher = watcher->next)
+	DL_FOREACH (health->watchers, watcher)
 		tell(health, watcher);
 	pthread_mutex_unlock(&health->lock);
 }
@@ -259,8 +247,9 @@ void rpc_health_close(struct rpc_health *health)
 	pthread_mutex_lock(&health->lock);
 	health->closed = true;
 	while ((watcher = health->watchers) != NULL) {
+		DL_DELETE(health->watchers, watcher);
+		watcher->listed = false;
 		watcher->answered = true;
-		take_out(watcher);
 		rpc_finish(watcher->call, RPC_UNAVAILABLE, "the server stops", NULL);
 	}
 	pthread_mutex_unlock(&health->lock);

@@ -240,7 +240,7 @@ simpler_status msg_outcome_encode(const struct msg_outcome *outcome, struct rpc_
 	simpler_status status;
 
 	assert(outcome->line_count <= MSG_MAX_LINES);
-	bump_init(&bump, (MSG_MAX_LINES + 1) * (MSG_TEXT_MAX + 1));
+	bump_init(&bump, (size_t)(MSG_MAX_LINES + 1) * (MSG_TEXT_MAX + 1));
 	simpler__distributed__v1__dispatch_resp__init(&message);
 	message.task_id = outcome->task_id;
 	message.error_code = outcome->error_code;

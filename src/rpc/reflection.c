@@ -17,7 +17,7 @@
 #define PB_TYPE(name)   (&grpc__reflection__v1alpha__##name##__descriptor)
 #define PB_CASE_IN(c)   GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##c
 #define PB_CASE_OUT(c)  GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##c
-#define REQUEST_MAX     4096
+#define REQUEST_MAX     ((size_t)4096)
 #define DESCRIPTORS_MAX ((size_t)256 << 10) /* what they take when unpacked, with much room */
 
 typedef PB(FileDescriptorResponse) pb_files;
@@ -78,16 +78,21 @@ static bool enum_named(Names__Enum *const *enums, size_t count, const char *symb
 	return false;
 }
 
+/* Follows `symbol` from message to nested message. */
 static bool message_named(Names__Message *const *messages, size_t count, const char *symbol)
 {
-	for (size_t i = 0; i < count; i++) {
-		const Names__Message *message = messages[i];
+	for (size_t i = 0; i < count;) {
+		const Names__Message *message = messages[i++];
 		const char *rest = behind(symbol, message->name);
 
-		if (rest && (*rest == '\0' ||
-		             message_named(message->nested_type, message->n_nested_type, rest) ||
-		             enum_named(message->enum_type, message->n_enum_type, rest)))
+		if (!rest)
+			continue;
+		if (*rest == '\0' || enum_named(message->enum_type, message->n_enum_type, rest))
 			return true;
+		messages = message->nested_type;
+		count = message->n_nested_type;
+		symbol = rest;
+		i = 0;
 	}
 	return false;
 }

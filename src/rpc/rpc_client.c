@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -76,7 +77,7 @@ struct rpc_channel {
 
 struct rpc_client_call {
 	struct rpc_channel *channel;
-	struct rpc_client_call *previous, *next;
+	struct rpc_client_call *prev, *next; /* in its list */
 	grpc_call *call;
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
@@ -153,32 +154,6 @@ static grpc_op op_status(struct rpc_client_call *call)
 
 /* --- a call from its creation to its end --- */
 
-static void link_call(struct rpc_client_call *call)
-{
-	struct rpc_channel *channel = call->channel;
-
-	pthread_mutex_lock(&channel->lock);
-	call->next = channel->calls;
-	if (call->next)
-		call->next->previous = call;
-	channel->calls = call;
-	pthread_mutex_unlock(&channel->lock);
-}
-
-static void unlink_call(struct rpc_client_call *call)
-{
-	struct rpc_channel *channel = call->channel;
-
-	pthread_mutex_lock(&channel->lock);
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		channel->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-	pthread_mutex_unlock(&channel->lock);
-}
-
 static struct rpc_client_call *call_create(struct rpc_channel *channel, const char *path,
                                            int64_t deadline)
 {
@@ -202,7 +177,9 @@ static struct rpc_client_call *call_create(struct rpc_channel *channel, const ch
 	atomic_init(&call->refs, 1);
 	atomic_fetch_add(&channel->refs, 1);
 	atomic_fetch_add(&channel->client->live, 1);
-	link_call(call);
+	pthread_mutex_lock(&channel->lock);
+	DL_APPEND(channel->calls, call);
+	pthread_mutex_unlock(&channel->lock);
 	return call;
 }
 
@@ -216,16 +193,19 @@ static void channel_release(struct rpc_channel *channel)
 
 static void release(struct rpc_client_call *call)
 {
-	struct rpc_client *client = call->channel->client;
+	struct rpc_channel *channel = call->channel;
+	struct rpc_client *client = channel->client;
 
-	unlink_call(call);
+	pthread_mutex_lock(&channel->lock);
+	DL_DELETE(channel->calls, call);
+	pthread_mutex_unlock(&channel->lock);
 	grpc_call_unref(call->call);
 	grpc_metadata_array_destroy(&call->initial);
 	grpc_metadata_array_destroy(&call->trailing);
 	grpc_slice_unref(call->details);
 	grpc_byte_buffer_destroy(call->incoming);
-	channel_release(call->channel);
 	free(call);
+	channel_release(channel);
 	if (atomic_fetch_sub(&client->live, 1) > 1)
 		return;
 	pthread_mutex_lock(&client->lock);
@@ -502,8 +482,10 @@ simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
 
 void rpc_channel_close(struct rpc_channel *channel)
 {
+	struct rpc_client_call *call;
+
 	pthread_mutex_lock(&channel->lock);
-	for (struct rpc_client_call *call = channel->calls; call; call = call->next)
+	DL_FOREACH (channel->calls, call)
 		grpc_call_cancel_with_status(call->call, GRPC_STATUS_CANCELLED,
 		                             "the channel was closed", NULL);
 	pthread_mutex_unlock(&channel->lock);

@@ -72,13 +72,13 @@ static struct rpc_buffer string_field(unsigned number, const char *text)
 {
 	size_t size = strlen(text);
 	struct rpc_buffer buffer;
-	uint8_t bytes[256];
 
 	assert_true(size < 128);
-	bytes[0] = (uint8_t)(number << 3 | 2);
-	bytes[1] = (uint8_t)size;
-	memcpy(bytes + 2, text, size);
-	buffer = bytes_buffer(bytes, size + 2);
+	assert_int_equal(rpc_buffer_alloc(&buffer, size + 2), SIMPLER_OK);
+	buffer.data[0] = (uint8_t)(number << 3 | 2);
+	buffer.data[1] = (uint8_t)size;
+	for (size_t i = 0; i < size; i++)
+		buffer.data[i + 2] = (uint8_t)text[i];
 	return buffer;
 }
 
