@@ -31,6 +31,9 @@ const OPTIONS = {
   'grpc.enable_http_proxy': 0,
 };
 
+// Meson ends a test that takes too long with SIGTERM: leave by the door, so that daemons go, too.
+process.on('SIGTERM', () => process.exit(1));
+
 // Started on a free port of this machine; stopped by SIGTERM, which it answers with exit 0.
 class Daemon {
   static start(...options) {
@@ -43,6 +46,7 @@ class Daemon {
     process.on('exit', () => daemon.process.kill('SIGKILL'));
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error('the daemon is not ready')), SECONDS * 1000);
+      late.unref();
       let said = '';
       daemon.process.stdout.on('data', (text) => {
         said += text;
@@ -219,12 +223,14 @@ async function waitUntil(condition, what) {
   }
 }
 
-// One daemon for the tests of a file. `it.client` is connected to it.
-function withDaemon(...options) {
+// One daemon for the tests of a file. `it.client` is connected to it; what `prepare` returns is put
+// into `it`, too. All in one hook: at the top of a file, hooks do not wait for each other.
+function withDaemon(options, prepare = () => ({})) {
   const it = {};
   before(async () => {
     it.daemon = await Daemon.start('--node-id', 'node-under-test', ...options);
     it.client = new Client(it.daemon.address);
+    Object.assign(it, await prepare(it.client));
   });
   after(async () => {
     it.client.close();

@@ -3,7 +3,7 @@
 
 const assert = require('node:assert/strict');
 const net = require('node:net');
-const { before, afterEach, test } = require('node:test');
+const { afterEach, test } = require('node:test');
 const { MIB, Tag, grpc, inline, moduleCallable, valuesOf, withDaemon } = require('./harness');
 
 const { status } = grpc;
@@ -11,15 +11,12 @@ const PACKAGE = '/simpler.distributed.v1.';
 const UNARY = ['L3Worker/Dispatch', 'Catalog/PullCallable', 'Catalog/PushCallable',
   'TensorPool/AllocTensor', 'TensorPool/FreeTensor', 'TensorPool/RefreshTensor'];
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const it = withDaemon('--sub-workers', '1', '--pool-bytes', '32M');
-let twice;
-
-before(async () => {
-  twice = await it.client.install(moduleCallable('twice_below', { module: 'twice' }));
-});
+const it = withDaemon(['--sub-workers', '1', '--pool-bytes', '32M'], async (client) => ({
+  twice: await client.install(moduleCallable('twice_below', { module: 'twice' })),
+}));
 
 afterEach(async () => {
-  const answer = await it.client.dispatch(twice, [inline([21], Tag.INOUT)]);
+  const answer = await it.client.dispatch(it.twice, [inline([21], Tag.INOUT)]);
   assert.deepEqual(valuesOf(answer.outputTensors[0].inlineData), [42]);
 });
 
@@ -69,7 +66,7 @@ test('bytes that are no message', async () => {
 
 test('a truncated message', async () => {
   const whole = it.client.worker.Dispatch.requestSerialize({
-    taskId: 1, callableId: twice.id, callableVersion: twice.version,
+    taskId: 1, callableId: it.twice.id, callableVersion: it.twice.version,
     tensorRefs: [inline([1, 2], Tag.INOUT)],
   });
   await it.refused(status.INVALID_ARGUMENT, [],

@@ -6,7 +6,7 @@ const { test } = require('node:test');
 const { INT64, MIB, chunksOf, grpc, withDaemon } = require('./harness');
 
 const { status } = grpc;
-const it = withDaemon('--sub-workers', '1', '--pool-bytes', '32M');
+const it = withDaemon(['--sub-workers', '1', '--pool-bytes', '32M']);
 const POOL_BYTES = 32 * MIB;
 const pattern = (size) => Buffer.from(Array.from({ length: 251 }, (_, i) => i))
   .toString('latin1').repeat(size / 251 + 1).slice(0, size);
@@ -16,7 +16,7 @@ test('heartbeat', async () => {
   assert.equal((await it.client.heartbeat()).ok, true);
 });
 
-test('R01: alloc says what it gave, and no address', async () => {
+test('R01_alloc_says_what_it_gave_and_no_address', async () => {
   const handle = await it.client.alloc(4096, { ttlMs: 60000, shape: [512], dtype: INT64 });
   assert.equal(handle.nodeId, 'node-under-test');
   assert.notEqual(handle.handleId, '0');

@@ -109,7 +109,7 @@ class Dispatching(DaemonTest):
         response = self.client.dispatch(self.twice, [float_tensor])
         self.assertNotEqual(response.error_code, 0)
         told = response.error_msg + "\n".join(response.remote_traceback)
-        for text in "twice", "twice_below", "node-under-test", "got float32":
+        for text in "sub task 'twice'", "sub worker", "got float32":
             self.assertIn(text, told)
 
     def test_R05_a_crash_is_told_and_the_next_task_runs(self):
@@ -196,8 +196,8 @@ class Dispatching(DaemonTest):
         return self.refused(code, texts, self.client.dispatch, callable_, tensors, **more)
 
     def test_an_unknown_callable(self):
-        self.refused_dispatch(Code.NOT_FOUND, ["1122334455667788"], self.twice,
-                              callable_id=0x1122334455667788)
+        self.refused_dispatch(Code.NOT_FOUND, ["1234567890123"], self.twice,
+                              callable_id=1234567890123)
 
     def test_a_wrong_version(self):
         self.refused_dispatch(Code.FAILED_PRECONDITION, ["version"], self.twice,

@@ -179,7 +179,8 @@ class Refusals(DaemonTest):
             with self.subTest(offset=offset, size=size):
                 chunk = wire.TensorChunk(handle=handle, offset=offset, data=b"b" * size,
                                          last=True)
-                self.refused(Code.INVALID_ARGUMENT, ["100"], self.client.push, [chunk])
+                self.refused(Code.INVALID_ARGUMENT, [str(offset), f"{size} bytes"],
+                             self.client.push, [chunk])
         self.assertEqual(self.client.pull(handle), b"a" * 100)
         self.client.free(handle)
 
