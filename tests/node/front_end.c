@@ -457,10 +457,11 @@ void pull_tensor(struct front_end *front_end, const struct msg_handle *handle, u
 {
 	static const struct rpc_stream_handlers handlers = { pulled_message, pulled_sent,
 		                                             pulled_end };
-	struct pulled pulled = { .outcome = outcome, .bytes = bytes, .capacity = capacity };
+	struct pulled pulled = { .outcome = outcome, .capacity = capacity };
 	struct rpc_client_call *stream;
 	struct rpc_buffer buffer;
 
+	pulled.bytes = bytes;
 	outcome_init(outcome);
 	assert_int_equal(rpc_stream_open(front_end->channel, MSG_PULL_TENSOR, clock_after_ms(60000),
 	                                 &handlers, &pulled, &stream),
