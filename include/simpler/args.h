@@ -41,7 +41,7 @@ SIMPLER_API void simpler_args_reset(simpler_args *args);
  *         SIMPLER_ENOSPACE past SIMPLER_MAX_TENSORS.
  */
 SIMPLER_API simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
-						   simpler_tag tag, simpler_backing backing);
+                                                   simpler_tag tag, simpler_backing backing);
 
 /**
  * Add a scalar; no tensor can follow. Signed and floating values travel as their 64 bits.
@@ -61,13 +61,13 @@ SIMPLER_API size_t simpler_args_scalar_count(const simpler_args *args);
  * @return SIMPLER_EINVAL for an index out of range; the message names the index and the count.
  */
 SIMPLER_API simpler_status simpler_args_tensor(const simpler_args *args, size_t index,
-					       simpler_tensor *out);
+                                               simpler_tensor *out);
 /** The tag of tensor `index`; errors as simpler_args_tensor(). */
 SIMPLER_API simpler_status simpler_args_tag(const simpler_args *args, size_t index,
-					    simpler_tag *out);
+                                            simpler_tag *out);
 /** Scalar `index`; errors as simpler_args_tensor(). */
 SIMPLER_API simpler_status simpler_args_scalar(const simpler_args *args, size_t index,
-					       uint64_t *out);
+                                               uint64_t *out);
 
 #ifdef __cplusplus
 }

@@ -85,9 +85,9 @@ typedef struct simpler_block {
  */
 typedef simpler_status simpler_sub_function(const simpler_args *args, simpler_bytes state);
 typedef simpler_status simpler_orch_function(simpler_orch *orch, const simpler_args *args,
-					     const simpler_config *config, simpler_bytes state);
+                                             const simpler_config *config, simpler_bytes state);
 typedef simpler_status simpler_chip_function(const simpler_block *block, const simpler_args *args,
-					     simpler_bytes state);
+                                             simpler_bytes state);
 
 #ifdef __cplusplus
 }

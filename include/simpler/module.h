@@ -48,7 +48,7 @@ typedef struct simpler_descriptor {
 #define SIMPLER_MODULE_EXTERN extern
 #define SIMPLER_MODULE_CHECK_(function_type, function)                                             \
 	_Static_assert(_Generic(&function, function_type * : 1, default : 0),                      \
-		       #function " does not have the type " #function_type);
+	               #function " does not have the type " #function_type);
 #endif
 
 /* Keep the descriptors when a module is linked with --gc-sections: no code refers to them. */

@@ -49,15 +49,15 @@ typedef struct simpler_submit_options {
  *         cannot take the task, with the reason, or a shared tensor outside shared memory.
  */
 SIMPLER_API simpler_status simpler_submit_next_level(simpler_orch *orch, simpler_orch_fn callable,
-						     const simpler_args *args,
-						     const simpler_submit_options *options,
-						     simpler_task *out);
+                                                     const simpler_args *args,
+                                                     const simpler_submit_options *options,
+                                                     simpler_task *out);
 
 /** Submit a sub task to an idle sub worker of this level. As simpler_submit_next_level(). */
 SIMPLER_API simpler_status simpler_submit_sub(simpler_orch *orch, simpler_sub callable,
-					      const simpler_args *args,
-					      const simpler_submit_options *options,
-					      simpler_task *out);
+                                              const simpler_args *args,
+                                              const simpler_submit_options *options,
+                                              simpler_task *out);
 
 /**
  * Callables of the module that this orchestration function came from, by name. Asking again with
@@ -69,9 +69,9 @@ SIMPLER_API simpler_status simpler_submit_sub(simpler_orch *orch, simpler_sub ca
  *         orchestration function came from no module.
  */
 SIMPLER_API simpler_status simpler_orch_sub(simpler_orch *orch, const char *name,
-					    simpler_bytes state, simpler_sub *out);
+                                            simpler_bytes state, simpler_sub *out);
 SIMPLER_API simpler_status simpler_orch_orch_fn(simpler_orch *orch, const char *name,
-						simpler_bytes state, simpler_orch_fn *out);
+                                                simpler_bytes state, simpler_orch_fn *out);
 
 #ifdef __cplusplus
 }

@@ -181,7 +181,7 @@ const char *simpler_last_error(void)
 			break;
 		used += (size_t)written;
 		written = snprintf(rendered + used, sizeof(rendered) - used, "%s",
-				   error_step(&last, i));
+		                   error_step(&last, i));
 		if (written < 0 || (size_t)written >= sizeof(rendered) - used)
 			break;
 		used += (size_t)written;

@@ -19,7 +19,7 @@ static const char *const level_names[] = { "error", "warn", "info", "debug" };
 const char *log_level_name(simpler_log_level level)
 {
 	return level >= SIMPLER_LOG_ERROR && level <= SIMPLER_LOG_DEBUG ? level_names[level]
-									: "unknown";
+	                                                                : "unknown";
 }
 
 bool log_parse_level(const char *text, simpler_log_level *out)
@@ -80,8 +80,8 @@ static size_t write_prefix(char *line, simpler_log_level level)
 	if (!gmtime_r(&now.tv_sec, &broken_down))
 		memset(&broken_down, 0, sizeof(broken_down));
 	written = snprintf(line, LINE_BYTES, "%02d:%02d:%02d.%03ld %-5s [%s pid %ld] ",
-			   broken_down.tm_hour, broken_down.tm_min, broken_down.tm_sec,
-			   now.tv_nsec / 1000000, log_level_name(level), role, (long)getpid());
+	                   broken_down.tm_hour, broken_down.tm_min, broken_down.tm_sec,
+	                   now.tv_nsec / 1000000, log_level_name(level), role, (long)getpid());
 	return written > 0 ? (size_t)written : 0;
 }
 
