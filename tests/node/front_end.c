@@ -81,8 +81,19 @@ void front_end_wait_not_serving(struct front_end *front_end)
 
 /* --- the daemon --- */
 
+static int running_pidfd = -1;
+
+/* A test that failed did not get to stop its daemon. */
+static void kill_running(void)
+{
+	if (running_pidfd >= 0)
+		process_signal(running_pidfd, SIGKILL);
+}
+
 struct front_end *front_end_start(const char *const *options)
 {
+	static bool registered;
+
 	const char *all[MAX_OPTIONS] = { "--node-id", NODE_ID, "--pool-bytes", "64M" };
 	struct front_end *front_end = calloc(1, sizeof(*front_end));
 	struct outcome outcome;
@@ -91,7 +102,12 @@ struct front_end *front_end_start(const char *const *options)
 	assert_non_null(front_end);
 	while (options && *options && count < MAX_OPTIONS - 1)
 		all[count++] = *options++;
+	if (!registered)
+		assert_int_equal(atexit(kill_running), 0);
+	registered = true;
+	kill_running();
 	daemon_start(&front_end->daemon, all);
+	running_pidfd = front_end->daemon.pidfd;
 	(void)pthread_mutex_init(&front_end->lock, NULL);
 	(void)pthread_cond_init(&front_end->changed, NULL);
 	assert_int_equal(rpc_client_create(&front_end->client), SIMPLER_OK);
@@ -115,6 +131,7 @@ void front_end_finish(struct front_end *front_end)
 	int wait_status = -1;
 
 	assert_true(process_wait(front_end->daemon.pidfd, clock_after_ms(20000), &wait_status));
+	running_pidfd = -1;
 	assert_int_equal(wait_status, 0);
 	rpc_channel_close(front_end->channel);
 	rpc_client_destroy(front_end->client);
