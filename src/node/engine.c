@@ -211,8 +211,9 @@ static simpler_status answer(uint64_t token, simpler_status status)
 	                   record_outcome_encode(&outcome, bytes, sizeof(bytes)), NULL, 0);
 }
 
-/* Until the front end closes control, which it does when it ends, however it ends. */
-static void serve_control(struct engine *engine)
+/* Until the front end closes control, which it does when it ends, however it ends: true. False when
+ * something else is wrong, and the front end still there. */
+static bool serve_control(struct engine *engine)
 {
 	static uint8_t buffer[RECORD_INSTALL_MAX];
 	struct record_install install;
@@ -222,14 +223,14 @@ static void serve_control(struct engine *engine)
 	for (;;) {
 		status = install_receive(ENGINE_CONTROL_FD, buffer, &install, &module_fd);
 		if (status == SIMPLER_EUNAVAILABLE)
-			return;
+			return true;
 		if (status != SIMPLER_OK) {
 			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
-			return;
+			return false;
 		}
 		status = loader_install(engine->loader, &install, module_fd);
 		if (answer(install.callable, status) != SIMPLER_OK)
-			return;
+			return true;
 	}
 }
 
@@ -329,6 +330,7 @@ static simpler_status start(struct engine *engine)
 int engine_main(int count, char **arguments)
 {
 	static struct engine engine; /* outlives main's frame: orchestrators never end */
+	bool orphaned = false;
 	simpler_status status;
 
 	if (!parse_arguments(&engine, count, arguments)) {
@@ -341,10 +343,10 @@ int engine_main(int count, char **arguments)
 		simpler_log(SIMPLER_LOG_ERROR, "the engine does not start: %s",
 		            simpler_last_error());
 	if (answer(0, status) == SIMPLER_OK && status == SIMPLER_OK)
-		serve_control(&engine);
+		orphaned = serve_control(&engine);
 	if (engine.group)
 		local_group_stop(engine.group);
-	for (size_t i = 0; i < engine.unlink_count; i++)
+	for (size_t i = 0; orphaned && i < engine.unlink_count; i++)
 		(void)unlink(engine.unlinks[i]);
 	/* Orchestrators may be in the middle of user code: no clean-up that they could run into. */
 	_exit(status == SIMPLER_OK ? EXIT_SUCCESS : EXIT_FAILURE);

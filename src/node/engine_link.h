@@ -32,6 +32,6 @@
 
 #define ENGINE_ARENA_SEGMENT 1u
 #define ENGINE_RING_BYTES    (UINT64_C(1) << 20)
-#define ENGINE_MAX_IN_FLIGHT 1024u /* requests; so that their outcomes fit the ring of outcomes */
+#define ENGINE_MAX_IN_FLIGHT 1024u /* requests */
 
 #endif

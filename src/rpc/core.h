@@ -53,7 +53,6 @@ grpc_slice core_text(const char *text);
 /* A condition whose timed waits go by the monotonic clock, as deadlines do. */
 void core_cond_init(pthread_cond_t *condition);
 gpr_timespec core_from_deadline(int64_t deadline);
-int64_t core_to_deadline(gpr_timespec time);
 
 /* For gpr_set_log_function(): what gRPC says, among our own debug lines. */
 void core_log(gpr_log_func_args *line);

@@ -111,8 +111,6 @@ const char *rpc_server_address(const struct rpc_server *server);
 void rpc_server_stop(struct rpc_server *server, int64_t deadline);
 
 void *rpc_call_context(const struct rpc_call *call);
-/* Until when the client waits; CLOCK_NEVER when it did not say. */
-int64_t rpc_call_deadline(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_receive(struct rpc_call *call);

@@ -229,16 +229,6 @@ gpr_timespec core_from_deadline(int64_t deadline)
 	return time;
 }
 
-int64_t core_to_deadline(gpr_timespec time)
-{
-	time = gpr_convert_clock_type(time, GPR_CLOCK_MONOTONIC);
-	if (time.tv_sec >= CLOCK_NEVER / CLOCK_S)
-		return CLOCK_NEVER;
-	if (time.tv_sec < 0)
-		return 0;
-	return time.tv_sec * CLOCK_S + time.tv_nsec;
-}
-
 void core_log(gpr_log_func_args *line)
 {
 	simpler_log(SIMPLER_LOG_DEBUG, "gRPC: %s", line->message);

@@ -35,7 +35,8 @@
 #include "base/error.h"
 #include "rpc/core.h"
 
-#define ARMED 4
+#define ARMED      4
+#define HANG_UP_MS 100
 
 enum event_kind { ACCEPTED, RECEIVED, SENT, CLOSED, FINISHED, EVENT_KINDS };
 
@@ -539,20 +540,34 @@ const char *rpc_server_address(const struct rpc_server *server)
 	return server->address;
 }
 
-/* With the lock held. False when `deadline` passed. */
-static bool wait_until_idle(struct rpc_server *server, int64_t deadline)
+/* With the lock held: wait until no call is live and, if `shut`, the server has shut down. False
+ * when `deadline` passed. */
+static bool wait_until_idle(struct rpc_server *server, bool shut, int64_t deadline)
 {
 	gpr_timespec until = core_from_deadline(deadline);
 	struct timespec time = { (time_t)until.tv_sec, until.tv_nsec };
 	int error = 0;
 
-	while ((!server->is_shut || atomic_load(&server->live) > 0) && error != ETIMEDOUT) {
+	while (((shut && !server->is_shut) || atomic_load(&server->live) > 0) &&
+	       error != ETIMEDOUT) {
 		if (deadline == CLOCK_NEVER)
 			error = pthread_cond_wait(&server->changed, &server->lock);
 		else
 			error = pthread_cond_timedwait(&server->changed, &server->lock, &time);
 	}
-	return server->is_shut && atomic_load(&server->live) == 0;
+	return (!shut || server->is_shut) && atomic_load(&server->live) == 0;
+}
+
+/* A server has shut down when its last connection is gone, too. Clients hang up when they are told
+ * to, at once if they look and never if they are asleep, so that is not waited for as calls are. */
+static bool wait_for_calls(struct rpc_server *server, int64_t deadline)
+{
+	int64_t hang_up;
+
+	if (!wait_until_idle(server, false, deadline))
+		return false;
+	hang_up = clock_after_ms(HANG_UP_MS);
+	return wait_until_idle(server, true, hang_up < deadline ? hang_up : deadline);
 }
 
 void rpc_server_stop(struct rpc_server *server, int64_t deadline)
@@ -561,12 +576,12 @@ void rpc_server_stop(struct rpc_server *server, int64_t deadline)
 
 	grpc_server_shutdown_and_notify(server->server, server->queue, &server->shutdown_tag);
 	pthread_mutex_lock(&server->lock);
-	idle = wait_until_idle(server, deadline);
+	idle = wait_for_calls(server, deadline);
 	pthread_mutex_unlock(&server->lock);
 	if (!idle) {
 		grpc_server_cancel_all_calls(server->server);
 		pthread_mutex_lock(&server->lock);
-		wait_until_idle(server, CLOCK_NEVER);
+		wait_until_idle(server, true, CLOCK_NEVER);
 		pthread_mutex_unlock(&server->lock);
 	}
 	join_threads(server);
@@ -578,11 +593,6 @@ void rpc_server_stop(struct rpc_server *server, int64_t deadline)
 void *rpc_call_context(const struct rpc_call *call)
 {
 	return call->slot->context;
-}
-
-int64_t rpc_call_deadline(const struct rpc_call *call)
-{
-	return core_to_deadline(call->deadline);
 }
 
 void rpc_call_set_state(struct rpc_call *call, void *state)

@@ -30,6 +30,7 @@ struct slot {
 	struct lease lease;        /* first, so that one is the other; in the heap when LIVE */
 	struct arena_block *block; /* NULL for no bytes */
 	uint64_t nbytes;
+	uint64_t ttl_ms; /* as last asked for */
 	enum state state;
 	uint32_t generation;
 	uint32_t pins;
@@ -259,17 +260,20 @@ static simpler_status prepare(struct pool *pool, uint64_t nbytes, struct slot **
 	return status;
 }
 
-static int64_t lease_end(const struct pool *pool, uint64_t ttl_ms)
+/* Begin the lease of a live slot, or begin it anew. */
+static void start_lease(struct pool *pool, struct slot *slot)
 {
-	int64_t now = pool->now();
+	int64_t now = pool->now(), length = (int64_t)slot->ttl_ms * CLOCK_MS;
 
-	if (ttl_ms == 0)
-		ttl_ms = POOL_DEFAULT_TTL_MS;
-	if (ttl_ms > POOL_MAX_TTL_MS)
-		ttl_ms = POOL_MAX_TTL_MS;
-	if (now > CLOCK_NEVER - (int64_t)ttl_ms * CLOCK_MS)
-		return CLOCK_NEVER;
-	return now + (int64_t)ttl_ms * CLOCK_MS;
+	leases_set(&pool->leases, &slot->lease,
+	           now > CLOCK_NEVER - length ? CLOCK_NEVER : now + length);
+}
+
+static void take_ttl(struct slot *slot, uint64_t ttl_ms)
+{
+	slot->ttl_ms = ttl_ms == 0                ? POOL_DEFAULT_TTL_MS
+	               : ttl_ms > POOL_MAX_TTL_MS ? POOL_MAX_TTL_MS
+	                                          : ttl_ms;
 }
 
 simpler_status pool_alloc(struct pool *pool, uint64_t nbytes, uint64_t ttl_ms,
@@ -282,7 +286,8 @@ simpler_status pool_alloc(struct pool *pool, uint64_t nbytes, uint64_t ttl_ms,
 		return status;
 	pthread_mutex_lock(&pool->lock);
 	slot->state = LIVE;
-	leases_set(&pool->leases, &slot->lease, lease_end(pool, ttl_ms));
+	take_ttl(slot, ttl_ms);
+	start_lease(pool, slot);
 	*out = view_of(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
 	return SIMPLER_OK;
@@ -369,6 +374,8 @@ void pool_unpin(struct pool *pool, uint64_t handle)
 	assert(slot && slot->pins > 0);
 	if (--slot->pins == 0 && slot->state == DOOMED)
 		block = detach(pool, slot);
+	else if (slot->pins == 0)
+		start_lease(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
 	give_back(pool, block);
 }
@@ -407,7 +414,8 @@ simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
 	pthread_mutex_lock(&pool->lock);
 	status = find_live(pool, handle, &slot);
 	if (status == SIMPLER_OK) {
-		leases_set(&pool->leases, &slot->lease, lease_end(pool, ttl_ms));
+		take_ttl(slot, ttl_ms);
+		start_lease(pool, slot);
 		*out = view_of(pool, slot);
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -431,15 +439,17 @@ simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view 
 static bool expire_one(struct pool *pool, int64_t *next)
 {
 	struct arena_block *block = NULL;
-	struct lease *lease;
+	struct slot *slot;
 	bool over;
 
 	pthread_mutex_lock(&pool->lock);
-	lease = leases_first(&pool->leases);
-	*next = lease ? lease->deadline : CLOCK_NEVER;
-	over = lease && lease->deadline <= pool->now();
-	if (over)
-		block = let_go(pool, (struct slot *)lease);
+	slot = (struct slot *)leases_first(&pool->leases);
+	*next = slot ? slot->lease.deadline : CLOCK_NEVER;
+	over = slot && slot->lease.deadline <= pool->now();
+	if (over && slot->pins > 0)
+		start_lease(pool, slot);
+	else if (over)
+		block = detach(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
 	give_back(pool, block);
 	return over;

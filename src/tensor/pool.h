@@ -9,11 +9,13 @@
  *
  * A handle is slot | generation << 32, never 0. Freeing bumps the generation.
  *
- *   LIVE --free or lease over, not pinned--> gone
- *     `----free or lease over, pinned-----> DOOMED --last unpin--> gone
+ *   LIVE --free, or lease over: not pinned--> gone
+ *     `----free: pinned--------------------> DOOMED --last unpin--> gone
  *
  * A doomed handle is stale for everyone but those who pinned it before: they may use the bytes and
- * unpin it, and nothing else. A lease that is over ends in pool_expire() and not by itself.
+ * unpin it, and nothing else. A lease that is over ends in pool_expire() and not by itself. It does
+ * not end while the handle is pinned, and begins anew with the last unpin: who waits for a long
+ * task finds its tensors as alive afterwards as they were when it began.
  *
  * The pages of freed storage are kept for the next, up to 64 MiB or a quarter of the capacity,
  * whichever is more; what is above that goes back to the system at once.

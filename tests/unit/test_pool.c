@@ -117,12 +117,14 @@ static const struct {
 	{ "freed while pinned is there until the last unpin", "ppfu", "...", false },
 	{ "doomed is stale for all others", "pflprf", "..ssss", false },
 	{ "a lease that is over ends it", "tl", "s", true },
-	{ "a lease that is over waits for pins", "ptl", ".s", false },
-	{ "and then ends it", "pptuu", "..", true },
+	{ "a lease does not end while there are pins", "ptl", "..", false },
+	{ "nor however long they last", "pptutttl", "...", false },
+	{ "it begins anew with the last unpin", "ptul", "..", false },
+	{ "and ends then", "ptutl", ".s", true },
 	{ "a refresh keeps it", "rrl", "...", false },
 	{ "a refresh does not last for ever", "rtl", ".s", true },
-	{ "a doomed handle cannot be refreshed", "ptr", ".s", false },
-	{ "a pin does not renew the lease", "putl", ".s", true },
+	{ "a doomed handle cannot be refreshed", "pfr", "..s", false },
+	{ "a short use keeps it for one lease", "putl", ".s", true },
 };
 
 static simpler_status do_step(struct fixture *fixture, char step, uint64_t handle)
