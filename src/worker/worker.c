@@ -1,16 +1,12 @@
 /* The public worker: a core whose children are remote nodes, and the modules shipped to them. */
 #include "simpler/worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "catalog/module_read.h"
 #include "exec/remote.h"
 #include "rpc/rpc.h"
 #include "worker/core.h"
@@ -115,31 +111,9 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 
 /* --- modules --- */
 
-static simpler_status map_file(const char *path, const uint8_t **bytes, size_t *size)
-{
-	struct stat stat;
-	void *base = MAP_FAILED;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_raise_errno(SIMPLER_ESYSTEM, errno, "opening module '%s'", path);
-	if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && stat.st_size > 0 &&
-	    (uint64_t)stat.st_size <= MODULE_MAX_BYTES)
-		base = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	(void)close(fd);
-	if (base == MAP_FAILED)
-		return error_raise(SIMPLER_EINVAL,
-		                   "'%s' cannot be a module: it must be a regular file of 1 to %zu "
-		                   "bytes",
-		                   path, MODULE_MAX_BYTES);
-	*bytes = base;
-	*size = (size_t)stat.st_size;
-	return SIMPLER_OK;
-}
-
 simpler_status simpler_module_load(simpler_worker *worker, const char *path, simpler_module **out)
 {
-	const uint8_t *bytes;
+	uint8_t *bytes;
 	size_t size;
 	simpler_module *module;
 	simpler_status status;
@@ -150,11 +124,11 @@ simpler_status simpler_module_load(simpler_worker *worker, const char *path, sim
 	module = calloc(1, sizeof(*module));
 	if (!module)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
-	status = map_file(path, &bytes, &size);
+	status = module_read(path, &bytes, &size);
 	if (status == SIMPLER_OK) {
 		status =
 			callables_add_module(worker->core->callables, bytes, size, &module->module);
-		(void)munmap((void *)(uintptr_t)bytes, size);
+		free(bytes);
 	}
 	if (status != SIMPLER_OK) {
 		free(module);

@@ -1,0 +1,68 @@
+/* Read, not mapped: a file that somebody shortens meanwhile must not end this process by SIGBUS. */
+#include "catalog/module_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "catalog/module_file.h"
+
+static simpler_status file_size(int fd, const char *path, size_t *size)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) != 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "looking at '%s'", path);
+	if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 ||
+	    (uint64_t)stat.st_size > MODULE_MAX_BYTES)
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s' cannot be a module: it must be a regular file of 1 to %zu "
+		                   "bytes",
+		                   path, MODULE_MAX_BYTES);
+	*size = (size_t)stat.st_size;
+	return SIMPLER_OK;
+}
+
+static simpler_status read_all(int fd, const char *path, uint8_t *bytes, size_t size)
+{
+	size_t have = 0;
+
+	while (have < size) {
+		ssize_t got = read(fd, bytes + have, size - have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_raise_errno(SIMPLER_ESYSTEM, errno, "reading '%s'", path);
+		if (got == 0)
+			return error_raise(SIMPLER_ESYSTEM, "'%s' became shorter while it was read",
+			                   path);
+		have += (size_t)got;
+	}
+	return SIMPLER_OK;
+}
+
+simpler_status module_read(const char *path, uint8_t **bytes, size_t *size)
+{
+	/* O_NONBLOCK: what turns out to be a pipe does not wait for a writer. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	simpler_status status;
+
+	if (fd < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "opening '%s'", path);
+	*bytes = NULL;
+	status = file_size(fd, path, size);
+	if (status == SIMPLER_OK) {
+		*bytes = malloc(*size);
+		status = *bytes ? read_all(fd, path, *bytes, *size)
+		                : error_raise(SIMPLER_ENOMEM, "out of memory for '%s', %zu bytes",
+		                              path, *size);
+	}
+	(void)close(fd);
+	if (status != SIMPLER_OK)
+		free(*bytes);
+	return status;
+}
