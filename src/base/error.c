@@ -81,6 +81,13 @@ void error_add_untrusted(struct error *error, const char *bytes, size_t size)
 	error_add(error, "%s", step);
 }
 
+void error_init_untrusted(struct error *error, simpler_status status, const char *bytes,
+                          size_t size)
+{
+	begin(error, status);
+	error_add_untrusted(error, bytes, size);
+}
+
 const char *error_step(const struct error *error, size_t index)
 {
 	const char *step = error->text;

@@ -46,7 +46,9 @@ simpler_status error_restore(const struct error *error);
 void error_init(struct error *error, simpler_status status, const char *format, ...)
 	SIMPLER_PRINTF(3, 4);
 void error_add(struct error *error, const char *format, ...) SIMPLER_PRINTF(2, 3);
-/* Add a step from bytes that another process sent: cut to size, control bytes replaced. */
+/* A step from bytes that another process sent: cut to size, control bytes replaced. */
+void error_init_untrusted(struct error *error, simpler_status status, const char *bytes,
+                          size_t size);
 void error_add_untrusted(struct error *error, const char *bytes, size_t size);
 /* Step `index`, 0 the cause; NULL past the end. */
 const char *error_step(const struct error *error, size_t index);

@@ -278,8 +278,7 @@ static void describe_death(const struct spawn_exit *exit, struct error *error)
 	char how[96];
 
 	process_describe_exit(exit->wait_status, how, sizeof(how));
-	error_init(error, SIMPLER_ECRASHED, "the process (pid %ld) %s in the middle of the task%s",
-	           (long)exit->pid, how,
+	error_init(error, SIMPLER_ECRASHED, "the process (pid %ld) %s%s", (long)exit->pid, how,
 	           WIFEXITED(exit->wait_status) ? "; a callable returns, it does not exit" : "");
 }
 

@@ -28,7 +28,6 @@
 #include "simpler/version.h"
 
 #define CHUNK_BYTES         ((uint64_t)1 << 20)
-#define DECODE_LIMIT        ((size_t)80 << 20)
 #define INSTALL_DEADLINE_MS 60000u
 
 struct remote_child {
@@ -62,8 +61,9 @@ static void fail(struct remote_task *run, enum rpc_code code, const char *text)
 	if (run->failed)
 		return;
 	run->failed = true;
-	error_init(&run->error, rpc_status_of(code), "%s",
-	           text && text[0] ? text : rpc_code_name(code));
+	if (!text || text[0] == '\0')
+		text = rpc_code_name(code);
+	error_init_untrusted(&run->error, rpc_status_of(code), text, strlen(text));
 }
 
 static void fail_here(struct remote_task *run)
@@ -104,7 +104,7 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 	struct msg_handle *handle = &run->handles[run->tensor];
 	struct bump bump;
 
-	bump_init(&bump, DECODE_LIMIT);
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_handle_decode(data, size, &bump, handle) != SIMPLER_OK) {
 		handle->handle_id = 0;
 		fail_here(run);
@@ -258,8 +258,8 @@ static void take_error(struct remote_task *run, const struct msg_outcome *outcom
 	int32_t code = outcome->error_code;
 
 	run->failed = true;
-	error_init(&run->error, code > 0 ? (simpler_status)code : SIMPLER_EUSER, "%s",
-	           outcome->error_msg);
+	error_init_untrusted(&run->error, code > 0 ? (simpler_status)code : SIMPLER_EUSER,
+	                     outcome->error_msg, strlen(outcome->error_msg));
 	/* The traceback is outermost first and ends with the cause, which error_msg is already. */
 	for (uint32_t i = outcome->line_count; i-- > 0;) {
 		const char *line = outcome->lines[i];
@@ -317,7 +317,7 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	struct msg_outcome outcome;
 	struct bump bump;
 
-	bump_init(&bump, DECODE_LIMIT);
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
 		fail_here(run);
 	else if (outcome.task_id != run->task->id)
@@ -384,7 +384,7 @@ static void on_fetched(void *context, struct rpc_client_call *call, const uint8_
 
 	if (run->failed)
 		return;
-	bump_init(&bump, DECODE_LIMIT);
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_chunk_decode(data, size, &bump, &chunk) != SIMPLER_OK)
 		fail_here(run);
 	else if (chunk.offset != run->moved || chunk.data.size > tensor->nbytes - run->moved)
@@ -667,7 +667,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 		                   "%s does not answer: is simpler-l3d running there, and is the "
 		                   "address right?",
 		                   child->name);
-	bump_init(&bump, DECODE_LIMIT);
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	status = msg_health_decode(answer, size, &bump, &health);
 	if (status == SIMPLER_OK && !health.ok)
 		status = error_raise(SIMPLER_EUNAVAILABLE, "%s is not well: %s", child->name,

@@ -17,6 +17,10 @@
  * Well below the 8 KiB that peers accept for all metadata of a call. */
 #define CORE_TEXT_MAX 3072
 
+/* How often a client pings, and how long it waits for the answer. A server takes pings at twice the
+ * rate. */
+#define CORE_PING_MS 5000
+
 /* Channel arguments of both sides are arrays of these. */
 #define CORE_INTEGER(name, number)                                                                 \
 	{                                                                                          \

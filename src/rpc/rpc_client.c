@@ -437,8 +437,7 @@ void rpc_client_destroy(struct rpc_client *client)
 static grpc_channel *connect_to(const char *address)
 {
 	grpc_arg arguments[] = {
-		CORE_COMMON_ARGUMENTS,
-		CORE_INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+		CORE_COMMON_ARGUMENTS, CORE_INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
 		CORE_INTEGER(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
 		/* What was sent is sent once; repeating it is the program's decision. */
 		CORE_INTEGER(GRPC_ARG_ENABLE_RETRIES, 0),
@@ -448,6 +447,11 @@ static grpc_channel *connect_to(const char *address)
 		CORE_INTEGER(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000), /* for one attempt */
 		CORE_INTEGER(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
 		CORE_INTEGER(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500),
+		/* While a call is in progress: a server that answers no ping is lost, and the call
+		 * with it, whether its machine, its network or its process has stopped. */
+		CORE_INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, CORE_PING_MS),
+		CORE_INTEGER(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, CORE_PING_MS),
+		CORE_INTEGER(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0), /* any number */
 	};
 	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
 	grpc_channel_credentials *credentials = core_channel_credentials();

@@ -457,7 +457,12 @@ static bool register_all(struct rpc_server *server, const struct rpc_server_opti
 
 static void create_core(struct rpc_server *server)
 {
-	grpc_arg arguments[] = { CORE_COMMON_ARGUMENTS, CORE_INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0) };
+	grpc_arg arguments[] = {
+		CORE_COMMON_ARGUMENTS,
+		CORE_INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0),
+		CORE_INTEGER(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+		             CORE_PING_MS / 2),
+	};
 	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
 
 	grpc_init();

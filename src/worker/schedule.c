@@ -117,6 +117,42 @@ static void end_task(struct task *task, struct chores *chores)
 	chores->run_ended = true;
 }
 
+static void describe(const struct task *task, const char *where, struct error *error)
+{
+	char digest[17];
+
+	digest_short(&task->exec.callable->digest, digest);
+	error_add(error, "task %llu: %s '%s' (%s) on %s", (unsigned long long)task->ordinal,
+	          simpler_kind_name(task->exec.callable->kind), task->exec.callable->name, digest,
+	          where);
+}
+
+/* The run's first failure is the one it returns. */
+static void note_failure(struct task *task, const struct error *error)
+{
+	struct run *run = task->run;
+
+	if (run->failed)
+		return;
+	run->failed = true;
+	run->error = *error;
+	describe(task, task->child->name, &run->error);
+}
+
+/* In the run of the task that failed this adds nothing. But a task may wait for one of another run,
+ * and then its own run fails for that. */
+static void note_poison(struct task *task)
+{
+	struct run *run = task->run;
+
+	if (run->failed)
+		return;
+	run->failed = true;
+	error_init(&run->error, SIMPLER_EPOISONED,
+	           "a task of another run, on bytes that this one waits for, failed; run it again");
+	describe(task, "no worker: it never ran", &run->error);
+}
+
 static void react(struct worker_core *core, struct chores *chores)
 {
 	struct dag_event event;
@@ -124,10 +160,12 @@ static void react(struct worker_core *core, struct chores *chores)
 	while (dag_next_event(core->graph, &event)) {
 		struct task *task = event.payload;
 
-		if (event.kind == DAG_TASK_POISONED)
+		if (event.kind == DAG_TASK_POISONED) {
+			note_poison(task);
 			end_task(task, chores);
-		else
+		} else {
 			append(is_sub(task) ? &core->ready_subs : &core->ready_next_level, task);
+		}
 	}
 	place(core, &core->ready_subs, &core->idle_subs, chores);
 	place(core, &core->ready_next_level, &core->idle_next_level, chores);
@@ -145,21 +183,6 @@ static void do_chores(struct worker_core *core, struct chores *chores)
 		free(task);
 	while ((task = take_first(&chores->start)) != NULL)
 		task->child->ops->start(task->child, &task->exec);
-}
-
-static void note_failure(struct task *task, const struct error *error)
-{
-	struct run *run = task->run;
-	char digest[17];
-
-	if (run->failed)
-		return;
-	run->failed = true;
-	run->error = *error;
-	digest_short(&task->exec.callable->digest, digest);
-	error_add(&run->error, "task %llu: %s '%s' (%s) on %s", (unsigned long long)task->ordinal,
-	          simpler_kind_name(task->exec.callable->kind), task->exec.callable->name, digest,
-	          task->child->name);
 }
 
 /* A child's thread. */

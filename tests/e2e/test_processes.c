@@ -342,6 +342,23 @@ static void R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
+static void a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t began = clock_now();
+	struct held held;
+
+	begin_held(&held, fixture);
+	process_signal(fixture->node.pidfd, SIGSTOP);
+	end_held(&held);
+	assert_int_equal(held.status, SIMPLER_EUNAVAILABLE);
+	assert_non_null(strstr(held.text, fixture->listen));
+	assert_true(clock_now() - began < 20 * CLOCK_S);
+	process_signal(fixture->node.pidfd, SIGCONT);
+	assert_serves(fixture);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
 static void a_second_daemon_on_the_same_address_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
@@ -369,6 +386,7 @@ int main(void)
 		CASE(a_killed_idle_sub_worker_is_replaced),
 		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
 		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
+		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),
 		CASE(a_second_daemon_on_the_same_address_is_refused),
 	};
 

@@ -277,6 +277,23 @@ static void a_failed_task_fails_the_run_with_the_whole_chain(void **state)
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+static pthread_mutex_t submitted_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t submitted_changed = PTHREAD_COND_INITIALIZER;
+static bool submitted; /* under the lock */
+
+ORCH(one_task_and_tell)
+{
+	simpler_status status;
+	FIXTURE_OF_STATE();
+
+	status = submit_cell(orch, fixture, 0, SIMPLER_INOUT, NULL);
+	pthread_mutex_lock(&submitted_lock);
+	submitted = true;
+	pthread_cond_signal(&submitted_changed);
+	pthread_mutex_unlock(&submitted_lock);
+	return status;
+}
+
 ORCH(consumer_and_bystander)
 {
 	FIXTURE_OF_STATE();
@@ -454,6 +471,29 @@ static void a_wrong_submit_is_refused_with_the_reason_and_hurts_nobody(void **st
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+static void a_run_that_waits_for_a_failed_task_of_another_run_fails_too(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background first, second;
+	struct exec_task *producer;
+
+	begin(&first, fixture, one_task);
+	producer = take(fixture->node);
+	begin(&second, fixture, one_task_and_tell);
+	pthread_mutex_lock(&submitted_lock);
+	while (!submitted)
+		pthread_cond_wait(&submitted_changed, &submitted_lock);
+	pthread_mutex_unlock(&submitted_lock);
+	end_badly(producer, SIMPLER_EUSER, "broken");
+	end(&first);
+	end(&second);
+	assert_int_equal(first.status, SIMPLER_EUSER);
+	assert_int_equal(second.status, SIMPLER_EPOISONED);
+	assert_non_null(strstr(second.text, "task of another run"));
+	assert_non_null(strstr(second.text, "task 1: orchestration function 'shift'"));
+	assert_int_equal(fixture->node->started, 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -461,6 +501,7 @@ int main(void)
 		CASE(tasks_on_the_same_bytes_run_one_after_the_other),
 		CASE(a_failed_task_fails_the_run_with_the_whole_chain),
 		CASE(consumers_of_a_failed_task_never_run_and_the_others_do),
+		CASE(a_run_that_waits_for_a_failed_task_of_another_run_fails_too),
 		CASE(an_orchestration_function_fails_with_its_own_status_and_message),
 		CASE(several_runs_at_once_end_each_for_itself),
 		CASE(no_child_is_given_more_than_its_capacity),
