@@ -119,17 +119,22 @@ class Storage(DaemonTest):
         self.client.free(handle)
 
     def test_a_lease_that_nobody_renews_ends(self):
-        handle = self.client.alloc(64, ttl_ms=50)
+        """Seen by the room that it gives back: looking at the tensor itself would be a use of it."""
+        most = 20 * MIB
+        handle = self.client.alloc(most, ttl_ms=50)
 
-        def over():
+        def is_room():
             try:
-                self.client.pull(handle)
-                return False
-            except grpc.RpcError as error:
-                self.assertEqual(error.code(), Code.FAILED_PRECONDITION)
+                self.client.free(self.client.alloc(most))
                 return True
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), Code.RESOURCE_EXHAUSTED)
+                return False
 
-        wait_until(over, "the lease is over")
+        wait_until(is_room, "the lease is over")
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.client.pull(handle)
+        self.assertEqual(raised.exception.code(), Code.FAILED_PRECONDITION)
 
 
 class Refusals(DaemonTest):
