@@ -263,6 +263,15 @@ class DaemonTest(unittest.TestCase):
     def tearDown(self):
         self.assertTrue(self.client.heartbeat().ok)
 
+    def pool_is_free(self):
+        """Whether there is room for as much as the pool holds."""
+        try:
+            self.client.free(self.client.alloc(self.pool_bytes))
+            return True
+        except grpc.RpcError as error:
+            self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            return False
+
     def refused(self, code, texts, call, *arguments, **more):
         """The call fails with this code, and its text has all of `texts` in it."""
         with self.assertRaises(grpc.RpcError) as caught:

@@ -175,14 +175,7 @@ class Hostile(DaemonTest):
             pull.cancel()
             self.client.dispatch_later(self.twice, [inline([1], INOUT)]).cancel()
         self.client.free(handle)
-        wait_until(self.all_room, "the tensor is gone")
-
-    def all_room(self):
-        try:
-            self.client.free(self.client.alloc(self.pool_bytes))
-            return True
-        except grpc.RpcError:
-            return False
+        wait_until(self.pool_is_free, "the tensor is gone")
 
     def test_clients_that_vanish(self):
         handle = self.client.alloc(16 * MIB)
@@ -193,7 +186,7 @@ class Hostile(DaemonTest):
             client.dispatch_later(self.twice, [inline([1], INOUT)])
             client.close()
         self.client.free(handle)
-        wait_until(self.all_room, "the tensor is gone")
+        wait_until(self.pool_is_free, "the tensor is gone")
 
     def test_a_pull_that_nobody_reads_does_not_hold_up_others(self):
         handle = self.client.alloc(24 * MIB)
