@@ -80,11 +80,8 @@ void node_fill_handle(struct node *node, const struct pool_view *view, struct ms
 simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out)
 {
 	struct pool_view view = { .handle = handle, .lease_deadline = CLOCK_NEVER };
-	simpler_status status = pool_lookup(node->pool, handle, &view);
+	simpler_status status = pool_renew(node->pool, handle, &view);
 
-	/* Its owner may have asked for a longer one: never shorten it. */
-	if (status == SIMPLER_OK && view.lease_deadline < clock_after_ms(POOL_DEFAULT_TTL_MS))
-		status = pool_refresh(node->pool, handle, 0, &view);
 	node_fill_handle(node, &view, out);
 	return status;
 }

@@ -405,7 +405,8 @@ simpler_status pool_free(struct pool *pool, uint64_t handle)
 	return status;
 }
 
-simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
+/* `ttl_ms` NULL: as it was. */
+static simpler_status renew(struct pool *pool, uint64_t handle, const uint64_t *ttl_ms,
                             struct pool_view *out)
 {
 	struct slot *slot;
@@ -414,12 +415,24 @@ simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
 	pthread_mutex_lock(&pool->lock);
 	status = find_live(pool, handle, &slot);
 	if (status == SIMPLER_OK) {
-		take_ttl(slot, ttl_ms);
+		if (ttl_ms)
+			take_ttl(slot, *ttl_ms);
 		start_lease(pool, slot);
 		*out = view_of(pool, slot);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return status;
+}
+
+simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
+                            struct pool_view *out)
+{
+	return renew(pool, handle, &ttl_ms, out);
+}
+
+simpler_status pool_renew(struct pool *pool, uint64_t handle, struct pool_view *out)
+{
+	return renew(pool, handle, NULL, out);
 }
 
 simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view *out)

@@ -85,6 +85,8 @@ void pool_unpin(struct pool *pool, uint64_t handle);
 simpler_status pool_free(struct pool *pool, uint64_t handle);
 simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
                             struct pool_view *out);
+/* Begin the lease anew, as long as it was last asked for. */
+simpler_status pool_renew(struct pool *pool, uint64_t handle, struct pool_view *out);
 simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view *out);
 
 /* Let go of every lease that is over. Returns when the next one will be, or CLOCK_NEVER. */
