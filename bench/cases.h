@@ -22,6 +22,6 @@ bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
 
 /* End the program with a message and simpler's last error. */
-void bench_give_up(const char *what);
+_Noreturn void bench_give_up(const char *what);
 
 #endif

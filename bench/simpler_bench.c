@@ -37,7 +37,7 @@ static int usage(FILE *out, int status)
 	return status;
 }
 
-void bench_give_up(const char *what)
+_Noreturn void bench_give_up(const char *what)
 {
 	fprintf(stderr, "simpler-bench: %s failed: %s\n", what, simpler_last_error());
 	exit(EXIT_FAILURE);
