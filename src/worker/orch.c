@@ -23,7 +23,7 @@ static simpler_status check_target(const struct worker_core *core,
 		}
 		return error_raise(
 			SIMPLER_EINVAL,
-			"no child of this level %u worker runs a %s; '%s' has nowhere to go",
+			"no child of this level %u worker runs %ss; '%s' has nowhere to go",
 			core->level, simpler_kind_name(callable->kind), callable->name);
 	}
 	if (target >= core->child_count)
