@@ -1,6 +1,7 @@
 /*
- * R19: a handle of the wrong kind does not compile. Without any WRONG_ macro this file does; with
- * any one of them it must not. Run by scripts/check-headers.
+ * R19: a handle of the wrong kind does not compile. R23: nor does a number, such as a worker's, in
+ * place of one. Without any WRONG_ macro this file does; with any one of them it must not. Run by
+ * scripts/check-headers.
  */
 #include <simpler/simpler.h>
 
@@ -24,6 +25,17 @@ static simpler_status submit(simpler_orch *orch, simpler_sub sub, simpler_orch_f
 	status = simpler_submit_sub(orch, sub.id, NULL, NULL, NULL);
 #elif defined(WRONG_NUMBER_AS_ORCH_FN)
 	status = simpler_submit_next_level(orch, 1, NULL, NULL, NULL);
+#elif defined(WRONG_WORKER_ID_AS_SUB)
+	simpler_worker_id worker = 1;
+
+	status = simpler_submit_sub(orch, worker, NULL, NULL, NULL);
+#elif defined(WRONG_NUMBER_ASSIGNED_TO_CHIP)
+	chip = 1;
+#elif defined(WRONG_CHIP_AS_WORKER_ID)
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+
+	options.worker = chip;
+	status = simpler_submit_sub(orch, sub, NULL, &options, NULL);
 #elif defined(WRONG_TASK_AS_SUB)
 	simpler_task task = { 1 };
 

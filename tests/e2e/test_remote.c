@@ -74,15 +74,27 @@ static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
 	return simpler_submit_next_level(orch, task->fn, task->args, &options, NULL);
 }
 
+static simpler_orch_fn find(struct fixture *fixture, const char *name, simpler_bytes captured)
+{
+	simpler_orch_fn fn;
+
+	assert_int_equal(simpler_module_orch_fn(fixture->module, name, captured, &fn), SIMPLER_OK);
+	return fn;
+}
+
+static simpler_status run_fn(struct fixture *fixture, simpler_orch_fn fn, const simpler_args *args,
+                             simpler_worker_id worker)
+{
+	struct one_task task = { fn, args, worker };
+	simpler_bytes state = { &task, sizeof(task) };
+
+	return simpler_run(fixture->worker, submit_one, NULL, NULL, state);
+}
+
 static simpler_status run_on(struct fixture *fixture, const char *name, simpler_bytes captured,
                              const simpler_args *args, simpler_worker_id worker)
 {
-	struct one_task task = { .args = args, .worker = worker };
-	simpler_bytes state = { &task, sizeof(task) };
-
-	assert_int_equal(simpler_module_orch_fn(fixture->module, name, captured, &task.fn),
-	                 SIMPLER_OK);
-	return simpler_run(fixture->worker, submit_one, NULL, NULL, state);
+	return run_fn(fixture, find(fixture, name, captured), args, worker);
 }
 
 static simpler_status run(struct fixture *fixture, const char *name, const simpler_args *args)
@@ -113,15 +125,18 @@ static void R07_captured_state_is_a_copy_and_results_come_back_through_tensors(v
 	int64_t captured = 41, out = 0;
 	simpler_bytes bytes = { &captured, sizeof(captured) };
 	simpler_args *args = simpler_args_create();
+	simpler_orch_fn first = find(fixture, "read_state", bytes), second;
 
-	add(args, &out, SIMPLER_INT64, 1, SIMPLER_OUTPUT, SIMPLER_INLINE);
-	assert_int_equal(run_on(fixture, "read_state", bytes, args, 0), SIMPLER_OK);
-	assert_int_equal(out, 41);
 	/* Changing our bytes makes another callable; the registered one keeps its copy. */
 	captured = 7;
-	assert_int_equal(run_on(fixture, "read_state", bytes, args, 0), SIMPLER_OK);
+	second = find(fixture, "read_state", bytes);
+	captured = 0;
+	add(args, &out, SIMPLER_INT64, 1, SIMPLER_OUTPUT, SIMPLER_INLINE);
+	assert_int_equal(run_fn(fixture, first, args, 0), SIMPLER_OK);
+	assert_int_equal(out, 41);
+	assert_int_equal(run_fn(fixture, second, args, 0), SIMPLER_OK);
 	assert_int_equal(out, 7);
-	assert_int_equal(captured, 7);
+	assert_int_equal(captured, 0);
 	simpler_args_destroy(args);
 }
 
@@ -175,7 +190,7 @@ static void R20_a_tensor_index_out_of_range_names_index_and_count(void **state)
 	simpler_args_destroy(args);
 }
 
-static void R12_R14_staged_tensors_of_all_sizes_go_and_come(void **state)
+static void R12_staged_tensors_of_all_sizes_arrive(void **state)
 {
 	static const size_t sizes[] = {
 		0, 1, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20
@@ -198,6 +213,32 @@ static void R12_R14_staged_tensors_of_all_sizes_go_and_come(void **state)
 			fail_msg("%zu bytes: %s", sizes[i], simpler_last_error());
 		assert_int_equal(sum, expected);
 		free(bytes);
+	}
+	simpler_args_destroy(args);
+}
+
+static void R14_a_staged_inout_tensor_goes_and_comes_back(void **state)
+{
+	static const size_t counts[] = {
+		0, 1, 511, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 5 << 17
+	};
+	simpler_args *args = simpler_args_create();
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		int64_t *values = malloc((counts[i] + 1) * sizeof(*values));
+
+		for (size_t k = 0; k <= counts[i]; k++)
+			values[k] = (int64_t)(k * 7 + i);
+		simpler_args_reset(args);
+		add(args, values, SIMPLER_INT64, (int64_t)counts[i], SIMPLER_INOUT, SIMPLER_STAGED);
+		assert_int_equal(simpler_args_add_scalar(args, 1000), SIMPLER_OK);
+		if (run(*state, "shift", args) != SIMPLER_OK)
+			fail_msg("%zu elements: %s", counts[i], simpler_last_error());
+		for (size_t k = 0; k < counts[i]; k++)
+			assert_int_equal(values[k], k * 7 + i + 1000);
+		/* Not ours to change. */
+		assert_int_equal(values[counts[i]], counts[i] * 7 + i);
+		free(values);
 	}
 	simpler_args_destroy(args);
 }
@@ -399,7 +440,8 @@ int main(void)
 		cmocka_unit_test(R08_a_result_comes_back_in_the_callers_tensor),
 		cmocka_unit_test(R21_a_remote_task_runs_in_a_sub_worker_of_the_node),
 		cmocka_unit_test(R20_a_tensor_index_out_of_range_names_index_and_count),
-		cmocka_unit_test(R12_R14_staged_tensors_of_all_sizes_go_and_come),
+		cmocka_unit_test(R12_staged_tensors_of_all_sizes_arrive),
+		cmocka_unit_test(R14_a_staged_inout_tensor_goes_and_comes_back),
 		cmocka_unit_test(output_tensors_start_as_zeroes_on_the_node),
 		cmocka_unit_test(a_status_and_a_message_come_back_from_user_code_with_the_chain),
 		cmocka_unit_test(a_failed_task_leaves_its_tensor_as_it_was),

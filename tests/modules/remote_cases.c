@@ -6,8 +6,6 @@
 
 #include <simpler/module.h>
 
-static int process_variable = 100;
-
 /* Hand all tensors and scalars on, unchanged, to a sub task of this module. */
 static simpler_status forward(simpler_orch *orch, const simpler_args *args, const char *sub_name)
 {
@@ -48,8 +46,7 @@ static simpler_status forward(simpler_orch *orch, const simpler_args *args, cons
 	SIMPLER_ORCH(name);                                                                        \
 	static simpler_status name##_sub(const simpler_args *args, simpler_bytes state)
 
-/* out[0] = the first captured int64, then changes the copy of it that a careless program thinks is
- * the caller's, and a variable of the process. */
+/* out[0] = the captured int64 */
 static simpler_status read_state(simpler_orch *orch, const simpler_args *args,
                                  const simpler_config *config, simpler_bytes state)
 {
@@ -64,7 +61,6 @@ static simpler_status read_state(simpler_orch *orch, const simpler_args *args,
 	if (simpler_args_tensor(args, 0, &out) != SIMPLER_OK)
 		return simpler_last_status();
 	memcpy(&captured, state.data, sizeof(captured));
-	process_variable++;
 	memcpy(out.data, &captured, sizeof(captured));
 	return SIMPLER_OK;
 }

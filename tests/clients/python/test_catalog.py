@@ -70,6 +70,21 @@ class Catalog(DaemonTest):
         other.ask_to_stop()
         self.assertEqual(other.wait(), 0)
 
+    def test_R03_whoever_installs_a_callable_under_whichever_id_gets_the_same(self):
+        scale = module_callable("scale_below", state=struct.pack("<q", 11))
+        other = Client(self.daemon.address)
+        ways = ((self.client, scale.id, scale.version), (other, 0x52303301, scale.version),
+                (self.client, 0x52303302, 0), (other, scale.id, 0), (other, scale.id, scale.version))
+        for client, callable_id, version in ways:
+            client.catalog.PushCallable(
+                scale.message(callable_id=callable_id, version=version), timeout=SECONDS)
+        for client, callable_id, _ in ways:
+            answer = self.pull(callable_id, client=client)
+            self.assertEqual((answer.version, answer.pickled), (scale.version, scale.payload()))
+            response = client.dispatch(scale, [inline([2], INOUT)], callable_id=callable_id)
+            self.assertEqual(values_of(response.output_tensors[0].inline_data), [22])
+        other.close()
+
     def test_several_versions_of_one_id_live_beside_each_other(self):
         ours = 99
         for factor in 2, 3, 4:

@@ -61,6 +61,17 @@ class Dispatching(DaemonTest):
         self.assertEqual(self.client.values(handle), [8, 16, 24])
         self.client.free(handle)
 
+    def test_R15_the_same_processes_run_all_tasks_and_see_storage_younger_than_they_are(self):
+        who = self.client.install(module_callable("who", module="remote_cases"))
+        seen = []
+        for _ in range(20):
+            handle = self.client.alloc(16)
+            self.outputs(self.client.dispatch(who, [stored(handle, 2, OUTPUT)]))
+            seen.append(self.client.values(handle))
+            self.client.free(handle)
+        self.assertLessEqual(len({worker for worker, _ in seen}), AT_ONCE)
+        self.assertEqual(len({parent for _, parent in seen}), 1)
+
     def test_R13_an_inline_output_is_sent_without_bytes(self):
         for empty in {}, {"inline_data": b""}:
             for tag in OUTPUT, OUTPUT_EXISTING:
