@@ -6,7 +6,8 @@
  *   waiter:  sleepers += 1;  then count == ticket?  sleep (the kernel asks this again)
  *
  * Whichever of the four comes last in the one total order sees the other side's write: the waker a
- * sleeper, or the waiter a new count.
+ * sleeper, or the waiter a new count. A waker that sees a spinner wakes nobody: the spinner looks
+ * at the count once more after it has ceased to be one, and before it sleeps.
  *
  * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more;
  * a spin costs a core, which is dear when threads outnumber cores. So a waiter has a budget that
@@ -38,21 +39,24 @@ uint32_t doorbell_ticket(struct doorbell *bell)
 	return atomic_load(&bell->count);
 }
 
-static void ring_for(struct doorbell *bell, int sleepers)
-{
-	atomic_fetch_add(&bell->count, 1);
-	if (atomic_load(&bell->sleepers) != 0)
-		futex_wake(&bell->count, sleepers);
-}
-
 void doorbell_ring(struct doorbell *bell)
 {
-	ring_for(bell, 1);
+	atomic_fetch_add(&bell->count, 1);
+	if (atomic_load(&bell->spinners) == 0 && atomic_load(&bell->sleepers) != 0)
+		futex_wake(&bell->count, 1);
 }
 
 void doorbell_ring_all(struct doorbell *bell)
 {
-	ring_for(bell, INT_MAX);
+	atomic_fetch_add(&bell->count, 1);
+	if (atomic_load(&bell->sleepers) != 0)
+		futex_wake(&bell->count, INT_MAX);
+}
+
+void doorbell_bury(struct doorbell *bell)
+{
+	atomic_store(&bell->sleepers, 0);
+	atomic_store(&bell->spinners, 0);
 }
 
 static bool has_rung(struct doorbell *bell, uint32_t ticket)
@@ -105,18 +109,21 @@ static bool spin_within(struct doorbell *bell, uint32_t ticket, struct spin_budg
                         int64_t deadline)
 {
 	int64_t until;
+	bool rung;
 
 	if (has_rung(bell, ticket))
 		return true;
 	if (budget->nanoseconds == 0)
 		budget->nanoseconds = SPIN_INITIAL;
 	until = clock_now() + budget->nanoseconds;
-	if (spin(bell, ticket, until < deadline ? until : deadline)) {
+	atomic_fetch_add(&bell->spinners, 1);
+	rung = spin(bell, ticket, until < deadline ? until : deadline);
+	atomic_fetch_sub(&bell->spinners, 1);
+	if (rung)
 		spin_paid(budget);
-		return true;
-	}
-	spin_was_futile(budget);
-	return false;
+	else
+		spin_was_futile(budget);
+	return rung;
 }
 
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)

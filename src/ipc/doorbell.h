@@ -19,8 +19,8 @@
 /* In shared memory, on a cache line of its own; all zero is its initial state. */
 struct doorbell {
 	_Atomic uint32_t count;
-	_Atomic uint32_t sleepers;
-	uint8_t pad[56];
+	_Atomic uint32_t sleepers, spinners; /* waiting threads, by how they wait */
+	uint8_t pad[52];
 };
 
 /* A waiter's spinning budget, process-local: grows while spinning pays, shrinks while it doesn't.
@@ -31,10 +31,15 @@ struct spin_budget {
 };
 
 uint32_t doorbell_ticket(struct doorbell *bell);
-/* Wakes one sleeper. */
+/*
+ * Wakes one sleeper, unless somebody spins and so will see it. Where several threads wait at one
+ * bell, one that takes work and leaves more behind therefore rings again.
+ */
 void doorbell_ring(struct doorbell *bell);
 /* Wakes all of them: for shutting down. */
 void doorbell_ring_all(struct doorbell *bell);
+/* Nobody waits any more: the process that did is dead. */
+void doorbell_bury(struct doorbell *bell);
 /* Spin for what the budget allows, and do not sleep. False when there was no ring. */
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
 /* Spin, then sleep. False when `deadline` (base/clock.h) passed. May return true without a ring:

@@ -146,3 +146,8 @@ simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t
 	*size = length;
 	return SIMPLER_OK;
 }
+
+bool ring_has_record(struct ring *ring)
+{
+	return atomic_load_explicit(&ring->shared->written, memory_order_acquire) != ring->position;
+}

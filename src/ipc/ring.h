@@ -43,6 +43,8 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size);
 /* Copy the next record out. `*size` 0: there is none. SIMPLER_EPROTOCOL as above, and when the
  * record is larger than `capacity`. */
 simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t *size);
+/* Whether the consumer would find a record now. */
+bool ring_has_record(struct ring *ring);
 /* What the consumer waits at. */
 struct doorbell_pair *ring_bells(struct ring *ring);
 

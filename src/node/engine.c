@@ -144,10 +144,14 @@ static size_t take_request(struct engine *engine, uint8_t *bytes)
 {
 	size_t size = 0;
 	simpler_status status;
+	bool more;
 
 	pthread_mutex_lock(&engine->requests_lock);
 	status = ring_pop(&engine->requests, bytes, RECORD_TASK_MAX, &size);
+	more = ring_has_record(&engine->requests);
 	pthread_mutex_unlock(&engine->requests_lock);
+	if (more)
+		doorbell_ring(&ring_bells(&engine->requests)->resident);
 	if (status != SIMPLER_OK) {
 		simpler_log(SIMPLER_LOG_ERROR, "the ring of requests: %s", simpler_last_error());
 		_exit(EXIT_FAILURE);
