@@ -13,6 +13,8 @@
 #ifndef EXEC_EXEC_H
 #define EXEC_EXEC_H
 
+#include <stdatomic.h>
+
 #include "catalog/digest.h"
 #include "simpler/orch.h"
 #include "wire/record.h"
@@ -81,6 +83,22 @@ struct exec_child {
 	char name[128];       /* "sub worker 0", "node 127.0.0.1:5050" */
 	uint32_t capacity;    /* tasks it takes at once */
 	uint32_t in_progress; /* the scheduler's, under the worker's lock */
+};
+
+/*
+ * How a thread that waits for a run may do the work that ends it, instead of being woken by the
+ * thread that did. Each is NULL where there is no such way.
+ */
+struct exec_progress {
+	void *context;
+	/* The calling thread will attend in a moment, once its orchestration function has returned.
+	 * False when another thread is at it. */
+	bool (*announce)(void *context);
+	/* Work until `*finished`; false at once when another thread is at it. `announced` is what
+	 * announce() returned; after true, attend() is to follow in any case. */
+	bool (*attend)(void *context, bool announced, const _Atomic bool *finished);
+	/* A `finished` was set: let a thread that attends look at its own. */
+	void (*wake)(void *context);
 };
 
 #endif

@@ -224,12 +224,22 @@ static void *collector_main(void *argument)
 	return NULL;
 }
 
-bool local_attend(void *context, const _Atomic bool *finished)
+static bool announce(void *context)
+{
+	struct local_group *group = context;
+
+	if (atomic_exchange(&group->attending, true))
+		return false;
+	doorbell_pair_announce(&group->shared->finished);
+	return true;
+}
+
+static bool attend(void *context, bool announced, const _Atomic bool *finished)
 {
 	struct local_group *group = context;
 	struct doorbell_pair *pair = &group->shared->finished;
 
-	if (atomic_exchange(&group->attending, true))
+	if (!announced && atomic_exchange(&group->attending, true))
 		return false;
 	doorbell_pair_enter(pair);
 	while (!atomic_load(finished)) {
@@ -246,12 +256,17 @@ bool local_attend(void *context, const _Atomic bool *finished)
 	return true;
 }
 
-void local_wake(void *context)
+static void wake(void *context)
 {
 	struct local_group *group = context;
 
 	if (atomic_load(&group->attending))
 		doorbell_ring_all(&group->shared->finished.visitor);
+}
+
+struct exec_progress local_progress(struct local_group *group)
+{
+	return (struct exec_progress){ group, announce, attend, wake };
 }
 
 /* --- births and deaths --- */

@@ -3,7 +3,7 @@
  *
  * Threads: a supervisor thread of the group hears of deaths and starts replacements. Outcomes are
  * collected by whoever waits for one: a thread that waits for a run attends the group
- * (local_attend()) and so needs no second thread to wake it; while nobody does, the group's
+ * (local_progress()) and so needs no second thread to wake it; while nobody does, the group's
  * collector thread collects.
  */
 #ifndef EXEC_LOCAL_H
@@ -34,13 +34,7 @@ void local_group_destroy(struct local_group *group);
 
 struct exec_child *local_group_child(struct local_group *group, uint32_t index);
 
-/*
- * Collect outcomes in the calling thread until `*finished` is true; `finished` is set by a `done`
- * callback of this or another thread, which then calls local_wake(). Returns at once, false, when
- * another thread attends already.
- */
-bool local_attend(void *group, const _Atomic bool *finished);
-/* After setting a `finished` flag: let a thread that attends look at it. */
-void local_wake(void *group);
+/* How a thread that waits for a run collects outcomes itself. */
+struct exec_progress local_progress(struct local_group *group);
 
 #endif

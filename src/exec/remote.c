@@ -52,6 +52,8 @@ struct remote_task {
 	struct msg_handle handles[];
 };
 
+/* Begin what comes next. What begins a call returns true: the call's end goes on from there, in
+ * another thread and perhaps already, so the caller looks at `run` no more. */
 static void advance(struct remote_task *run);
 
 /* --- failing --- */
@@ -74,12 +76,18 @@ static void fail_here(struct remote_task *run)
 	error_save(&run->error);
 }
 
-/* Storage that was made is given back first. */
-static void fail_and_free(struct remote_task *run)
+static void begin_freeing(struct remote_task *run)
 {
 	run->step = STEP_FREE;
 	run->tensor = 0;
-	advance(run);
+}
+
+/* Nothing could be begun. Storage that was made is given back first. */
+static bool give_up(struct remote_task *run)
+{
+	fail_here(run);
+	begin_freeing(run);
+	return false;
 }
 
 static bool is_staged(const struct exec_tensor *tensor)
@@ -124,27 +132,24 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 		fail(run, code, text);
 	else
 		take_handle(run, data, size);
-	if (run->failed) {
-		fail_and_free(run);
-		return;
-	}
-	run->tensor++;
+	if (run->failed)
+		begin_freeing(run);
+	else
+		run->tensor++;
 	advance(run);
 }
 
-static void allocate(struct remote_task *run, const struct exec_tensor *tensor)
+static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 {
 	struct msg_alloc message = { .nbytes = tensor->nbytes };
 	struct rpc_buffer buffer;
 
 	describe_shape(tensor, &message.shape);
-	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK) {
-		fail_here(run);
-		fail_and_free(run);
-		return;
-	}
+	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
+		return give_up(run);
 	rpc_unary(run->node->channel, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated,
 	          run);
+	return true;
 }
 
 static void send_chunk(struct remote_task *run)
@@ -197,15 +202,14 @@ static void on_push_end(void *context, enum rpc_code code, const char *text)
 		fail(run, code, text);
 	else if (run->handles[run->tensor].handle_id == 0)
 		fail(run, RPC_INTERNAL, "the node ended a push without a handle");
-	if (run->failed) {
-		fail_and_free(run);
-		return;
-	}
-	run->tensor++;
+	if (run->failed)
+		begin_freeing(run);
+	else
+		run->tensor++;
 	advance(run);
 }
 
-static void push(struct remote_task *run)
+static bool push(struct remote_task *run)
 {
 	static const struct rpc_stream_handlers handlers = { on_pushed, on_chunk_sent,
 		                                             on_push_end };
@@ -213,26 +217,22 @@ static void push(struct remote_task *run)
 	run->moved = 0;
 	run->closed = false;
 	if (rpc_stream_open(run->node->channel, MSG_PUSH_TENSOR, CLOCK_NEVER, &handlers, run,
-	                    &run->stream) != SIMPLER_OK) {
-		fail_here(run);
-		fail_and_free(run);
-		return;
-	}
+	                    &run->stream) != SIMPLER_OK)
+		return give_up(run);
 	send_chunk(run);
+	return true;
 }
 
-static void allocate_next(struct remote_task *run)
+static bool allocate_next(struct remote_task *run)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
 	if (!is_staged(tensor)) {
 		run->tensor++;
-		advance(run);
-	} else if (exec_tag_reads(tensor->tag) && tensor->nbytes > 0) {
-		push(run);
-	} else {
-		allocate(run, tensor);
+		return false;
 	}
+	return exec_tag_reads(tensor->tag) && tensor->nbytes > 0 ? push(run)
+	                                                         : allocate(run, tensor);
 }
 
 /* --- DISPATCH --- */
@@ -345,7 +345,7 @@ static void on_outcome(void *context, enum rpc_code code, const char *text, cons
 	advance(run);
 }
 
-static void dispatch(struct remote_task *run)
+static bool dispatch(struct remote_task *run)
 {
 	const struct exec_task *task = run->task;
 	struct msg_dispatch message;
@@ -364,12 +364,10 @@ static void dispatch(struct remote_task *run)
 	message.digest.data = task->callable->digest.bytes;
 	message.digest.size = DIGEST_BYTES;
 	message.kind = task->callable->kind;
-	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK) {
-		fail_here(run);
-		fail_and_free(run);
-		return;
-	}
+	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
+		return give_up(run);
 	rpc_unary(run->node->channel, MSG_DISPATCH, CLOCK_NEVER, false, &buffer, on_outcome, run);
+	return true;
 }
 
 /* --- FETCH --- */
@@ -415,14 +413,14 @@ static void on_fetch_end(void *context, enum rpc_code code, const char *text)
 	if (run->failed) {
 		error_add(&run->error, "fetching tensor %u, whose buffer may be half-written",
 		          run->tensor);
-		fail_and_free(run);
-		return;
+		begin_freeing(run);
+	} else {
+		run->tensor++;
 	}
-	run->tensor++;
 	advance(run);
 }
 
-static void fetch_next(struct remote_task *run)
+static bool fetch_next(struct remote_task *run)
 {
 	static const struct rpc_stream_handlers handlers = { on_fetched, on_fetch_sent,
 		                                             on_fetch_end };
@@ -431,23 +429,18 @@ static void fetch_next(struct remote_task *run)
 
 	if (!is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
 		run->tensor++;
-		advance(run);
-		return;
+		return false;
 	}
 	run->moved = 0;
-	if (msg_handle_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK) {
-		fail_here(run);
-		fail_and_free(run);
-		return;
-	}
+	if (msg_handle_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK)
+		return give_up(run);
 	if (rpc_stream_open(run->node->channel, MSG_PULL_TENSOR, CLOCK_NEVER, &handlers, run,
 	                    &run->stream) != SIMPLER_OK) {
 		rpc_buffer_release(&buffer);
-		fail_here(run);
-		fail_and_free(run);
-		return;
+		return give_up(run);
 	}
 	rpc_stream_send(run->stream, &buffer);
+	return true;
 }
 
 /* --- FREE, and the end --- */
@@ -466,17 +459,17 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 	advance(run);
 }
 
-static void free_next(struct remote_task *run)
+static bool free_next(struct remote_task *run)
 {
 	struct rpc_buffer buffer;
 
 	if (run->handles[run->tensor].handle_id == 0 ||
 	    msg_free_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK) {
 		run->tensor++;
-		advance(run);
-		return;
+		return false;
 	}
 	rpc_unary(run->node->channel, MSG_FREE_TENSOR, CLOCK_NEVER, false, &buffer, on_freed, run);
+	return true;
 }
 
 static void finish(struct remote_task *run)
@@ -491,37 +484,37 @@ static void finish(struct remote_task *run)
 	task->done(task, failed ? &error : NULL);
 }
 
-static void advance(struct remote_task *run)
+/* True when somebody else goes on, or nobody has to. */
+static bool next(struct remote_task *run)
 {
 	bool more = run->tensor < run->task->tensor_count;
 
 	switch (run->step) {
 	case STEP_ALLOCATE:
-		if (more) {
-			allocate_next(run);
-		} else {
-			run->step = STEP_DISPATCH;
-			dispatch(run);
-		}
-		return;
-	case STEP_DISPATCH: /* on_outcome() goes on */
-		return;
+		if (more)
+			return allocate_next(run);
+		run->step = STEP_DISPATCH;
+		return false;
+	case STEP_DISPATCH:
+		return dispatch(run);
 	case STEP_FETCH:
-		if (more) {
-			fetch_next(run);
-			return;
-		}
-		run->step = STEP_FREE;
-		run->tensor = 0;
-		advance(run);
-		return;
+		if (more)
+			return fetch_next(run);
+		begin_freeing(run);
+		return false;
 	case STEP_FREE:
 		if (more)
-			free_next(run);
-		else
-			finish(run);
-		return;
+			return free_next(run);
+		break;
 	}
+	finish(run);
+	return true;
+}
+
+static void advance(struct remote_task *run)
+{
+	while (!next(run))
+		;
 }
 
 static bool any_staged(const struct exec_task *task)
@@ -550,10 +543,7 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->failed = false;
 	memset(run->handles, 0, handles);
 	run->step = any_staged(task) ? STEP_ALLOCATE : STEP_DISPATCH;
-	if (run->step == STEP_ALLOCATE)
-		advance(run);
-	else
-		dispatch(run);
+	advance(run);
 }
 
 /* --- the child --- */

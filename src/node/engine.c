@@ -321,7 +321,7 @@ static simpler_status start(struct engine *engine)
 		status = add_sub_workers(engine);
 	if (status != SIMPLER_OK)
 		return status;
-	engine->core->progress = (struct progress){ engine->group, local_attend, local_wake };
+	engine->core->progress = local_progress(engine->group);
 	engine->core->memory = engine->arena;
 	engine->loader = loader_create();
 	if (!engine->loader)

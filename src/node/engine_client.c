@@ -35,6 +35,8 @@
 #define LONG_LIFE_MS       10000 /* one that lived as long did not die of its start */
 #define FIRST_BACKOFF_MS   100
 #define LONGEST_BACKOFF_MS 5000
+/* How long the outcome thread sleeps without a ring. */
+#define LOOK_AT_OUTCOMES_MS 1000
 
 struct engine_client {
 	const struct engine_options *options;
@@ -229,7 +231,9 @@ static void *outcome_main(void *argument)
 			continue;
 		if (atomic_load(&client->nonsense) || atomic_load(&client->stop_outcomes))
 			return NULL;
-		(void)doorbell_wait(bell, ticket, &spin, CLOCK_NEVER);
+		/* With an end: an engine that overwrites the bell may take itself out of reach of
+		 * any ring, even stop_outcomes()'s. */
+		(void)doorbell_wait(bell, ticket, &spin, clock_after_ms(LOOK_AT_OUTCOMES_MS));
 	}
 }
 

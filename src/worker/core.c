@@ -14,8 +14,7 @@ simpler_status core_create(unsigned level, struct worker_core **out)
 	(void)pthread_cond_init(&core->room, NULL);
 	core->callables = callables_create();
 	core->graph = dag_create(&graph);
-	core->children = calloc(WORKER_MAX_CHILDREN, sizeof(struct exec_child *));
-	if (!core->callables || !core->graph || !core->children) {
+	if (!core->callables || !core->graph) {
 		core_destroy(core);
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
 	}
@@ -27,7 +26,6 @@ void core_destroy(struct worker_core *core)
 {
 	for (uint32_t i = 0; i < core->child_count; i++)
 		core->children[i]->ops->close(core->children[i]);
-	free(core->children);
 	dag_destroy(core->graph);
 	if (core->callables)
 		callables_destroy(core->callables);
@@ -64,6 +62,7 @@ simpler_status core_run(struct worker_core *core, simpler_orch_function *fn, con
 	pthread_mutex_unlock(&core->lock);
 	/* So that an error found after the call is the function's own. */
 	error_clear();
+	run.announced = core->progress.announce && core->progress.announce(core->progress.context);
 	status = fn((simpler_orch *)&run, args, config ? config : &defaults, state);
 	status = schedule_wait(&run, name, status);
 	(void)pthread_cond_destroy(&run.ended);

@@ -45,18 +45,6 @@ struct task_queue {
 	struct task *first, *last;
 };
 
-/*
- * How a thread that waits for a run may do the work that ends it, instead of being woken by the
- * thread that did. Either is NULL where there is no such way.
- */
-struct progress {
-	void *context;
-	/* Work until `*finished`; false at once when another thread is at it. */
-	bool (*attend)(void *context, const _Atomic bool *finished);
-	/* A `finished` was set: let a thread that attends look at its own. */
-	void (*wake)(void *context);
-};
-
 struct worker_core {
 	unsigned level;
 	struct callables *callables;
@@ -64,9 +52,9 @@ struct worker_core {
 	struct memory_segment memory;
 
 	/* Fixed from init on. */
-	struct exec_child **children;
+	struct exec_child *children[WORKER_MAX_CHILDREN];
 	uint32_t child_count;
-	struct progress progress;
+	struct exec_progress progress;
 
 	pthread_mutex_t lock; /* guards all below, the runs, and exec_child.in_progress */
 	pthread_cond_t room;  /* a live task went, while submits wait for room */
@@ -92,6 +80,7 @@ struct run {
 	struct error error; /* the first root failure */
 	pthread_cond_t ended;
 	_Atomic bool finished; /* returned, and nothing live */
+	bool announced;        /* the calling thread's own; see struct exec_progress */
 };
 
 simpler_status core_create(unsigned level, struct worker_core **out);

@@ -305,8 +305,8 @@ simpler_status schedule_wait(struct run *run, const char *name, simpler_status s
 	pthread_mutex_lock(&core->lock);
 	note_returned(run, name, status);
 	pthread_mutex_unlock(&core->lock);
-	if (core->progress.attend && !atomic_load(&run->finished))
-		(void)core->progress.attend(core->progress.context, &run->finished);
+	if (run->announced || (core->progress.attend && !atomic_load(&run->finished)))
+		(void)core->progress.attend(core->progress.context, run->announced, &run->finished);
 	/* Also when it is finished: whoever finished it lets go of the run with the lock. */
 	pthread_mutex_lock(&core->lock);
 	while (!atomic_load(&run->finished))

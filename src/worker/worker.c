@@ -36,8 +36,9 @@ struct simpler_worker {
 	size_t shipped;            /* so many of the core's callables are known to every node */
 };
 
-static bool attend_nodes(void *client, const _Atomic bool *finished)
+static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
 {
+	(void)announced;
 	return rpc_client_attend(client, finished);
 }
 
@@ -73,7 +74,8 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	if (status == SIMPLER_OK)
 		status = rpc_client_create(&worker->client);
 	if (status == SIMPLER_OK)
-		worker->core->progress = (struct progress){ worker->client, attend_nodes, NULL };
+		worker->core->progress =
+			(struct exec_progress){ .context = worker->client, .attend = attend_nodes };
 	if (status != SIMPLER_OK) {
 		simpler_worker_close(worker);
 		return status;

@@ -72,7 +72,7 @@ static int set_up(void **state)
 	assert_int_equal(local_group_create(&options, &fixture->group), SIMPLER_OK);
 	for (uint32_t i = 0; i < WORKERS; i++)
 		core_add_child(fixture->core, local_group_child(fixture->group, i), &index);
-	fixture->core->progress = (struct progress){ fixture->group, local_attend, local_wake };
+	fixture->core->progress = local_progress(fixture->group);
 	bytes = read_module(&size);
 	assert_int_equal(
 		callables_add_module(fixture->core->callables, bytes, size, &fixture->module),
