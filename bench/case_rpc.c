@@ -56,8 +56,9 @@ static void call(struct chain *chain)
 
 static void heartbeats(struct rpc_channel *channel, double *samples, unsigned count)
 {
-	struct chain chain = { .channel = channel, .samples = samples, .wanted = count };
+	struct chain chain = { .channel = channel, .wanted = count };
 
+	chain.samples = samples;
 	pthread_mutex_init(&chain.lock, NULL);
 	pthread_cond_init(&chain.changed, NULL);
 	call(&chain);

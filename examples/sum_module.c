@@ -21,7 +21,7 @@ static simpler_status add(const simpler_args *args, simpler_bytes state)
 		                    simpler_dtype_name(total.dtype));
 	value = (int64_t *)total.data;
 	simpler_log(SIMPLER_LOG_INFO, "sub task add: %lld + %lld = %lld", (long long)*value,
-	            (long long)addend, (long long)(*value + (int64_t)addend));
+	            (long long)addend, (long long)*value + (long long)addend);
 	*value += (int64_t)addend;
 	return SIMPLER_OK;
 }

@@ -143,16 +143,15 @@ static void assert_serves(struct fixture *fixture)
 
 static pid_t parent_of(pid_t pid)
 {
-	char path[64];
+	char path[64], number[16];
 	FILE *file;
-	int parent = 0;
 
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
 	file = fopen(path, "r");
 	assert_non_null(file);
-	assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %15s", number), 1);
 	fclose(file);
-	return parent;
+	return (pid_t)strtol(number, NULL, 10);
 }
 
 static int open_process(int64_t pid)
