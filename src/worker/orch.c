@@ -173,9 +173,8 @@ static simpler_status submit(simpler_orch *orch, uint64_t handle, simpler_kind k
 		                   "SIMPLER_SUBMIT_OPTIONS_INIT",
 		                   options->struct_size, sizeof(*options));
 	if (args && args->error.status != SIMPLER_OK)
-		status = error_restore(&args->error);
-	else
-		status = callables_find(run->core->callables, handle, kind, &callable);
+		return error_restore(&args->error);
+	status = callables_find(run->core->callables, handle, kind, &callable);
 	if (status == SIMPLER_OK)
 		status = check_target(run->core, callable, options->worker);
 	if (status == SIMPLER_OK)
