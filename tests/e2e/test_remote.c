@@ -320,6 +320,30 @@ static void a_name_that_the_module_lacks_or_another_kind_is_refused(void **state
 	assert_error_says("sub task");
 }
 
+static void a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_module *module;
+	simpler_worker *worker;
+	simpler_orch_fn fn;
+
+	/* A worker of its own: what a node refused is tried again by the next registration. */
+	assert_int_equal(simpler_worker_create(NULL, &worker), SIMPLER_OK);
+	assert_int_equal(simpler_worker_add_remote(worker, fixture->nodes[0].address, NULL),
+	                 SIMPLER_OK);
+	assert_int_equal(simpler_worker_init(worker), SIMPLER_OK);
+	assert_int_equal(
+		simpler_module_load(worker, TEST_MODULES_DIR "/undefined_symbol.so", &module),
+		SIMPLER_OK);
+	assert_int_equal(
+		simpler_module_orch_fn(module, "call_nobody_above", simpler_no_state(), &fn),
+		SIMPLER_EINVAL);
+	assert_error_says("undefined symbol: a_function_that_nobody_defines");
+	assert_error_says("'call_nobody_above'");
+	assert_error_says(fixture->nodes[0].address);
+	simpler_worker_close(worker);
+}
+
 static void a_tensor_larger_than_the_pool_is_refused_naming_the_room(void **state)
 {
 	const int64_t bytes = (int64_t)65 << 20;
@@ -447,6 +471,7 @@ int main(void)
 		cmocka_unit_test(a_failed_task_leaves_its_tensor_as_it_was),
 		cmocka_unit_test(a_crash_of_a_sub_task_is_its_failure_and_the_next_task_runs),
 		cmocka_unit_test(a_name_that_the_module_lacks_or_another_kind_is_refused),
+		cmocka_unit_test(a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both),
 		cmocka_unit_test(a_tensor_larger_than_the_pool_is_refused_naming_the_room),
 		cmocka_unit_test(the_graph_orders_tasks_on_the_same_bytes_across_nodes),
 		cmocka_unit_test(several_threads_run_on_one_worker_at_once),
