@@ -102,6 +102,15 @@ static void send_outcome(uint64_t token, simpler_status status)
 	                  record_outcome_encode(&outcome, bytes, sizeof(bytes)), NULL, 0);
 }
 
+/* Everything before the records: doorbells and positions. */
+static void overwrite_rings(int byte)
+{
+	const size_t ring = ring_bytes(ENGINE_RING_BYTES), head = ring - ENGINE_RING_BYTES;
+
+	memset(rings, byte, head);
+	memset(rings + ring, byte, head);
+}
+
 static void talk_nonsense(enum fake_command command, const struct record_task *task)
 {
 	struct record_outcome outcome = { .token = ~UINT64_C(0) };
@@ -117,11 +126,11 @@ static void talk_nonsense(enum fake_command command, const struct record_task *t
 		answer(task);
 		answer(task);
 		break;
+	case FAKE_NO_BELLS:
+		overwrite_rings(0);
+		_exit(3);
 	case FAKE_BAD_POSITION:
-		/* Everything before the records: doorbells and positions. */
-		memset(rings, 0xa5, ring_bytes(ENGINE_RING_BYTES) - ENGINE_RING_BYTES);
-		memset(rings + ring_bytes(ENGINE_RING_BYTES), 0xa5,
-		       ring_bytes(ENGINE_RING_BYTES) - ENGINE_RING_BYTES);
+		overwrite_rings(0xa5);
 		doorbell_ring_all(&ring_bells(&outcomes)->resident);
 		break;
 	case FAKE_BAD_CONTROL:

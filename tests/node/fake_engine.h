@@ -13,6 +13,7 @@ enum fake_command {
 	FAKE_BAD_TOKEN,       /* answer for a task that there is not */
 	FAKE_TWICE,           /* answer twice */
 	FAKE_BAD_POSITION,    /* overwrite the positions of both rings */
+	FAKE_NO_BELLS,        /* zero bells and positions of both rings, and end */
 	FAKE_BAD_CONTROL,     /* send bytes on control that are no outcome */
 	FAKE_UNASKED_INSTALL, /* answer for a callable that was not sent */
 	FAKE_CLOSE_CONTROL,   /* shut control down and live on */

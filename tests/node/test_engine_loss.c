@@ -87,6 +87,7 @@ static const struct {
 	{ "a record that is none", FAKE_BAD_RECORD, 0, "failed and was stopped" },
 	{ "a token that is none", FAKE_BAD_TOKEN, 0, "names no task in flight" },
 	{ "positions that no ring has", FAKE_BAD_POSITION, 0, "failed and was stopped" },
+	{ "bells that wake nobody", FAKE_NO_BELLS, 0, "failed and was stopped" },
 	{ "control that says nothing", FAKE_BAD_CONTROL, 0, "failed and was stopped" },
 	{ "an install that was not asked for", FAKE_UNASKED_INSTALL, 0, "was not sent" },
 	{ "control shut down", FAKE_CLOSE_CONTROL, 0, "was killed by signal 9" },
