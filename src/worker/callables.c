@@ -10,8 +10,7 @@
 #include "os/memory.h"
 #include "simpler/version.h"
 
-#define MAX_CALLABLES 4096u
-#define BUCKETS       1024u
+#define BUCKETS 1024u
 
 struct entry {
 	struct exec_callable callable;
@@ -23,7 +22,7 @@ struct entry {
 struct callables {
 	pthread_rwlock_t lock;
 	struct module *modules;
-	struct entry *entries[MAX_CALLABLES]; /* entry of key k at k - 1 */
+	struct entry *entries[CALLABLES_MAX]; /* entry of key k at k - 1 */
 	size_t count;
 	struct entry *buckets[BUCKETS]; /* by hash_of() */
 };
@@ -253,12 +252,12 @@ static simpler_status add_entry(struct callables *table, struct entry *entry)
 {
 	struct entry **bucket = &table->buckets[entry->hash % BUCKETS];
 
-	if (table->count == MAX_CALLABLES)
+	if (table->count == CALLABLES_MAX)
 		return error_raise(
 			SIMPLER_ENOSPACE,
 			"a worker registers at most %u callables, and has; give them less "
 			"various captured state",
-			MAX_CALLABLES);
+			CALLABLES_MAX);
 	table->entries[table->count++] = entry;
 	entry->callable.key = table->count;
 	entry->next = *bucket;

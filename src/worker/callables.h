@@ -11,6 +11,9 @@
 #include "catalog/module_file.h"
 #include "exec/exec.h"
 
+/* Most callables of one worker. */
+#define CALLABLES_MAX 4096u
+
 struct callables;
 
 /* A module of the worker. */

@@ -32,8 +32,8 @@ struct simpler_worker {
 	uint64_t connect_timeout_ms;
 	uint32_t node_tasks;
 	simpler_module *modules;
-	pthread_mutex_t ship_lock; /* guards `shipped`, and lets one ship at a time */
-	size_t shipped;            /* so many of the core's callables are known to every node */
+	pthread_mutex_t ship_lock;   /* guards `shipped`, and lets one ship at a time */
+	bool shipped[CALLABLES_MAX]; /* by key - 1: every node has acknowledged it */
 };
 
 static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
@@ -144,9 +144,9 @@ simpler_status simpler_module_load(simpler_worker *worker, const char *path, sim
 }
 
 /* Nodes run orchestration functions; the callables below those are found on the node itself. */
-static simpler_status ship_one(simpler_worker *worker, const struct exec_callable *callable)
+static simpler_status install_everywhere(struct worker_core *core,
+                                         const struct exec_callable *callable)
 {
-	struct worker_core *core = worker->core;
 	simpler_status status = SIMPLER_OK;
 
 	if (callable->kind != SIMPLER_KIND_ORCH)
@@ -156,20 +156,31 @@ static simpler_status ship_one(simpler_worker *worker, const struct exec_callabl
 	return status;
 }
 
-/* Ship what no node was sent yet. What failed is tried again by the next call. */
-static simpler_status ship(simpler_worker *worker)
+/* What failed is tried again by the next call for the same callable; others are none the worse. */
+static simpler_status ship(simpler_worker *worker, const struct exec_callable *callable)
+{
+	bool *shipped = &worker->shipped[callable->key - 1];
+	simpler_status status = SIMPLER_OK;
+
+	pthread_mutex_lock(&worker->ship_lock);
+	if (!*shipped)
+		status = install_everywhere(worker->core, callable);
+	*shipped = status == SIMPLER_OK;
+	pthread_mutex_unlock(&worker->ship_lock);
+	return status;
+}
+
+static simpler_status ship_all(simpler_worker *worker)
 {
 	const struct exec_callable *callable;
 	simpler_status status = SIMPLER_OK;
 
-	pthread_mutex_lock(&worker->ship_lock);
-	while ((callable = callables_at(worker->core->callables, worker->shipped)) != NULL) {
-		status = ship_one(worker, callable);
-		if (status != SIMPLER_OK)
+	for (size_t i = 0; status == SIMPLER_OK; i++) {
+		callable = callables_at(worker->core->callables, i);
+		if (!callable)
 			break;
-		worker->shipped++;
+		status = ship(worker, callable);
 	}
-	pthread_mutex_unlock(&worker->ship_lock);
 	return status;
 }
 
@@ -184,7 +195,7 @@ static simpler_status take_handle(simpler_module *module, const char *name, simp
 	status = callables_add(module->worker->core->callables, module->module, name, kind, state,
 	                       &callable);
 	if (status == SIMPLER_OK && module->worker->state == WORKER_READY)
-		status = ship(module->worker);
+		status = ship(module->worker, callable);
 	if (status == SIMPLER_OK)
 		*out = callable->key;
 	return status;
@@ -231,7 +242,7 @@ simpler_status simpler_worker_init(simpler_worker *worker)
 		                                   "whose init failed can only be closed");
 	status = connect_all(worker);
 	if (status == SIMPLER_OK)
-		status = ship(worker);
+		status = ship_all(worker);
 	worker->state = status == SIMPLER_OK ? WORKER_READY : WORKER_FAILED;
 	return status;
 }

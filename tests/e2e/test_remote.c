@@ -324,24 +324,20 @@ static void a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both(void
 {
 	struct fixture *fixture = *state;
 	simpler_module *module;
-	simpler_worker *worker;
 	simpler_orch_fn fn;
 
-	/* A worker of its own: what a node refused is tried again by the next registration. */
-	assert_int_equal(simpler_worker_create(NULL, &worker), SIMPLER_OK);
-	assert_int_equal(simpler_worker_add_remote(worker, fixture->nodes[0].address, NULL),
+	assert_int_equal(simpler_module_load(fixture->worker,
+	                                     TEST_MODULES_DIR "/undefined_symbol.so", &module),
 	                 SIMPLER_OK);
-	assert_int_equal(simpler_worker_init(worker), SIMPLER_OK);
-	assert_int_equal(
-		simpler_module_load(worker, TEST_MODULES_DIR "/undefined_symbol.so", &module),
-		SIMPLER_OK);
 	assert_int_equal(
 		simpler_module_orch_fn(module, "call_nobody_above", simpler_no_state(), &fn),
 		SIMPLER_EINVAL);
 	assert_error_says("undefined symbol: a_function_that_nobody_defines");
 	assert_error_says("'call_nobody_above'");
 	assert_error_says(fixture->nodes[0].address);
-	simpler_worker_close(worker);
+	/* Other callables are none the worse, new ones included. */
+	(void)find(fixture, "shift", simpler_no_state());
+	(void)find(fixture, "shift", (simpler_bytes){ "new", 3 });
 }
 
 static void a_tensor_larger_than_the_pool_is_refused_naming_the_room(void **state)
