@@ -313,7 +313,6 @@ static struct exec_task *bury(struct sub_worker *worker)
 		lost = worker->task;
 		worker->task = NULL;
 	}
-	doorbell_bury(&box->to_worker);
 	(void)close(worker->control);
 	worker->control = -1;
 	worker->pid = 0;

@@ -9,11 +9,14 @@
  * sleeper, or the waiter a new count. A waker that sees a spinner wakes nobody: the spinner looks
  * at the count once more after it has ceased to be one, and before it sleeps.
  *
- * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more;
- * a spin costs a core, which is dear when threads outnumber cores. So a waiter has a budget that
- * doubles when the ring came while it spun and is halved when it did not. At its least it could
- * never learn that a longer one would pay, so that each PROBE_EVERY-th futile spin is followed by
- * one with the whole budget.
+ * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more,
+ * a hundred where its core has gone idle; a spin costs a core, which is dear when threads outnumber
+ * cores. So a waiter remembers how long its last waits were, those included that it slept through,
+ * and spins only while their average says that the ring will come within SPIN_MOST. One long wait
+ * counts for no more than LONGEST, so that a few short ones are enough to make it spin again.
+ *
+ * Who spins without sleeping (doorbell_spin()) does not learn how long it would have had to wait.
+ * It tries each PROBE_EVERY-th time.
  *
  * It does not yield while it spins, although that helps where waiter and waker share a core: a
  * yield to a task that computes gives it a whole slice of the scheduler, milliseconds, whereas a
@@ -27,10 +30,12 @@
 #include "os/cpu.h"
 #include "os/futex.h"
 
-#define SPIN_LEAST   1000u
-#define SPIN_INITIAL 8000u
-#define SPIN_MOST    60000u
-#define PROBE_EVERY  256u
+#define SPIN_LEAST 1000u
+#define SPIN_MOST  60000u
+#define LONGEST    (4 * SPIN_MOST)
+/* The average up to which spinning pays. Waits that were slept through have a wake-up in them. */
+#define WORTH_IT    (SPIN_MOST + 30000u)
+#define PROBE_EVERY 32u
 /* Looks at the counter between two looks at the clock, which costs about as much as ten. */
 #define LOOKS 16
 
@@ -39,24 +44,21 @@ uint32_t doorbell_ticket(struct doorbell *bell)
 	return atomic_load(&bell->count);
 }
 
-void doorbell_ring(struct doorbell *bell)
+static void ring_for(struct doorbell *bell, int sleepers)
 {
 	atomic_fetch_add(&bell->count, 1);
-	if (atomic_load(&bell->spinners) == 0 && atomic_load(&bell->sleepers) != 0)
-		futex_wake(&bell->count, 1);
+	if (atomic_load(&bell->sleepers) != 0)
+		futex_wake(&bell->count, sleepers);
+}
+
+void doorbell_ring(struct doorbell *bell)
+{
+	ring_for(bell, 1);
 }
 
 void doorbell_ring_all(struct doorbell *bell)
 {
-	atomic_fetch_add(&bell->count, 1);
-	if (atomic_load(&bell->sleepers) != 0)
-		futex_wake(&bell->count, INT_MAX);
-}
-
-void doorbell_bury(struct doorbell *bell)
-{
-	atomic_store(&bell->sleepers, 0);
-	atomic_store(&bell->spinners, 0);
+	ring_for(bell, INT_MAX);
 }
 
 static bool has_rung(struct doorbell *bell, uint32_t ticket)
@@ -77,21 +79,12 @@ static bool spin(struct doorbell *bell, uint32_t ticket, int64_t until)
 	return has_rung(bell, ticket);
 }
 
-static void spin_paid(struct spin_budget *budget)
+static void learn(struct spin_budget *budget, int64_t waited)
 {
-	budget->nanoseconds *= 2;
-	if (budget->nanoseconds > SPIN_MOST)
-		budget->nanoseconds = SPIN_MOST;
-	budget->futile = 0;
-}
+	uint32_t capped = waited < LONGEST ? (uint32_t)waited : LONGEST;
 
-static void spin_was_futile(struct spin_budget *budget)
-{
-	budget->nanoseconds /= 2;
-	if (budget->nanoseconds < SPIN_LEAST)
-		budget->nanoseconds = SPIN_LEAST;
-	if (++budget->futile % PROBE_EVERY == 0)
-		budget->nanoseconds = SPIN_MOST;
+	budget->average = budget->average - budget->average / 8 + capped / 8;
+	budget->nanoseconds = budget->average <= WORTH_IT ? SPIN_MOST : SPIN_LEAST;
 }
 
 static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t deadline)
@@ -105,35 +98,34 @@ static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t dea
 	return in_time;
 }
 
-static bool spin_within(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
-                        int64_t deadline)
+static int64_t earlier(int64_t a, int64_t b)
 {
-	int64_t until;
-	bool rung;
-
-	if (has_rung(bell, ticket))
-		return true;
-	if (budget->nanoseconds == 0)
-		budget->nanoseconds = SPIN_INITIAL;
-	until = clock_now() + budget->nanoseconds;
-	atomic_fetch_add(&bell->spinners, 1);
-	rung = spin(bell, ticket, until < deadline ? until : deadline);
-	atomic_fetch_sub(&bell->spinners, 1);
-	if (rung)
-		spin_paid(budget);
-	else
-		spin_was_futile(budget);
-	return rung;
+	return a < b ? a : b;
 }
 
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
 {
-	return spin_within(bell, ticket, budget, CLOCK_NEVER);
+	int64_t began = clock_now();
+	bool rung;
+
+	if (budget->nanoseconds < SPIN_MOST && ++budget->futile % PROBE_EVERY == 0)
+		budget->nanoseconds = SPIN_MOST;
+	rung = spin(bell, ticket, began + budget->nanoseconds);
+	learn(budget, rung ? clock_now() - began : LONGEST);
+	return rung;
 }
 
 bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
                    int64_t deadline)
 {
-	return spin_within(bell, ticket, budget, deadline) ||
+	int64_t began;
+	bool rung;
+
+	if (has_rung(bell, ticket))
+		return true;
+	began = clock_now();
+	rung = spin(bell, ticket, earlier(began + budget->nanoseconds, deadline)) ||
 	       sleep_until_rung(bell, ticket, deadline);
+	learn(budget, clock_now() - began);
+	return rung;
 }

@@ -19,27 +19,23 @@
 /* In shared memory, on a cache line of its own; all zero is its initial state. */
 struct doorbell {
 	_Atomic uint32_t count;
-	_Atomic uint32_t sleepers, spinners; /* waiting threads, by how they wait */
-	uint8_t pad[52];
+	_Atomic uint32_t sleepers;
+	uint8_t pad[56];
 };
 
-/* A waiter's spinning budget, process-local: grows while spinning pays, shrinks while it doesn't.
- * All zero is its initial state. One thread uses it at a time. */
+/* How long a waiter spins, from how long its waits have been. Process-local; all zero is its
+ * initial state. One thread uses it at a time. */
 struct spin_budget {
-	uint32_t nanoseconds;
-	uint32_t futile; /* spins in a row that did not pay */
+	uint32_t nanoseconds; /* of the next spin */
+	uint32_t average;     /* of the last waits */
+	uint32_t futile;      /* spins of doorbell_spin() that were too short */
 };
 
 uint32_t doorbell_ticket(struct doorbell *bell);
-/*
- * Wakes one sleeper, unless somebody spins and so will see it. Where several threads wait at one
- * bell, one that takes work and leaves more behind therefore rings again.
- */
+/* Wakes one sleeper. */
 void doorbell_ring(struct doorbell *bell);
 /* Wakes all of them: for shutting down. */
 void doorbell_ring_all(struct doorbell *bell);
-/* Nobody waits any more: the process that did is dead. */
-void doorbell_bury(struct doorbell *bell);
 /* Spin for what the budget allows, and do not sleep. False when there was no ring. */
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
 /* Spin, then sleep. False when `deadline` (base/clock.h) passed. May return true without a ring:

@@ -8,8 +8,10 @@
  *                   behind a running one
  *   the local group's own two (exec/local.c)
  *
- * An orchestrator that has no request waits on the ring's bell itself, so the front end's ring
- * wakes the very thread that will run the task.
+ * Idle orchestrators wait for requests themselves, so the front end's ring wakes the very thread
+ * that will run the task. One of them, the last to have had work, waits in front, as the visitor of
+ * the ring's bells (ipc/doorbell_pair.h); the others are its residents. So requests that come one
+ * by one are all served by one warm thread, which may find it worth its while to spin for the next.
  */
 #include "node/engine.h"
 
@@ -55,6 +57,8 @@ struct engine {
 	pthread_mutex_t outcomes_lock; /* guards `outcomes` */
 	struct ring outcomes;
 	_Atomic uint32_t orchestrators, idle;
+	_Atomic bool front_taken;
+	struct spin_budget front_spin; /* of whoever waits in front */
 };
 
 /* --- outcomes --- */
@@ -139,7 +143,17 @@ static void serve_request(struct engine *engine, const uint8_t *bytes, size_t si
 	push_outcome(engine, &outcome);
 }
 
-/* A request, or 0 when there is none now. */
+static bool has_request(struct engine *engine)
+{
+	bool has;
+
+	pthread_mutex_lock(&engine->requests_lock);
+	has = ring_has_record(&engine->requests);
+	pthread_mutex_unlock(&engine->requests_lock);
+	return has;
+}
+
+/* A request, or 0 when there is none now. Whoever leaves more behind rings for another. */
 static size_t take_request(struct engine *engine, uint8_t *bytes)
 {
 	size_t size = 0;
@@ -161,19 +175,41 @@ static size_t take_request(struct engine *engine, uint8_t *bytes)
 
 static simpler_status add_orchestrator(struct engine *engine);
 
+static void wait_in_front(struct engine *engine)
+{
+	struct doorbell_pair *bells = ring_bells(&engine->requests);
+	uint32_t ticket;
+
+	doorbell_pair_enter(bells);
+	ticket = doorbell_ticket(&bells->visitor);
+	if (!has_request(engine))
+		(void)doorbell_wait(&bells->visitor, ticket, &engine->front_spin, CLOCK_NEVER);
+	doorbell_pair_leave(bells);
+	atomic_store(&engine->front_taken, false);
+}
+
+/* Returns when there may be a request. */
+static void wait_for_request(struct engine *engine, uint32_t ticket, struct spin_budget *spin)
+{
+	if (!atomic_exchange(&engine->front_taken, true))
+		wait_in_front(engine);
+	else
+		(void)doorbell_wait(&ring_bells(&engine->requests)->resident, ticket, spin,
+		                    CLOCK_NEVER);
+}
+
 static void *orchestrator_main(void *argument)
 {
 	struct engine *engine = argument;
-	struct doorbell *bell = &ring_bells(&engine->requests)->resident;
 	struct spin_budget spin = { 0 };
 	uint8_t bytes[RECORD_TASK_MAX];
 
 	for (;;) {
-		uint32_t ticket = doorbell_ticket(bell);
+		uint32_t ticket = doorbell_ticket(&ring_bells(&engine->requests)->resident);
 		size_t size = take_request(engine, bytes);
 
 		if (size == 0) {
-			(void)doorbell_wait(bell, ticket, &spin, CLOCK_NEVER);
+			wait_for_request(engine, ticket, &spin);
 			continue;
 		}
 		/* The last idle one sees to it that the next request finds somebody. */
