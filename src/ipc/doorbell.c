@@ -44,21 +44,17 @@ uint32_t doorbell_ticket(struct doorbell *bell)
 	return atomic_load(&bell->count);
 }
 
-static void ring_for(struct doorbell *bell, int sleepers)
+void doorbell_ring(struct doorbell *bell)
 {
 	atomic_fetch_add(&bell->count, 1);
 	if (atomic_load(&bell->sleepers) != 0)
-		futex_wake(&bell->count, sleepers);
-}
-
-void doorbell_ring(struct doorbell *bell)
-{
-	ring_for(bell, 1);
+		futex_wake(&bell->count, 1);
 }
 
 void doorbell_ring_all(struct doorbell *bell)
 {
-	ring_for(bell, INT_MAX);
+	atomic_fetch_add(&bell->count, 1);
+	futex_wake(&bell->count, INT_MAX);
 }
 
 static bool has_rung(struct doorbell *bell, uint32_t ticket)

@@ -34,7 +34,8 @@ struct spin_budget {
 uint32_t doorbell_ticket(struct doorbell *bell);
 /* Wakes one sleeper. */
 void doorbell_ring(struct doorbell *bell);
-/* Wakes all of them: for shutting down. */
+/* Wakes all of them, whatever the other process has written here: for shutting down. A count that
+ * it has set just so may need a second ring. */
 void doorbell_ring_all(struct doorbell *bell);
 /* Spin for what the budget allows, and do not sleep. False when there was no ring. */
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
