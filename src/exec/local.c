@@ -252,7 +252,7 @@ static bool attend(void *context, bool announced, const _Atomic bool *finished)
 		collect_all(group);
 		if (!atomic_load(finished))
 			(void)doorbell_wait(&pair->visitor, ticket, &group->attend_spin,
-			                    CLOCK_NEVER);
+			                    clock_after_ms(LOOK_MS));
 	}
 	doorbell_pair_leave(pair);
 	atomic_store(&group->attending, false);
