@@ -89,6 +89,23 @@ void put_handle(const struct msg_handle *handle, pb_handle *out)
 
 /* --- shapes --- */
 
+/* Bytes of a shape. As everywhere else (wire/tensor.c), an extent of 0 makes a tensor empty, and
+ * does not excuse extents that are too large without it. */
+static bool measure(const int64_t *shape, size_t ndim, uint64_t element, uint64_t *nbytes)
+{
+	uint64_t span = element;
+	bool empty = false;
+
+	for (size_t i = 0; i < ndim; i++) {
+		empty = empty || shape[i] == 0;
+		if (!checked_mul(span, shape[i] ? (uint64_t)shape[i] : 1, &span) ||
+		    span > INT64_MAX)
+			return false;
+	}
+	*nbytes = empty ? 0 : span;
+	return true;
+}
+
 simpler_status take_shape(const int64_t *shape, size_t ndim, int32_t dtype, int32_t tag,
                           struct msg_shape *out, uint64_t *nbytes)
 {
@@ -105,16 +122,14 @@ simpler_status take_shape(const int64_t *shape, size_t ndim, int32_t dtype, int3
 	*out = (struct msg_shape){ .ndim = (uint32_t)ndim,
 		                   .dtype = (simpler_dtype)dtype,
 		                   .tag = (simpler_tag)tag };
-	*nbytes = element;
 	for (size_t i = 0; i < ndim; i++) {
 		if (shape[i] < 0)
 			return error_raise(SIMPLER_EINVAL, "shape[%zu] is negative: %" PRId64, i,
 			                   shape[i]);
-		if (!checked_mul(*nbytes, (uint64_t)shape[i], nbytes) || *nbytes > INT64_MAX)
-			return error_raise(SIMPLER_EINVAL,
-			                   "shape describes more than 2^63-1 bytes");
 		out->shape[i] = shape[i];
 	}
+	if (!measure(shape, ndim, element, nbytes))
+		return error_raise(SIMPLER_EINVAL, "shape describes more than 2^63-1 bytes");
 	return SIMPLER_OK;
 }
 

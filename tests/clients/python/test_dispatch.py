@@ -260,6 +260,8 @@ class Dispatching(DaemonTest):
                 ({"shape": [1], "dtype": INT64, "tag": 5}, "tag"),
                 ({"shape": [1], "dtype": INT64, "tag": -1}, "tag"),
                 ({"shape": [-1], "dtype": INT64}, "shape"),
+                ({"shape": [0, 1 << 62], "dtype": INT64}, "2^63-1"),
+                ({"shape": [1 << 62, 0], "dtype": INT64}, "2^63-1"),
                 ({"shape": [-1, -1], "dtype": INT64}, "shape"),
                 ({"shape": [1 << 62, 4], "dtype": INT64}, "shape"),
                 ({"shape": [1] * 9, "dtype": INT64}, "shape"),
