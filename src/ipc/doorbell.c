@@ -12,8 +12,9 @@
  * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more,
  * a hundred where its core has gone idle; a spin costs a core, which is dear when threads outnumber
  * cores. So a waiter remembers how long its last waits were, those included that it slept through,
- * and spins only while their average says that the ring will come within SPIN_MOST. One long wait
- * counts for no more than LONGEST, so that a few short ones are enough to make it spin again.
+ * and spins only while their average says that the ring will come within the longest spin. One long
+ * wait counts for no more than longest(), so that a few short ones are enough to make it spin
+ * again.
  *
  * Who spins without sleeping (doorbell_spin()) does not learn how long it would have had to wait.
  * It tries each PROBE_EVERY-th time.
@@ -31,10 +32,8 @@
 #include "os/futex.h"
 
 #define SPIN_LEAST 1000u
-#define SPIN_MOST  60000u
-#define LONGEST    (4 * SPIN_MOST)
-/* The average up to which spinning pays. Waits that were slept through have a wake-up in them. */
-#define WORTH_IT    (SPIN_MOST + 30000u)
+/* Waits that were slept through have a wake-up in them, which spinning would have spared. */
+#define WAKE_UP     30000u
 #define PROBE_EVERY 32u
 /* Looks at the counter between two looks at the clock, which costs about as much as ten. */
 #define LOOKS 16
@@ -75,12 +74,22 @@ static bool spin(struct doorbell *bell, uint32_t ticket, int64_t until)
 	return has_rung(bell, ticket);
 }
 
+static uint32_t most(const struct spin_budget *budget)
+{
+	return budget->most > 0 ? budget->most : DOORBELL_SPIN_NS;
+}
+
+static uint32_t longest(const struct spin_budget *budget)
+{
+	return 4 * most(budget);
+}
+
 static void learn(struct spin_budget *budget, int64_t waited)
 {
-	uint32_t capped = waited < LONGEST ? (uint32_t)waited : LONGEST;
+	uint32_t capped = waited < longest(budget) ? (uint32_t)waited : longest(budget);
 
 	budget->average = budget->average - budget->average / 8 + capped / 8;
-	budget->nanoseconds = budget->average <= WORTH_IT ? SPIN_MOST : SPIN_LEAST;
+	budget->nanoseconds = budget->average <= most(budget) + WAKE_UP ? most(budget) : SPIN_LEAST;
 }
 
 static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t deadline)
@@ -104,10 +113,10 @@ bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *b
 	int64_t began = clock_now();
 	bool rung;
 
-	if (budget->nanoseconds < SPIN_MOST && ++budget->futile % PROBE_EVERY == 0)
-		budget->nanoseconds = SPIN_MOST;
+	if (budget->nanoseconds < most(budget) && ++budget->futile % PROBE_EVERY == 0)
+		budget->nanoseconds = most(budget);
 	rung = spin(bell, ticket, began + budget->nanoseconds);
-	learn(budget, rung ? clock_now() - began : LONGEST);
+	learn(budget, rung ? clock_now() - began : longest(budget));
 	return rung;
 }
 

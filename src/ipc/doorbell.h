@@ -23,9 +23,15 @@ struct doorbell {
 	uint8_t pad[56];
 };
 
+#define DOORBELL_SPIN_NS 25000u
+/* For the one thread of a process that waits for a request or its answer: a round trip over a local
+ * network fits in. More threads that spin as long would take each other's cores. */
+#define DOORBELL_LONG_SPIN_NS 60000u
+
 /* How long a waiter spins, from how long its waits have been. Process-local; all zero is its
  * initial state. One thread uses it at a time. */
 struct spin_budget {
+	uint32_t most;        /* set by the owner: longest spin; 0 means DOORBELL_SPIN_NS */
 	uint32_t nanoseconds; /* of the next spin */
 	uint32_t average;     /* of the last waits */
 	uint32_t futile;      /* spins of doorbell_spin() that were too short */
