@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -22,8 +23,13 @@ simpler_status port_file_write(const char *path, const char *address)
 {
 	char temporary[PATH_MAX];
 	int size = snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid());
+	struct stat about;
 	int error;
 
+	if (lstat(path, &about) == 0 && !S_ISREG(about.st_mode))
+		return error_raise(SIMPLER_EINVAL,
+		                   "--port-file: '%s' is no regular file, and is left as it is",
+		                   path);
 	if (size < 0 || (size_t)size >= sizeof(temporary))
 		return error_raise(SIMPLER_EINVAL, "--port-file: the path is too long");
 	if (write_line(temporary, address) && rename(temporary, path) == 0)

@@ -4,7 +4,8 @@
 
 #include "simpler/status.h"
 
-/* Whoever sees the file sees all of it. What was there is replaced. */
+/* Whoever sees the file sees all of it. A regular file that was there is replaced;
+ * anything else, such as a device or a directory, is an error. */
 simpler_status port_file_write(const char *path, const char *address);
 
 #endif
