@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "node/daemon.h"
+#include "os/descriptor.h"
 #include "simpler/version.h"
 
 static int complain(int exit_status)
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
 	struct options options;
 	enum options_action action;
 
+	descriptor_open_standard();
 	if (options_parse(argc, argv, &options, &action) != SIMPLER_OK)
 		return complain(2);
 	if (action != OPTIONS_RUN) {

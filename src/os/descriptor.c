@@ -1,8 +1,10 @@
 #include "os/descriptor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -35,4 +37,16 @@ bool descriptor_wait_readable(int fd, int64_t deadline)
 		if (count == 0 && timeout < INT_MAX)
 			return false;
 	}
+}
+
+void descriptor_open_standard(void)
+{
+	int fd;
+
+	/* The lowest free number is what open() takes. */
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
 }

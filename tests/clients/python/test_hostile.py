@@ -1,6 +1,10 @@
 #!/usr/bin/python3
 """A daemon never dies of what a client sends, and says what was wrong with it."""
+import os
+import pathlib
 import socket
+import subprocess
+import tempfile
 import threading
 
 import grpc
@@ -71,6 +75,40 @@ class Hostile(DaemonTest):
         self.assertTrue(self.client.heartbeat().ok)
         for peer in peers:
             peer.close()
+
+    # --- below the program ---
+
+    def test_a_daemon_that_is_started_without_standard_streams(self):
+        with tempfile.TemporaryDirectory(prefix="simpler-hostile-") as folder:
+            path = pathlib.Path(folder, "port")
+            process = subprocess.Popen(
+                [os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", "--sub-workers", "1",
+                 "--pool-bytes", "1M", "--port-file", path],
+                preexec_fn=lambda: os.closerange(0, 3))
+            try:
+                wait_until(path.exists, "the daemon has told its address")
+                client = Client(path.read_text().strip())
+                client.install(self.twice)
+                response = client.dispatch(self.twice, [inline([21], INOUT)])
+                self.assertEqual(values_of(response.output_tensors[0].inline_data), [42])
+                client.close()
+                process.terminate()
+                self.assertEqual(process.wait(timeout=SECONDS), 0)
+            finally:
+                process.kill()
+                process.wait()
+
+    def test_a_port_file_that_is_no_file(self):
+        with tempfile.TemporaryDirectory(prefix="simpler-hostile-") as folder:
+            path = pathlib.Path(folder, "fifo")
+            os.mkfifo(path)
+            outcome = subprocess.run(
+                [os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", "--sub-workers", "1",
+                 "--pool-bytes", "1M", "--port-file", path],
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+            self.assertEqual(outcome.returncode, 1)
+            self.assertIn(b"no regular file", outcome.stderr)
+            self.assertTrue(path.is_fifo())
 
     # --- below protobuf ---
 
