@@ -71,13 +71,19 @@ static simpler_status read_install(struct server *server)
 	return SIMPLER_OK;
 }
 
-/* Read what is there now, without waiting for more. */
+/* Read what is there now, without waiting for more. A socket that cannot be read at all was closed
+ * here, by user code that closes what it did not open: this process is of no use any more, and
+ * another takes its place. */
 static simpler_status read_installs(struct server *server)
 {
 	simpler_status status = SIMPLER_OK;
 
 	while (!status && descriptor_wait_readable(server->self->control, 0)) {
 		status = read_install(server);
+		if (status == SIMPLER_ESYSTEM) {
+			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
+			exit(EXIT_FAILURE);
+		}
 		if (status && status != SIMPLER_EUNAVAILABLE) {
 			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
 			status = SIMPLER_OK;

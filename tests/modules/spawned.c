@@ -60,6 +60,16 @@ static simpler_status die(const simpler_args *args, simpler_bytes state)
 	return SIMPLER_OK;
 }
 
+/* Closes what it did not open. */
+static simpler_status close_all(const simpler_args *args, simpler_bytes state)
+{
+	(void)args;
+	(void)state;
+	for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+		(void)close(fd);
+	return SIMPLER_OK;
+}
+
 static simpler_status orchestrate(simpler_orch *orch, const simpler_args *args,
                                   const simpler_config *config, simpler_bytes state)
 {
@@ -74,4 +84,5 @@ SIMPLER_SUB(add);
 SIMPLER_SUB(end_with);
 SIMPLER_SUB(hang);
 SIMPLER_SUB(die);
+SIMPLER_SUB(close_all);
 SIMPLER_ORCH(orchestrate);

@@ -449,6 +449,21 @@ static void a_worker_ends_with_its_control_socket(void **state)
 	assert_int_equal(WEXITSTATUS(report.wait_status), 0);
 }
 
+static void a_worker_whose_user_code_closed_its_control_socket_ends(void **state)
+{
+	struct owner *owner = *state;
+	uint64_t scalar = 0;
+	struct record_task task = make_task(1, 0, 1, &scalar);
+	struct record_outcome outcome;
+	struct spawn_exit report;
+
+	install(owner, 0, 1, "close_all");
+	assert_int_equal(run(owner, 0, &task, &outcome), SIMPLER_OK);
+	report = next_exit(owner);
+	assert_true(WIFEXITED(report.wait_status));
+	assert_int_equal(WEXITSTATUS(report.wait_status), 1);
+}
+
 static void a_terminals_signals_end_nobody(void **state)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP };
@@ -647,6 +662,7 @@ int main(void)
 		WITH_OWNER(a_death_leaves_the_other_workers_alone),
 		WITH_OWNER(a_worker_that_is_told_to_stop_exits),
 		WITH_OWNER(a_worker_ends_with_its_control_socket),
+		WITH_OWNER(a_worker_whose_user_code_closed_its_control_socket_ends),
 		WITH_OWNER(a_terminals_signals_end_nobody),
 		WITH_OWNER(an_index_is_alive_once_and_has_a_mailbox),
 		WITH_OWNER(a_worker_has_its_control_socket_and_nothing_else),
