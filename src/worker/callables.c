@@ -221,11 +221,6 @@ static simpler_status make_entry(const struct module *module, const char *name, 
 
 	if (status != SIMPLER_OK)
 		return status;
-	if (state.size > SIMPLER_STATE_MAX)
-		return error_raise(SIMPLER_ENOSPACE,
-		                   "'%s' captures %zu bytes of state and at most %zu can be; pass "
-		                   "larger data as a tensor",
-		                   name, state.size, SIMPLER_STATE_MAX);
 	entry = calloc(1, sizeof(*entry) + state.size);
 	if (!entry)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for callable '%s'", name);
@@ -279,6 +274,12 @@ simpler_status callables_add(struct callables *table, const struct module *modul
 	if (!state.data && state.size > 0)
 		return error_raise(SIMPLER_EINVAL, "captured state of '%s' has %zu bytes at NULL",
 		                   name, state.size);
+	/* Before any of it is read: a size that is -1 by mistake is an error and no crash. */
+	if (state.size > SIMPLER_STATE_MAX)
+		return error_raise(SIMPLER_ENOSPACE,
+		                   "'%s' captures %zu bytes of state and at most %zu can be; pass "
+		                   "larger data as a tensor",
+		                   name, state.size, SIMPLER_STATE_MAX);
 	hash = hash_of(module, name, kind, state);
 	pthread_rwlock_rdlock(&table->lock);
 	same = find_same(table, module, name, kind, state, hash);

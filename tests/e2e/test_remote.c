@@ -320,6 +320,21 @@ static void a_name_that_the_module_lacks_or_another_kind_is_refused(void **state
 	assert_error_says("sub task");
 }
 
+/* The bytes of such a state need not be there: a size of -1 is somebody's mistake. */
+static void a_state_over_the_limit_is_refused_unread(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_orch_fn fn;
+
+	assert_int_equal(simpler_module_orch_fn(fixture->module, "shift",
+	                                        (simpler_bytes){ "x", SIZE_MAX }, &fn),
+	                 SIMPLER_ENOSPACE);
+	assert_error_says("65536");
+	assert_int_equal(
+		simpler_module_orch_fn(fixture->module, "shift", (simpler_bytes){ NULL, 4 }, &fn),
+		SIMPLER_EINVAL);
+}
+
 static void a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both(void **state)
 {
 	struct fixture *fixture = *state;
@@ -467,6 +482,7 @@ int main(void)
 		cmocka_unit_test(a_failed_task_leaves_its_tensor_as_it_was),
 		cmocka_unit_test(a_crash_of_a_sub_task_is_its_failure_and_the_next_task_runs),
 		cmocka_unit_test(a_name_that_the_module_lacks_or_another_kind_is_refused),
+		cmocka_unit_test(a_state_over_the_limit_is_refused_unread),
 		cmocka_unit_test(a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both),
 		cmocka_unit_test(a_tensor_larger_than_the_pool_is_refused_naming_the_room),
 		cmocka_unit_test(the_graph_orders_tasks_on_the_same_bytes_across_nodes),
