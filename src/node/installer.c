@@ -128,12 +128,25 @@ simpler_status installer_answer(struct installer *installer, uint64_t key,
 	return SIMPLER_OK;
 }
 
+/* For those whose callable the engine was just installing when it ended. */
+static void suspect(const struct error *end, struct error *out)
+{
+	const char *how = error_step(end, 0);
+
+	error_init(out, end->status, "%s while it loaded this callable",
+	           how ? how : "the node's engine ended");
+}
+
 void installer_end(struct installer *installer, const struct error *error)
 {
-	struct installer_waiter *waiters;
+	struct installer_waiter *waiters, *suspects = NULL;
 	struct catalog_entry entry = { .key = 0 };
+	struct error suspicion;
 
+	suspect(error, &suspicion);
 	pthread_mutex_lock(&installer->lock);
+	if (installer->outstanding)
+		suspects = detach(installer, installer->sent);
 	installer->control = -1;
 	installer->outstanding = false;
 	while (catalog_next(installer->catalog, entry.key, &entry)) {
@@ -142,6 +155,7 @@ void installer_end(struct installer *installer, const struct error *error)
 	}
 	waiters = detach(installer, 0);
 	pthread_mutex_unlock(&installer->lock);
+	tell(suspects, true, &suspicion);
 	tell(waiters, true, error);
 }
 

@@ -16,7 +16,8 @@ static void push_done(void *context, bool lost, const struct error *error)
 		return;
 	}
 	error_restore(error);
-	error_context(lost ? "node '%s': the callable is not installed; push it again"
+	error_context(lost ? "node '%s': the callable is not installed; push it again, unless "
+	                     "loading it ends the engine"
 	                   : "node '%s' cannot load the callable",
 	              node_of(call)->id);
 	reply_error(call);
