@@ -69,9 +69,11 @@ static void measure_latency(const char *name, const struct bench *bench, const c
 	connect_node(bench, function, &work);
 	run_one_by_one(&work, bench->samples, bench->iterations / 10 + 1);
 	for (unsigned i = 0; i < bench->rounds; i++) {
+		bench_stir();
 		if (!bare_grpc_run(bench->bare, ECHO_BYTES, 1, bench->iterations, bench->samples))
 			bench_give_up("the bare echo");
 		stats_floor(&rounds, bench->samples, bench->iterations);
+		bench_stir();
 		run_one_by_one(&work, bench->samples, bench->iterations);
 		stats_value(&rounds, bench->samples, bench->iterations);
 	}
@@ -98,14 +100,17 @@ void case_dispatch_many(const char *name, const struct bench *bench)
 	run_tasks(&work);
 	work.tasks = bench->iterations * 4;
 	for (unsigned i = 0; i < bench->rounds; i++) {
-		int64_t began = clock_now();
+		int64_t began;
 
+		bench_stir();
+		began = clock_now();
 		for (unsigned k = 0; k < 4; k++) {
 			if (!bare_grpc_run(bench->bare, ECHO_BYTES, OUTSTANDING, bench->iterations,
 			                   bench->samples))
 				bench_give_up("the bare echo");
 		}
 		stats_floor_rate(&rounds, work.tasks, clock_now() - began);
+		bench_stir();
 		began = clock_now();
 		run_tasks(&work);
 		stats_value_rate(&rounds, work.tasks, clock_now() - began);

@@ -83,9 +83,11 @@ void case_rpc_hop(const char *name, const struct bench *bench)
 		bench_give_up("connecting");
 	heartbeats(channel, bench->samples, bench->iterations / 10 + 1);
 	for (unsigned i = 0; i < bench->rounds; i++) {
+		bench_stir();
 		if (!bare_grpc_run(bench->bare, ECHO_BYTES, 1, bench->iterations, bench->samples))
 			bench_give_up("the bare echo");
 		stats_floor(&rounds, bench->samples, bench->iterations);
+		bench_stir();
 		heartbeats(channel, bench->samples, bench->iterations);
 		stats_value(&rounds, bench->samples, bench->iterations);
 	}

@@ -6,10 +6,13 @@
  */
 #include <getopt.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "cases.h"
 #include "simpler/status.h"
 #include "stats.h"
@@ -27,6 +30,9 @@ static const struct {
 	  case_dispatch_many },
 };
 
+#define STIR_MS   10
+#define STIR_MOST 64
+
 #define CASE_COUNT (sizeof(cases) / sizeof(cases[0]))
 
 static int usage(FILE *out, int status)
@@ -35,6 +41,26 @@ static int usage(FILE *out, int status)
 	for (size_t i = 0; i < CASE_COUNT; i++)
 		fprintf(out, "  %-14s %s\n", cases[i].name, cases[i].what);
 	return status;
+}
+
+static void *keep_busy(void *until)
+{
+	while (clock_now() < *(const int64_t *)until)
+		continue;
+	return NULL;
+}
+
+void bench_stir(void)
+{
+	int64_t until = clock_after_ms(STIR_MS);
+	pthread_t threads[STIR_MOST];
+	long cores = sysconf(_SC_NPROCESSORS_ONLN), count = 0;
+
+	while (count < 2 * cores && count < STIR_MOST &&
+	       pthread_create(&threads[count], NULL, keep_busy, &until) == 0)
+		count++;
+	while (count > 0)
+		(void)pthread_join(threads[--count], NULL);
 }
 
 _Noreturn void bench_give_up(const char *what)
@@ -106,7 +132,7 @@ int main(int argc, char **argv)
 {
 	static const char *const daemon_options[] = { "--sub-workers", "2", "--log-level", "warn",
 		                                      NULL };
-	struct bench bench = { .rounds = 7, .iterations = 2000 };
+	struct bench bench = { .rounds = 21, .iterations = 1000 };
 	struct bare_grpc_server echo;
 	int first, known = 1;
 

@@ -88,7 +88,11 @@ static void learn(struct spin_budget *budget, int64_t waited)
 {
 	uint32_t capped = waited < longest(budget) ? (uint32_t)waited : longest(budget);
 
-	budget->average = budget->average - budget->average / 8 + capped / 8;
+	/* Quick to believe in short waits, slow to give them up. */
+	if (capped < budget->average)
+		budget->average = budget->average / 2 + capped / 2;
+	else
+		budget->average += (capped - budget->average) / 8;
 	budget->nanoseconds = budget->average <= most(budget) + WAKE_UP ? most(budget) : SPIN_LEAST;
 }
 
@@ -110,13 +114,15 @@ static int64_t earlier(int64_t a, int64_t b)
 
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
 {
-	int64_t began = clock_now();
+	int64_t began = clock_now(), length = budget->nanoseconds;
 	bool rung;
 
-	if (budget->nanoseconds < most(budget) && ++budget->futile % PROBE_EVERY == 0)
-		budget->nanoseconds = most(budget);
-	rung = spin(bell, ticket, began + budget->nanoseconds);
-	learn(budget, rung ? clock_now() - began : longest(budget));
+	if (length < most(budget) && ++budget->futile % PROBE_EVERY == 0)
+		length = most(budget);
+	rung = spin(bell, ticket, began + length);
+	/* A short spin in vain says nothing about a long one. */
+	if (rung || length == most(budget))
+		learn(budget, rung ? clock_now() - began : longest(budget));
 	return rung;
 }
 

@@ -23,10 +23,12 @@ struct doorbell {
 	uint8_t pad[56];
 };
 
-#define DOORBELL_SPIN_NS 25000u
-/* For the one thread of a process that waits for a request or its answer: a round trip over a local
- * network fits in. More threads that spin as long would take each other's cores. */
-#define DOORBELL_LONG_SPIN_NS 60000u
+#define DOORBELL_SPIN_NS 4000u
+/* For the one thread of a process that waits for a request, and the one that waits for its answer:
+ * a round trip over a local network fits in. More threads that spin as long would take each other's
+ * cores. */
+#define DOORBELL_REQUEST_SPIN_NS 100000u
+#define DOORBELL_ANSWER_SPIN_NS  100000u
 
 /* How long a waiter spins, from how long its waits have been. Process-local; all zero is its
  * initial state. One thread uses it at a time. */

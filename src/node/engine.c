@@ -357,7 +357,7 @@ static simpler_status start(struct engine *engine)
 		status = add_sub_workers(engine);
 	if (status != SIMPLER_OK)
 		return status;
-	engine->front_spin.most = DOORBELL_LONG_SPIN_NS;
+	engine->front_spin.most = DOORBELL_REQUEST_SPIN_NS;
 	engine->core->progress = local_progress(engine->group);
 	engine->core->memory = engine->arena;
 	engine->loader = loader_create();

@@ -421,7 +421,7 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 	(void)pthread_mutex_init(&client->push_lock, NULL);
 	(void)pthread_mutex_init(&client->pop_lock, NULL);
 	(void)pthread_mutex_init(&client->visit_lock, NULL);
-	client->visit_budget.most = DOORBELL_LONG_SPIN_NS;
+	client->visit_budget.most = DOORBELL_ANSWER_SPIN_NS;
 	atomic_init(&client->state, ENGINE_DOWN);
 	*out = client;
 	return SIMPLER_OK;
