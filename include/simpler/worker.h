@@ -34,6 +34,7 @@ typedef struct simpler_worker_options {
 /**
  * @param options  NULL means SIMPLER_WORKER_OPTIONS_INIT.
  * @param[out] out Set on SIMPLER_OK; release with simpler_worker_close().
+ * @return SIMPLER_EINVAL for an option out of its range, which the message names; SIMPLER_ENOMEM.
  */
 SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *options,
                                                  simpler_worker **out);
@@ -43,6 +44,8 @@ SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *o
  * connect yet.
  *
  * @param[out] out  Its id as a child of this worker; may be NULL.
+ * @return SIMPLER_EINVAL for what is no address, SIMPLER_ESTATE after init, SIMPLER_ENOSPACE past
+ *         512 nodes.
  */
 SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                                      simpler_worker_id *out);

@@ -6,6 +6,7 @@
  */
 #include "node/engine_process.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,8 @@ static simpler_status beside(char *path, size_t capacity, const char *name)
 
 simpler_status engine_program(char *path, size_t capacity)
 {
+	/* In a build tree, and in an installed one wherever it was moved to. */
+	static const char *const places[] = { HOST_NAME, "../libexec/simpler/" HOST_NAME };
 	const char *given = getenv("SIMPLER_HOST");
 	simpler_status status;
 
@@ -51,13 +54,20 @@ simpler_status engine_program(char *path, size_t capacity)
 			return error_raise(SIMPLER_ENOSPACE, "SIMPLER_HOST: the path is too long");
 		return SIMPLER_OK;
 	}
-	status = process_executable(path, capacity);
-	if (status == SIMPLER_OK)
-		status = beside(path, capacity, HOST_NAME);
-	if (status == SIMPLER_OK && access(path, X_OK) == 0)
-		return SIMPLER_OK;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		status = process_executable(path, capacity);
+		if (status == SIMPLER_OK)
+			status = beside(path, capacity, places[i]);
+		if (status == SIMPLER_OK && access(path, X_OK) == 0)
+			return SIMPLER_OK;
+	}
 	if ((size_t)snprintf(path, capacity, "%s/" HOST_NAME, SIMPLER_LIBEXECDIR) >= capacity)
 		return error_raise(SIMPLER_ENOSPACE, "the path of " HOST_NAME " is too long");
+	if (access(path, X_OK) != 0)
+		return error_raise_errno(SIMPLER_ENOTFOUND, errno,
+		                         "no " HOST_NAME " beside this program, nor in "
+		                         "../libexec/simpler, nor at %s; name it in SIMPLER_HOST",
+		                         path);
 	return SIMPLER_OK;
 }
 

@@ -207,6 +207,8 @@ static simpler_status own_callable(simpler_orch *orch, const char *name, simpler
 	const struct exec_callable *callable;
 	simpler_status status;
 
+	if (!out)
+		return error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
 	if (!orch || !run->module)
 		return error_raise(SIMPLER_ESTATE,
 		                   "this orchestration function came from no module; load one with "
@@ -220,11 +222,11 @@ static simpler_status own_callable(simpler_orch *orch, const char *name, simpler
 simpler_status simpler_orch_sub(simpler_orch *orch, const char *name, simpler_bytes state,
                                 simpler_sub *out)
 {
-	return own_callable(orch, name, SIMPLER_KIND_SUB, state, &out->id);
+	return own_callable(orch, name, SIMPLER_KIND_SUB, state, out ? &out->id : NULL);
 }
 
 simpler_status simpler_orch_orch_fn(simpler_orch *orch, const char *name, simpler_bytes state,
                                     simpler_orch_fn *out)
 {
-	return own_callable(orch, name, SIMPLER_KIND_ORCH, state, &out->id);
+	return own_callable(orch, name, SIMPLER_KIND_ORCH, state, out ? &out->id : NULL);
 }

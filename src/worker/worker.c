@@ -190,8 +190,10 @@ static simpler_status take_handle(simpler_module *module, const char *name, simp
 	const struct exec_callable *callable;
 	simpler_status status;
 
-	if (!module)
-		return error_raise(SIMPLER_EINVAL, "the module is NULL; load it first");
+	if (!module || !out)
+		return error_raise(SIMPLER_EINVAL,
+		                   "a module and a place for the handle are needed, "
+		                   "not NULL");
 	status = callables_add(module->worker->core->callables, module->module, name, kind, state,
 	                       &callable);
 	if (status == SIMPLER_OK && module->worker->state == WORKER_READY)
@@ -204,19 +206,19 @@ static simpler_status take_handle(simpler_module *module, const char *name, simp
 simpler_status simpler_module_orch_fn(simpler_module *module, const char *name, simpler_bytes state,
                                       simpler_orch_fn *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_ORCH, state, &out->id);
+	return take_handle(module, name, SIMPLER_KIND_ORCH, state, out ? &out->id : NULL);
 }
 
 simpler_status simpler_module_sub(simpler_module *module, const char *name, simpler_bytes state,
                                   simpler_sub *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_SUB, state, &out->id);
+	return take_handle(module, name, SIMPLER_KIND_SUB, state, out ? &out->id : NULL);
 }
 
 simpler_status simpler_module_chip(simpler_module *module, const char *name, simpler_bytes state,
                                    simpler_chip *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_CHIP, state, &out->id);
+	return take_handle(module, name, SIMPLER_KIND_CHIP, state, out ? &out->id : NULL);
 }
 
 /* --- life --- */
