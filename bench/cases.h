@@ -22,10 +22,10 @@ bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
 
 /*
- * Before each measurement: keep all cores busy for a moment. Where the scheduler happens to have put
- * two processes that talk, on one core or on two, makes a factor of two and more between runs of the
- * same program, and it leaves them there; this has it place them anew, so that the medians over many
- * rounds compare the programs and not their luck.
+ * Before each measurement: keep all cores busy for a moment. Where the scheduler happens to have
+ * put two processes that talk, on one core or on two, makes a factor of two and more between runs
+ * of the same program, and it leaves them there; this has it place them anew, so that the medians
+ * over many rounds compare the programs and not their luck.
  */
 void bench_stir(void);
 

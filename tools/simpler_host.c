@@ -6,12 +6,16 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/spawn.h"
 #include "node/engine.h"
 
 int main(int argc, char **argv)
 {
+	/* What user code prints to standard output goes where its errors go: the daemon's standard
+	 * output is for whoever started it, who may read no more than its first line. */
+	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	if (argc == 2 && strcmp(argv[1], "spawn") == 0)
 		return spawn_helper_main();
 	if (argc > 1 && strcmp(argv[1], "engine") == 0)

@@ -155,6 +155,8 @@ simpler_status simpler_fail(simpler_status status, const char *format, ...)
 {
 	va_list arguments;
 
+	if (!format)
+		format = "(no message)";
 	begin(&last, status == SIMPLER_OK ? SIMPLER_EUSER : status);
 	va_start(arguments, format);
 	add_step(&last, format, arguments);

@@ -4,8 +4,9 @@
  * under this one.
  *
  * An offer looks whether the callable is known, then gets its module ready without the lock, then
- * publishes under it, where another offer may have been faster. A visible callable never leaves,
- * which is what makes the pointers in a catalog_entry good without the lock.
+ * publishes under it, where another offer may have been faster. A callable that was visible is
+ * never freed, at most put aside, which is what makes the pointers in a catalog_entry good without
+ * the lock.
  */
 #include "catalog/catalog.h"
 
@@ -27,7 +28,8 @@ struct callable {
 	struct catalog_entry entry;
 	const struct stored_module *module;
 	UT_hash_handle hh;            /* in catalog.callables */
-	struct callable *prev, *next; /* in family.versions */
+	struct callable *prev, *next; /* in family.versions; `next` also in catalog.gone */
+	unsigned deaths;              /* of engines that loaded it, since one did not die of it */
 	uint8_t state[];
 };
 
@@ -43,6 +45,8 @@ struct catalog {
 	struct module_store *modules;
 	pthread_mutex_t lock; /* guards all below */
 	struct callable *callables;
+	struct callable *gone; /* were visible once */
+	size_t gone_count;
 	struct family *families;
 	uint64_t last_key;
 };
@@ -127,7 +131,7 @@ static simpler_status add_callable(struct catalog *catalog, struct callable *cal
 {
 	struct family *family;
 
-	if (HASH_COUNT(catalog->callables) >= catalog->limit)
+	if (HASH_COUNT(catalog->callables) + catalog->gone_count >= catalog->limit)
 		return error_raise(SIMPLER_ENOSPACE,
 		                   "there are %zu callables here, and no more than that can be",
 		                   catalog->limit);
@@ -304,17 +308,34 @@ void catalog_settle(struct catalog *catalog, uint64_t key, bool installed)
 
 	pthread_mutex_lock(&catalog->lock);
 	callable = find_key(catalog, key);
-	if (callable && callable->entry.state == CATALOG_PENDING) {
-		if (installed) {
-			callable->entry.state = CATALOG_VISIBLE;
-		} else {
-			remove_callable(catalog, callable);
-			gone = callable;
-		}
+	if (callable && installed) {
+		callable->entry.state = CATALOG_VISIBLE;
+		callable->deaths = 0;
+	} else if (callable && callable->entry.state == CATALOG_PENDING) {
+		remove_callable(catalog, callable);
+		gone = callable;
 	}
 	pthread_mutex_unlock(&catalog->lock);
 	if (gone)
 		free_callable(catalog, gone);
+}
+
+bool catalog_blame(struct catalog *catalog, uint64_t key)
+{
+	struct callable *callable;
+	bool gone = false;
+
+	pthread_mutex_lock(&catalog->lock);
+	callable = find_key(catalog, key);
+	if (callable && callable->entry.state == CATALOG_VISIBLE)
+		gone = ++callable->deaths == CATALOG_MOST_DEATHS;
+	if (gone) {
+		remove_callable(catalog, callable);
+		LL_PREPEND(catalog->gone, callable);
+		catalog->gone_count++;
+	}
+	pthread_mutex_unlock(&catalog->lock);
+	return gone;
 }
 
 /* --- finding --- */
@@ -449,6 +470,8 @@ void catalog_destroy(struct catalog *catalog)
 		remove_callable(catalog, callable);
 		free_callable(catalog, callable);
 	}
+	LL_FOREACH_SAFE (catalog->gone, callable, next)
+		free_callable(catalog, callable);
 	module_store_destroy(catalog->modules);
 	(void)pthread_mutex_destroy(&catalog->lock);
 	free(catalog);

@@ -2,7 +2,7 @@
  * The callables that a node's front end knows, and the modules they come from. The front end
  * keeps them so that a new engine can be given all of them again; it never loads one.
  *
- *     catalog_offer() -> PENDING -- catalog_settle(true) --> VISIBLE, until catalog_destroy()
+ *     catalog_offer() -> PENDING -- catalog_settle(true) --> VISIBLE -- catalog_blame() -> gone
  *                           `------ catalog_settle(false) -> gone
  *
  * A callable is pending while the caller installs it in the engine; dispatches find it only when
@@ -36,7 +36,8 @@ enum catalog_state { CATALOG_PENDING, CATALOG_VISIBLE };
 
 /*
  * A callable, as a value. What `payload` points to and `module_fd` belong to the catalog: they last
- * as long as it does for a visible callable, and until catalog_settle() for a pending one.
+ * as long as it does for a callable that is or was visible, and until catalog_settle() for a
+ * pending one.
  */
 struct catalog_entry {
 	uint64_t key; /* what record_task.callable and record_install.callable carry; counts from 1,
@@ -72,6 +73,18 @@ simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint
  * pending is left alone: a later engine answers for what an earlier one had.
  */
 void catalog_settle(struct catalog *catalog, uint64_t key, bool installed);
+
+#define CATALOG_MOST_DEATHS 3u /* of engines in a row; so many others kill hardly by chance */
+
+/*
+ * An engine ended while it loaded this visible callable. At the CATALOG_MOST_DEATHS-th time in a
+ * row the callable is gone, or no engine would ever have all of them; catalog_settle() with true
+ * begins a new row. Its place and storage stay taken, since somebody may have found it. A callable
+ * that is not visible is left alone.
+ *
+ * @return True: it is gone.
+ */
+bool catalog_blame(struct catalog *catalog, uint64_t key);
 
 /*
  * The visible callable of this id and version; 0 means the newest: the one pushed last.

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,20 @@
  * outcomes by so much, and loses none. */
 #define LOOK_MS 1000
 
+#define QUICK_MS      1000
+#define FREE_DEATHS   8u /* of those in a row, so many are replaced at once */
+#define PAUSE_MS      20 /* then it is so much longer each time */
+#define PAUSE_MOST_MS 1000
+
 struct sub_worker {
 	struct exec_child child;
 	struct local_group *group;
 	uint32_t index;
 	/* Under the group's lock: */
 	pid_t pid; /* 0: dead, a replacement is on its way */
-	int control;
+	int pidfd, control;
+	int64_t started;
+	unsigned quick_deaths; /* the last so many processes lived less than QUICK_MS */
 	uint32_t generation;
 	struct exec_task *task;
 	bool posted;        /* the task is in the mailbox */
@@ -142,6 +150,14 @@ static simpler_status post(struct sub_worker *worker)
 	return status;
 }
 
+/* Under the lock: a process that broke the rules. Its death is noticed like any other. */
+static void give_up_on(struct sub_worker *worker)
+{
+	simpler_log(SIMPLER_LOG_ERROR, "sub worker %u is killed: %s", worker->index,
+	            simpler_last_error());
+	process_signal(worker->pidfd, SIGKILL);
+}
+
 static void local_start(struct exec_child *child, struct exec_task *task)
 {
 	struct sub_worker *worker = (struct sub_worker *)child;
@@ -151,13 +167,16 @@ static void local_start(struct exec_child *child, struct exec_task *task)
 	pthread_mutex_lock(&worker->group->lock);
 	worker->task = task;
 	worker->posted = false;
-	/* While there is no process the task waits here for the replacement. */
+	/* While there is no process the task waits here for the replacement. So it does when the
+	 * process cannot be handed anything: it is dying, or has overwritten its mailbox. */
 	if (worker->pid != 0)
 		status = post(worker);
-	if (status != SIMPLER_OK)
+	if (status == SIMPLER_ENOMEM)
 		worker->task = NULL;
+	else if (status != SIMPLER_OK)
+		give_up_on(worker);
 	pthread_mutex_unlock(&worker->group->lock);
-	if (status != SIMPLER_OK) {
+	if (status == SIMPLER_ENOMEM) {
 		error_save(&error);
 		task->done(task, &error);
 	}
@@ -189,8 +208,16 @@ static struct exec_task *collect_one(struct local_group *group, struct record_ou
 	for (uint32_t i = 0; i < group->options.workers && !task; i++) {
 		struct sub_worker *worker = &group->workers[i];
 		struct mailbox *box = &group->shared->boxes[i];
+		enum mailbox_state state;
 
-		if (!worker->posted || mailbox_state(box, worker->generation) != MAILBOX_DONE)
+		if (!worker->posted)
+			continue;
+		state = mailbox_state(box, worker->generation);
+		if (state == MAILBOX_FREE && worker->pid != 0) {
+			(void)error_raise(SIMPLER_EPROTOCOL, "it overwrote its mailbox");
+			give_up_on(worker);
+		}
+		if (state != MAILBOX_DONE)
 			continue;
 		task = worker->task;
 		if (mailbox_collect(box, worker->generation, outcome) != SIMPLER_OK)
@@ -286,6 +313,10 @@ static simpler_status start_process(struct sub_worker *worker)
 	pthread_mutex_lock(&worker->group->lock);
 	worker->pid = pid;
 	worker->control = control;
+	worker->started = clock_now();
+	/* It may be dead already; then there is nothing to signal. */
+	if (process_open(pid, &worker->pidfd) != SIMPLER_OK)
+		worker->pidfd = -1;
 	if (worker->installed)
 		memset(worker->installed, 0, worker->installed_size);
 	pthread_mutex_unlock(&worker->group->lock);
@@ -310,16 +341,22 @@ static struct exec_task *bury(struct sub_worker *worker)
 	struct exec_task *lost = NULL;
 
 	pthread_mutex_lock(&group->lock);
-	if (worker->posted && mailbox_state(box, worker->generation) != MAILBOX_DONE) {
+	if (!worker->posted || mailbox_state(box, worker->generation) != MAILBOX_DONE) {
 		(void)mailbox_abandon(box, worker->generation);
 		worker->generation++;
+		if (worker->posted) {
+			lost = worker->task;
+			worker->task = NULL;
+		}
 		worker->posted = false;
-		lost = worker->task;
-		worker->task = NULL;
 	}
 	(void)close(worker->control);
-	worker->control = -1;
+	if (worker->pidfd >= 0)
+		(void)close(worker->pidfd);
+	worker->control = worker->pidfd = -1;
 	worker->pid = 0;
+	worker->quick_deaths =
+		clock_now() - worker->started < QUICK_MS * CLOCK_MS ? worker->quick_deaths + 1 : 0;
 	pthread_mutex_unlock(&group->lock);
 	return lost;
 }
@@ -343,6 +380,17 @@ static void hand_over_waiting(struct sub_worker *worker, simpler_status alive)
 	}
 }
 
+/* A worker that dies again and again must not keep the machine busy with its rebirths. */
+static void pause_before(const struct sub_worker *worker)
+{
+	struct pollfd stop = { worker->group->stop_pipe[0], POLLIN, 0 };
+	unsigned more = worker->quick_deaths > FREE_DEATHS ? worker->quick_deaths - FREE_DEATHS : 0;
+
+	if (more > 0)
+		(void)poll(&stop, 1,
+		           more < PAUSE_MOST_MS / PAUSE_MS ? (int)more * PAUSE_MS : PAUSE_MOST_MS);
+}
+
 static void replace(struct local_group *group, const struct spawn_exit *exit)
 {
 	struct sub_worker *worker = &group->workers[exit->index];
@@ -356,6 +404,7 @@ static void replace(struct local_group *group, const struct spawn_exit *exit)
 	simpler_log(SIMPLER_LOG_WARN, "sub worker %u: %s; starting another", exit->index,
 	            error_step(&error, 0));
 	lost = bury(worker);
+	pause_before(worker);
 	status = start_process(worker);
 	if (status != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
@@ -375,6 +424,9 @@ static bool wait_for_news(struct local_group *group)
 
 	while (poll(fds, 2, -1) < 0 && errno == EINTR)
 		continue;
+	/* User code that closed all descriptors took the helper away with them. */
+	if ((fds[0].revents | fds[1].revents) & POLLNVAL)
+		group->options.lost();
 	return fds[1].revents == 0;
 }
 
@@ -452,7 +504,7 @@ static void init_worker(struct local_group *group, uint32_t index)
 	(void)snprintf(worker->child.name, sizeof(worker->child.name), "sub worker %u", index);
 	worker->group = group;
 	worker->index = index;
-	worker->control = -1;
+	worker->control = worker->pidfd = -1;
 }
 
 static simpler_status start_group(struct local_group *group)
@@ -526,6 +578,8 @@ void local_group_destroy(struct local_group *group)
 	for (uint32_t i = 0; i < group->options.workers; i++) {
 		if (group->workers[i].control >= 0)
 			(void)close(group->workers[i].control);
+		if (group->workers[i].pidfd >= 0)
+			(void)close(group->workers[i].pidfd);
 		free(group->workers[i].installed);
 	}
 	if (group->shared)

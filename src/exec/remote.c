@@ -340,6 +340,10 @@ static void on_outcome(void *context, enum rpc_code code, const char *text, cons
 		fail(run, code, text);
 	else
 		take_outcome(run, data, size);
+	if (code == RPC_NOT_FOUND)
+		error_add(&run->error,
+		          "it knew it before, so its daemon was started anew since; close "
+		          "this worker and make another");
 	run->step = run->failed ? STEP_FREE : STEP_FETCH;
 	run->tensor = 0;
 	advance(run);

@@ -79,9 +79,16 @@ static uint32_t most(const struct spin_budget *budget)
 	return budget->most > 0 ? budget->most : DOORBELL_SPIN_NS;
 }
 
+/* The average up to which spinning pays. */
+static uint32_t worth_it(const struct spin_budget *budget)
+{
+	return most(budget) + WAKE_UP;
+}
+
+/* For how long one wait counts at the most. */
 static uint32_t longest(const struct spin_budget *budget)
 {
-	return 4 * most(budget);
+	return 4 * worth_it(budget);
 }
 
 static void learn(struct spin_budget *budget, int64_t waited)
@@ -93,7 +100,7 @@ static void learn(struct spin_budget *budget, int64_t waited)
 		budget->average = budget->average / 2 + capped / 2;
 	else
 		budget->average += (capped - budget->average) / 8;
-	budget->nanoseconds = budget->average <= most(budget) + WAKE_UP ? most(budget) : SPIN_LEAST;
+	budget->nanoseconds = budget->average <= worth_it(budget) ? most(budget) : SPIN_LEAST;
 }
 
 static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t deadline)
@@ -132,8 +139,10 @@ bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *b
 	int64_t began;
 	bool rung;
 
-	if (has_rung(bell, ticket))
+	if (has_rung(bell, ticket)) {
+		learn(budget, 0);
 		return true;
+	}
 	began = clock_now();
 	rung = spin(bell, ticket, earlier(began + budget->nanoseconds, deadline)) ||
 	       sleep_until_rung(bell, ticket, deadline);

@@ -105,8 +105,9 @@ bool mailbox_abandon(struct mailbox *box, uint32_t generation)
 	bool lost = mailbox_move(box, generation, MAILBOX_READY, MAILBOX_LOST) ||
 	            mailbox_move(box, generation, MAILBOX_RUNNING, MAILBOX_LOST);
 
-	/* It may have died asleep. */
+	/* It may have died asleep, or have written here what it liked. */
 	atomic_store(&box->to_worker.sleepers, 0);
+	atomic_store(&box->stop, 0);
 	/* A store and no move, for whatever it left here; the dead do not write. */
 	atomic_store(&box->word, make_word(generation + 1, MAILBOX_FREE));
 	return lost;

@@ -27,6 +27,7 @@ struct failed_install {
 };
 
 struct server {
+	pid_t pid;
 	const struct worker_process *self;
 	struct mailbox *box;
 	struct loader *loader;
@@ -154,6 +155,9 @@ static simpler_status call(struct server *server, const struct loaded_callable *
 	/* What an earlier task left must not explain this one. */
 	error_clear();
 	returned = callable->run.sub(&server->args, callable->state);
+	/* It forked and returned twice: this is the copy, and not the worker. */
+	if (getpid() != server->pid)
+		_exit(EXIT_SUCCESS);
 	return returned == SIMPLER_OK ? SIMPLER_OK : judge(callable, returned);
 }
 
@@ -238,6 +242,7 @@ int worker_process_main(const struct worker_process *self)
 		return EXIT_FAILURE;
 	}
 	server->self = self;
+	server->pid = getpid();
 	server->box = &self->shared->boxes[self->index];
 	serve_all(server);
 	forget_failures(server);

@@ -176,6 +176,8 @@ static simpler_status describe_engine(struct daemon *daemon)
 		.arena_bytes = daemon->arena_bytes,
 		.log_level = options->log_level,
 		.unlinks = { address_unix_path(options->listen), options->port_file },
+		.install_ms = ENGINE_INSTALL_MS,
+		.wakeup = daemon->node.wakeup,
 	};
 	return engine_program(daemon->program, sizeof(daemon->program));
 }

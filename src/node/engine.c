@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@
 
 struct engine {
 	/* Set before there are threads. */
+	pid_t pid;
 	uint32_t sub_workers;
 	uint64_t arena_bytes;
 	const char *node_id;
@@ -122,8 +124,12 @@ static simpler_status run_task(struct engine *engine, const struct record_task *
 	if (status != SIMPLER_OK)
 		return status;
 	config = config_from_record(&task->config);
-	return core_run(engine->core, callable->run.orch, callable->name, module, &args, &config,
-	                callable->state);
+	status = core_run(engine->core, callable->run.orch, callable->name, module, &args, &config,
+	                  callable->state);
+	/* It forked and returned twice: this is the copy, and not an engine. */
+	if (getpid() != engine->pid)
+		_exit(EXIT_SUCCESS);
+	return status;
 }
 
 static void serve_request(struct engine *engine, const uint8_t *bytes, size_t size)
@@ -379,6 +385,7 @@ int engine_main(int count, char **arguments)
 		return 2;
 	}
 	log_set_role("engine");
+	engine.pid = getpid();
 	status = start(&engine);
 	if (status != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_ERROR, "the engine does not start: %s",

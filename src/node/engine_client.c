@@ -416,7 +416,7 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 		return error_raise(SIMPLER_ENOMEM, "out of memory for the engine's requests");
 	client->options = options;
 	client->backoff_ms = FIRST_BACKOFF_MS;
-	installer_init(&client->installer, catalog);
+	installer_init(&client->installer, catalog, options);
 	in_flight_init(&client->in_flight);
 	(void)pthread_mutex_init(&client->push_lock, NULL);
 	(void)pthread_mutex_init(&client->pop_lock, NULL);
@@ -436,10 +436,28 @@ void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CL
 	fds[0].events = fds[1].events = POLLIN;
 }
 
+/* Kill an engine that is late. Returns when it is. */
+static int64_t hold_to_deadlines(struct engine_client *client)
+{
+	bool starting = engine_client_state(client) == ENGINE_STARTING;
+	int64_t due = starting ? client->started + UP_MS * CLOCK_MS
+	                       : installer_due(&client->installer);
+
+	if (atomic_load(&client->nonsense))
+		return CLOCK_NEVER; /* killed already */
+	if (clock_now() < due)
+		return due;
+	if (starting)
+		(void)error_raise(SIMPLER_EDEADLINE, "its workers were not up within %d s",
+		                  UP_MS / 1000);
+	else
+		(void)installer_overdue(&client->installer);
+	kill_for_nonsense(client);
+	return CLOCK_NEVER;
+}
+
 static int64_t step_alive(struct engine_client *client)
 {
-	enum engine_state state;
-
 	if (descriptor_wait_readable(client->process.pidfd, 0)) {
 		bury(client);
 		schedule_restart(client);
@@ -447,16 +465,7 @@ static int64_t step_alive(struct engine_client *client)
 	}
 	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
 		read_control(client);
-	state = engine_client_state(client);
-	if (state != ENGINE_STARTING)
-		return CLOCK_NEVER;
-	if (clock_now() >= client->started + UP_MS * CLOCK_MS) {
-		(void)error_raise(SIMPLER_EDEADLINE, "its workers were not up within %d s",
-		                  UP_MS / 1000);
-		kill_for_nonsense(client);
-		return CLOCK_NEVER;
-	}
-	return client->started + UP_MS * CLOCK_MS;
+	return hold_to_deadlines(client);
 }
 
 int64_t engine_client_step(struct engine_client *client)

@@ -4,7 +4,7 @@
  *   DOWN -exec-> STARTING -its workers are up-> INSTALLING -all callables are-> READY
  *     ^             |                               |                             |
  *     `-------------+-------------------------------+-----------------------------'
- *                     death, kill for nonsense, or not up in time
+ *                     death, kill for nonsense, or not up or not done with a callable in time
  *
  * The client is driven by one thread, its supervisor, which polls the descriptors of
  * engine_client_fds() and calls engine_client_step() when one is readable or the deadline that step

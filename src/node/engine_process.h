@@ -15,6 +15,10 @@
 #include "simpler/log.h"
 
 #define ENGINE_MAX_UNLINKS 2
+/* The dynamic loader needs a second for the largest module, and a constructor that opens a device
+ * several. One that needs longer does not return, and everybody else's callables wait behind it.
+ * Less than a parent waits for the answer to a push. */
+#define ENGINE_INSTALL_MS 30000u
 
 struct engine_options {
 	const char *program; /* simpler-host; see engine_program() */
@@ -24,6 +28,9 @@ struct engine_options {
 	uint64_t arena_bytes;
 	simpler_log_level log_level;
 	const char *unlinks[ENGINE_MAX_UNLINKS]; /* what it removes at its end; NULL: none */
+	uint64_t install_ms; /* ENGINE_INSTALL_MS: it is killed when loading one callable takes
+	                        longer */
+	int wakeup;          /* borrowed; wakes the supervisor before the time it was told */
 };
 
 struct engine_process {

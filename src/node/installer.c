@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "ipc/install.h"
+#include "os/events.h"
 
 struct installer_waiter {
 	uint64_t key;
@@ -14,13 +16,23 @@ struct installer_waiter {
 	struct installer_waiter *next;
 };
 
-void installer_init(struct installer *installer, struct catalog *catalog)
+/* The lock is held. */
+static void set_outstanding(struct installer *installer, bool outstanding)
+{
+	installer->outstanding = outstanding;
+	installer->due = outstanding ? clock_after_ms(installer->install_ms) : CLOCK_NEVER;
+}
+
+void installer_init(struct installer *installer, struct catalog *catalog,
+                    const struct engine_options *options)
 {
 	installer->catalog = catalog;
+	installer->install_ms = options->install_ms;
+	installer->wakeup = options->wakeup;
 	(void)pthread_mutex_init(&installer->lock, NULL);
 	installer->control = -1;
 	installer->sent = 0;
-	installer->outstanding = false;
+	set_outstanding(installer, false);
 	installer->waiters = NULL;
 }
 
@@ -52,7 +64,7 @@ static bool send_next(struct installer *installer)
 	if (!catalog_next(installer->catalog, installer->sent, &entry))
 		return false;
 	installer->sent = entry.key;
-	installer->outstanding = true;
+	set_outstanding(installer, true);
 	/* An engine that cannot be told is dying: its end answers for this one. */
 	if (send_entry(installer->control, &entry) != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_WARN, "'%s' could not be sent to the engine: %s",
@@ -111,7 +123,7 @@ simpler_status installer_answer(struct installer *installer, uint64_t key,
 	pthread_mutex_lock(&installer->lock);
 	asked = installer->outstanding && installer->sent == key;
 	if (asked) {
-		installer->outstanding = false;
+		set_outstanding(installer, false);
 		catalog_settle(installer->catalog, key, error->status == SIMPLER_OK);
 		waiters = detach(installer, key);
 		*complete = !send_next(installer);
@@ -128,13 +140,46 @@ simpler_status installer_answer(struct installer *installer, uint64_t key,
 	return SIMPLER_OK;
 }
 
-/* For those whose callable the engine was just installing when it ended. */
-static void suspect(const struct error *end, struct error *out)
+int64_t installer_due(struct installer *installer)
+{
+	int64_t due;
+
+	pthread_mutex_lock(&installer->lock);
+	due = installer->due;
+	pthread_mutex_unlock(&installer->lock);
+	return due;
+}
+
+simpler_status installer_overdue(struct installer *installer)
+{
+	struct catalog_entry entry;
+	bool found;
+
+	pthread_mutex_lock(&installer->lock);
+	found = catalog_get(installer->catalog, installer->sent, &entry);
+	pthread_mutex_unlock(&installer->lock);
+	return error_raise(SIMPLER_EDEADLINE, "loading '%s' took longer than %g s",
+	                   found ? entry.payload.name : "?", (double)installer->install_ms / 1000);
+}
+
+/* The lock is held, and a callable is outstanding. Returns who waits for it, and what to tell. */
+static struct installer_waiter *suspect(struct installer *installer, const struct error *end,
+                                        struct error *out)
 {
 	const char *how = error_step(end, 0);
+	struct catalog_entry entry;
 
-	error_init(out, end->status, "%s while it loaded this callable",
-	           how ? how : "the node's engine ended");
+	*out = *end;
+	if (!catalog_get(installer->catalog, installer->sent, &entry))
+		return NULL;
+	error_add(out, "loading '%s'", entry.payload.name);
+	if (catalog_blame(installer->catalog, entry.key))
+		simpler_log(SIMPLER_LOG_ERROR,
+		            "'%s' (callable %llu, version %llu) is dropped: %u engines in a row "
+		            "ended while they loaded it, and of the last one: %s",
+		            entry.payload.name, (unsigned long long)entry.callable_id,
+		            (unsigned long long)entry.version, CATALOG_MOST_DEATHS, how);
+	return detach(installer, entry.key);
 }
 
 void installer_end(struct installer *installer, const struct error *error)
@@ -143,12 +188,11 @@ void installer_end(struct installer *installer, const struct error *error)
 	struct catalog_entry entry = { .key = 0 };
 	struct error suspicion;
 
-	suspect(error, &suspicion);
 	pthread_mutex_lock(&installer->lock);
 	if (installer->outstanding)
-		suspects = detach(installer, installer->sent);
+		suspects = suspect(installer, error, &suspicion);
 	installer->control = -1;
-	installer->outstanding = false;
+	set_outstanding(installer, false);
 	while (catalog_next(installer->catalog, entry.key, &entry)) {
 		if (entry.state == CATALOG_PENDING)
 			catalog_settle(installer->catalog, entry.key, false);
@@ -169,8 +213,8 @@ static simpler_status add_waiter(struct installer *installer, uint64_t key, engi
 		return error_raise(SIMPLER_ENOMEM, "out of memory for installing a callable");
 	*waiter = (struct installer_waiter){ key, done, context, installer->waiters };
 	installer->waiters = waiter;
-	if (!installer->outstanding)
-		(void)send_next(installer);
+	if (!installer->outstanding && send_next(installer))
+		events_wake(installer->wakeup);
 	return SIMPLER_OK;
 }
 

@@ -48,6 +48,8 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	simpler_worker *worker;
 	simpler_status status;
 
+	if (!out)
+		return error_raise(SIMPLER_EINVAL, "a place for the worker is needed, not NULL");
 	if (!options)
 		options = &defaults;
 	if (options->struct_size != sizeof(*options))

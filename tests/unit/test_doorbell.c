@@ -56,22 +56,59 @@ static void the_counter_may_wrap(void **state)
 	assert_true(doorbell_wait(&bell, ticket, &budget, CLOCK_NEVER));
 }
 
-static void a_spinning_budget_stays_between_its_bounds(void **state)
+/* Wait in vain, so many times for so long. */
+static void wait_in_vain(struct spin_budget *budget, unsigned times, int64_t nanoseconds)
 {
 	struct doorbell bell = { 0 };
-	struct spin_budget budget = { 0 };
-	uint32_t most = 0;
 
-	(void)state;
-	for (int i = 0; i < 600; i++) {
+	for (unsigned i = 0; i < times; i++)
+		assert_false(doorbell_wait(&bell, doorbell_ticket(&bell), budget,
+		                           clock_now() + nanoseconds));
+}
+
+/* So many waits for a ring that has come already. */
+static void wait_not_at_all(struct spin_budget *budget, unsigned times)
+{
+	struct doorbell bell = { 0 };
+
+	for (unsigned i = 0; i < times; i++) {
 		uint32_t ticket = doorbell_ticket(&bell);
 
-		assert_false(doorbell_wait(&bell, ticket, &budget, clock_now()));
-		assert_in_range(budget.nanoseconds, 500, 60000);
-		most = budget.nanoseconds > most ? budget.nanoseconds : most;
+		doorbell_ring(&bell);
+		assert_true(doorbell_wait(&bell, ticket, budget, CLOCK_NEVER));
 	}
-	/* Now and then it tries again whether a long spin pays. */
-	assert_true(most > 20000);
+}
+
+static void a_waiter_spins_while_its_waits_are_short(void **state)
+{
+	struct spin_budget budget = { 0 };
+
+	(void)state;
+	wait_not_at_all(&budget, 4);
+	assert_int_equal(budget.nanoseconds, DOORBELL_SPIN_NS);
+	wait_in_vain(&budget, 100, CLOCK_MS);
+	assert_in_range(budget.nanoseconds, 1, DOORBELL_SPIN_NS - 1);
+	/* One short wait among long ones is no reason; a few are. */
+	wait_not_at_all(&budget, 1);
+	assert_in_range(budget.nanoseconds, 1, DOORBELL_SPIN_NS - 1);
+	wait_not_at_all(&budget, 4);
+	assert_int_equal(budget.nanoseconds, DOORBELL_SPIN_NS);
+}
+
+static void a_spin_without_a_sleep_tries_now_and_then_whether_it_pays(void **state)
+{
+	struct spin_budget budget = { .most = 1000000 };
+	struct doorbell bell = { 0 };
+	unsigned long_ones = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		int64_t began = clock_now();
+
+		assert_false(doorbell_spin(&bell, doorbell_ticket(&bell), &budget));
+		long_ones += clock_now() - began >= 1000000;
+	}
+	assert_in_range(long_ones, 2, 100);
 }
 
 /* --- two threads, in turns --- */
@@ -217,7 +254,8 @@ int main(void)
 		cmocka_unit_test(a_ring_between_ticket_and_wait_is_not_lost),
 		cmocka_unit_test(waiting_ends_at_the_deadline_and_not_before),
 		cmocka_unit_test(the_counter_may_wrap),
-		cmocka_unit_test(a_spinning_budget_stays_between_its_bounds),
+		cmocka_unit_test(a_waiter_spins_while_its_waits_are_short),
+		cmocka_unit_test(a_spin_without_a_sleep_tries_now_and_then_whether_it_pays),
 		cmocka_unit_test(no_ring_is_lost_when_both_are_quick),
 		cmocka_unit_test(no_ring_is_lost_when_the_waiter_sleeps),
 		cmocka_unit_test(more_waiters_than_cores_do_all_the_work_and_all_end),
