@@ -29,7 +29,7 @@ struct fixture {
 	char folder[64], socket[80], listen[96], port_file[80], fifo[80];
 	struct daemon node;
 	simpler_worker *worker;
-	simpler_orch_fn who, shift, hold;
+	simpler_orch_fn who, shift, hold, close_all;
 };
 
 /* The node's processes, by pidfd. */
@@ -66,6 +66,7 @@ static int set_up(void **state)
 		SIMPLER_OK);
 	simpler_module_orch_fn(module, "who", simpler_no_state(), &fixture->who);
 	simpler_module_orch_fn(module, "shift", simpler_no_state(), &fixture->shift);
+	simpler_module_orch_fn(module, "close_all", simpler_no_state(), &fixture->close_all);
 	simpler_module_orch_fn(module, "hold", simpler_no_state(), &fixture->hold);
 	assert_int_equal(simpler_worker_init(fixture->worker), SIMPLER_OK);
 	*state = fixture;
@@ -358,6 +359,20 @@ static void a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws(void *
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
+static void an_orchestration_function_that_closes_all_descriptors_costs_an_engine(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_args *args = simpler_args_create();
+	int64_t value = 0;
+
+	add(args, &value, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	simpler_args_add_scalar(args, 1);
+	assert_int_equal(run(fixture, fixture->close_all, args), SIMPLER_EUNAVAILABLE);
+	simpler_args_destroy(args);
+	assert_serves(fixture);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
 static void a_second_daemon_on_the_same_address_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
@@ -386,6 +401,7 @@ int main(void)
 		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
 		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
 		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),
+		CASE(an_orchestration_function_that_closes_all_descriptors_costs_an_engine),
 		CASE(a_second_daemon_on_the_same_address_is_refused),
 	};
 

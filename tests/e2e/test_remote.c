@@ -306,6 +306,12 @@ static void a_crash_of_a_sub_task_is_its_failure_and_the_next_task_runs(void **s
 	simpler_args_destroy(args);
 }
 
+static void a_module_that_prints_more_than_a_pipe_holds_stops_nobody(void **state)
+{
+	/* The daemons' standard output is a pipe to here that nobody reads any more. */
+	assert_int_equal(run_on(*state, "shout", simpler_no_state(), NULL, 0), SIMPLER_OK);
+}
+
 static void a_name_that_the_module_lacks_or_another_kind_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
@@ -313,7 +319,7 @@ static void a_name_that_the_module_lacks_or_another_kind_is_refused(void **state
 
 	assert_int_equal(simpler_module_orch_fn(fixture->module, "shuft", simpler_no_state(), &fn),
 	                 SIMPLER_ENOTFOUND);
-	assert_error_says("shift");
+	assert_error_says("it declares: who (orchestration function)");
 	assert_int_equal(
 		simpler_module_orch_fn(fixture->module, "shift_sub", simpler_no_state(), &fn),
 		SIMPLER_EKIND);
@@ -481,6 +487,7 @@ int main(void)
 		cmocka_unit_test(a_status_and_a_message_come_back_from_user_code_with_the_chain),
 		cmocka_unit_test(a_failed_task_leaves_its_tensor_as_it_was),
 		cmocka_unit_test(a_crash_of_a_sub_task_is_its_failure_and_the_next_task_runs),
+		cmocka_unit_test(a_module_that_prints_more_than_a_pipe_holds_stops_nobody),
 		cmocka_unit_test(a_name_that_the_module_lacks_or_another_kind_is_refused),
 		cmocka_unit_test(a_state_over_the_limit_is_refused_unread),
 		cmocka_unit_test(a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both),

@@ -1,6 +1,7 @@
 /* What the end-to-end tests run on nodes. */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,6 +150,52 @@ SUB_TASK(hold)
 	++*(int64_t *)out.data;
 	return SIMPLER_OK;
 }
+
+/* Writes 0xff over all that it shares with its parent but tensors. */
+SUB_TASK(scribble)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	unsigned long begin, end;
+
+	(void)args;
+	(void)state;
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (strstr(line, "simpler-mailboxes") && sscanf(line, "%lx-%lx", &begin, &end) == 2)
+			memset((void *)begin, 0xff, end - begin);
+	}
+	return SIMPLER_OK;
+}
+
+/* Returns in two processes. */
+SUB_TASK(fork_and_return)
+{
+	(void)args;
+	(void)state;
+	return fork() < 0 ? SIMPLER_ESYSTEM : SIMPLER_OK;
+}
+
+/* More than a pipe holds, to standard output. */
+SUB_TASK(shout)
+{
+	(void)args;
+	(void)state;
+	for (int i = 0; i < 3000; i++)
+		printf("%0100d\n", i);
+	fflush(stdout);
+	return SIMPLER_OK;
+}
+
+static simpler_status close_all(simpler_orch *orch, const simpler_args *args,
+                                const simpler_config *config, simpler_bytes state)
+{
+	(void)config;
+	(void)state;
+	for (int fd = 0; fd < 256; fd++)
+		close(fd);
+	return forward(orch, args, "shift_sub");
+}
+SIMPLER_ORCH(close_all);
 
 /* out[0] = the worker process, out[1] = its parent */
 SUB_TASK(who)

@@ -215,6 +215,12 @@ static void *signals_main(void *argument)
 	return NULL;
 }
 
+static bool is_told(const struct record_install *install, const char *what)
+{
+	return install->state_size == strlen(what) &&
+	       memcmp(install->state, what, install->state_size) == 0;
+}
+
 static void serve_control(void)
 {
 	static uint8_t buffer[RECORD_INSTALL_MAX];
@@ -223,15 +229,14 @@ static void serve_control(void)
 	int module_fd;
 
 	while (install_receive(ENGINE_CONTROL_FD, buffer, &install, &module_fd) == SIMPLER_OK) {
-		bool refuse = install.state_size == strlen(FAKE_STATE_REFUSE) &&
-		              memcmp(install.state, FAKE_STATE_REFUSE, install.state_size) == 0;
-		bool die = install.state_size == strlen(FAKE_STATE_DIE) &&
-		           memcmp(install.state, FAKE_STATE_DIE, install.state_size) == 0;
-
 		(void)close(module_fd);
-		if (die)
+		if (is_told(&install, FAKE_STATE_DIE))
 			_exit(5);
-		status = refuse ? SIMPLER_EINVAL : SIMPLER_OK;
+		if (is_told(&install, FAKE_STATE_STOP))
+			(void)raise(SIGSTOP);
+		while (is_told(&install, FAKE_STATE_HANG))
+			pause();
+		status = is_told(&install, FAKE_STATE_REFUSE) ? SIMPLER_EINVAL : SIMPLER_OK;
 		pthread_mutex_lock(&lock);
 		installs++;
 		send_outcome(install.callable, status);

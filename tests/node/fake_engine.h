@@ -26,6 +26,8 @@ enum fake_command {
 /* A callable whose captured state is one of these texts is answered accordingly. */
 #define FAKE_STATE_REFUSE "refuse"
 #define FAKE_STATE_DIE    "die"
+#define FAKE_STATE_HANG   "hang" /* not at all */
+#define FAKE_STATE_STOP   "stop" /* not at all: the process stops itself */
 
 /* The environment variable, and how the engine starts when it has one of these values; else well.
  */

@@ -223,7 +223,8 @@ static void a_callable_that_kills_the_engine_is_not_tried_again(void **state)
 
 	callable_make(&deadly, SIMPLER_KIND_ORCH, "who", FAKE_STATE_DIE);
 	push_callable(front_end, &deadly, &outcome);
-	expect(&outcome, RPC_UNAVAILABLE, "exited with status 5 while it loaded this callable");
+	expect(&outcome, RPC_UNAVAILABLE, "loading 'who'");
+	expect(&outcome, RPC_UNAVAILABLE, "exited with status 5");
 	outcome_destroy(&outcome);
 	front_end_wait_serving(front_end, next);
 	expect_not_known(front_end, &deadly);

@@ -371,6 +371,36 @@ static void module_bytes_are_limited_in_all(void **state)
 	catalog_destroy(catalog);
 }
 
+static void what_engines_keep_dying_of_is_gone_at_the_third_time_in_a_row(void **state)
+{
+	struct catalog *catalog = make(3, 1, twice.size);
+	struct catalog_entry other = install(catalog, ID, 1), deadly = install(catalog, ID, 2);
+	struct catalog_entry pending, found;
+	const uint32_t number = 2;
+
+	(void)state;
+	for (int survived = 0; survived < 2; survived++) {
+		assert_false(catalog_blame(catalog, deadly.key));
+		assert_false(catalog_blame(catalog, deadly.key));
+		assert_int_equal(catalog_find(catalog, ID, deadly.version, &found), SIMPLER_OK);
+		if (!survived)
+			catalog_settle(catalog, deadly.key, true);
+	}
+	assert_true(catalog_blame(catalog, deadly.key));
+	assert_false(catalog_blame(catalog, deadly.key));
+	assert_false(catalog_get(catalog, deadly.key, &found));
+	assert_int_equal(catalog_find(catalog, ID, 0, &found), SIMPLER_OK);
+	assert_true(found.key == other.key);
+	/* Who had found it may still read it; and it may be pushed again, but not for ever. */
+	assert_memory_equal(deadly.payload.state.data, &number, sizeof(number));
+	assert_int_equal(push_number(catalog, ID, 2, &pending), SIMPLER_OK);
+	assert_true(pending.key > deadly.key);
+	assert_int_equal(push_number(catalog, ID, 3, &found), SIMPLER_ENOSPACE);
+	for (unsigned i = 0; i < CATALOG_MOST_DEATHS; i++)
+		assert_false(catalog_blame(catalog, pending.key));
+	catalog_destroy(catalog);
+}
+
 static void what_is_pulled_from_one_node_can_be_pushed_to_another(void **state)
 {
 	struct catalog *one = make_default(), *other = make_default();
@@ -492,6 +522,7 @@ int main(void)
 		cmocka_unit_test(bad_offers_are_refused_with_the_reason),
 		cmocka_unit_test(limits_are_told),
 		cmocka_unit_test(module_bytes_are_limited_in_all),
+		cmocka_unit_test(what_engines_keep_dying_of_is_gone_at_the_third_time_in_a_row),
 		cmocka_unit_test(what_is_pulled_from_one_node_can_be_pushed_to_another),
 		cmocka_unit_test(all_callables_can_be_gone_through_in_order),
 		cmocka_unit_test(threads_push_the_same_callables_at_once),

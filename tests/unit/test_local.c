@@ -195,6 +195,32 @@ static void a_dead_sub_worker_fails_its_task_alone_and_is_replaced(void **state)
 		assert_int_equal(fixture->cells[i], 5);
 }
 
+static void a_sub_task_that_overwrites_its_mailbox_hurts_no_other(void **state)
+{
+	struct fixture *fixture = *state;
+	struct plan scribble = { fixture, "scribble_sub", 0, 1, 1 };
+	struct plan work = { fixture, "shift_sub", 0, 30, 6 };
+
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(run(&scribble), SIMPLER_ECRASHED);
+		assert_int_equal(run(&work), SIMPLER_OK);
+	}
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(fixture->cells[i], 15);
+}
+
+static void a_sub_task_that_forks_and_returns_twice_is_done_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct plan twice = { fixture, "fork_and_return_sub", 0, 20, 1 };
+	struct plan work = { fixture, "shift_sub", 0, 30, 6 };
+
+	assert_int_equal(run(&twice), SIMPLER_OK);
+	assert_int_equal(run(&work), SIMPLER_OK);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(fixture->cells[i], 5);
+}
+
 static simpler_status wrong_submits(simpler_orch *orch, const simpler_args *args,
                                     const simpler_config *config, simpler_bytes state)
 {
@@ -237,6 +263,8 @@ int main(void)
 		CASE(sub_tasks_work_on_shared_memory_in_order),
 		CASE(several_threads_run_at_once_and_each_hears_of_its_own_tasks),
 		CASE(a_dead_sub_worker_fails_its_task_alone_and_is_replaced),
+		CASE(a_sub_task_that_overwrites_its_mailbox_hurts_no_other),
+		CASE(a_sub_task_that_forks_and_returns_twice_is_done_once),
 		CASE(R01_memory_that_is_not_shared_is_refused_at_submit),
 	};
 
