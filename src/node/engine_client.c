@@ -440,8 +440,8 @@ void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CL
 static int64_t hold_to_deadlines(struct engine_client *client)
 {
 	bool starting = engine_client_state(client) == ENGINE_STARTING;
-	int64_t due = starting ? client->started + UP_MS * CLOCK_MS
-	                       : installer_due(&client->installer);
+	int64_t due =
+		starting ? client->started + UP_MS * CLOCK_MS : installer_due(&client->installer);
 
 	if (atomic_load(&client->nonsense))
 		return CLOCK_NEVER; /* killed already */
