@@ -26,7 +26,7 @@
 #include "test_modules.h"
 
 struct fixture {
-	char folder[64], socket[80], listen[96], port_file[80], fifo[80];
+	char folder[64], socket[80], listen[96], port_file[80], fifo[80], first_load[80];
 	struct daemon node;
 	simpler_worker *worker;
 	simpler_orch_fn who, shift, hold, close_all;
@@ -53,6 +53,9 @@ static int set_up(void **state)
 	snprintf(fixture->port_file, sizeof(fixture->port_file), "%s/port", fixture->folder);
 	snprintf(fixture->fifo, sizeof(fixture->fifo), "%s/fifo", fixture->folder);
 	assert_int_equal(mkfifo(fixture->fifo, 0600), 0);
+	snprintf(fixture->first_load, sizeof(fixture->first_load), "%s/first_load",
+	         fixture->folder);
+	assert_int_equal(setenv("SIMPLER_TEST_FIRST_LOAD", fixture->first_load, 1), 0);
 	options[3] = fixture->listen;
 	options[5] = fixture->port_file;
 	daemon_start(&fixture->node, options);
@@ -256,6 +259,33 @@ static void a_killed_idle_sub_worker_is_replaced(void **state)
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
+static void a_module_that_no_other_engine_survives_is_dropped(void **state)
+{
+	struct fixture *fixture = *state;
+	int file = open(fixture->first_load, O_CREAT | O_WRONLY, 0600);
+	simpler_module *module;
+	simpler_orch_fn loaded_once;
+	struct tree tree;
+
+	assert_true(file >= 0);
+	close(file);
+	find_tree(fixture, &tree);
+	assert_int_equal(
+		simpler_module_load(fixture->worker, TEST_MODULES_DIR "/second_load.so", &module),
+		SIMPLER_OK);
+	assert_int_equal(
+		simpler_module_orch_fn(module, "loaded_once", simpler_no_state(), &loaded_once),
+		SIMPLER_OK);
+	assert_int_equal(run(fixture, loaded_once, NULL), SIMPLER_OK);
+	process_signal(tree.engine, SIGKILL);
+	assert_ends(tree.engine);
+	assert_ends(tree.helper);
+	assert_ends(tree.sub_worker);
+	assert_serves(fixture);
+	assert_int_equal(run(fixture, loaded_once, NULL), SIMPLER_ENOTFOUND);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
 /* --- a task that is running meanwhile --- */
 
 struct held {
@@ -398,6 +428,7 @@ int main(void)
 		CASE(R05_a_killed_engine_is_replaced_and_its_workers_are_gone),
 		CASE(a_killed_spawn_helper_takes_its_workers_along_and_the_node_recovers),
 		CASE(a_killed_idle_sub_worker_is_replaced),
+		CASE(a_module_that_no_other_engine_survives_is_dropped),
 		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
 		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
 		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),
