@@ -22,10 +22,17 @@ simpler_status core_create(unsigned level, struct worker_core **out)
 	return SIMPLER_OK;
 }
 
+void core_close_children(struct worker_core *core)
+{
+	while (core->child_count > 0) {
+		struct exec_child *child = core->children[--core->child_count];
+
+		child->ops->close(child);
+	}
+}
+
 void core_destroy(struct worker_core *core)
 {
-	for (uint32_t i = 0; i < core->child_count; i++)
-		core->children[i]->ops->close(core->children[i]);
 	dag_destroy(core->graph);
 	if (core->callables)
 		callables_destroy(core->callables);

@@ -84,7 +84,12 @@ struct run {
 };
 
 simpler_status core_create(unsigned level, struct worker_core **out);
-/* Closes the children it was given, the local group excepted. No run is in progress. */
+/*
+ * To end a worker: close its children, end the threads that call `done`, destroy the core. In this
+ * order: the thread that finished a run's last task is still on its way out of task_done() when the
+ * run's own thread has returned. No run is in progress.
+ */
+void core_close_children(struct worker_core *core);
 void core_destroy(struct worker_core *core);
 /* Takes ownership of the child on success. */
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index);

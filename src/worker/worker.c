@@ -279,9 +279,11 @@ void simpler_worker_close(simpler_worker *worker)
 		free(module);
 	}
 	if (worker->core)
-		core_destroy(worker->core);
+		core_close_children(worker->core);
 	if (worker->client)
 		rpc_client_destroy(worker->client);
+	if (worker->core)
+		core_destroy(worker->core);
 	(void)pthread_mutex_destroy(&worker->ship_lock);
 	free(worker);
 }

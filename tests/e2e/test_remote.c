@@ -444,6 +444,29 @@ static void several_threads_run_on_one_worker_at_once(void **state)
 	}
 }
 
+/* The thread that finished the last task may still be on its way out when the run returns. */
+static void a_worker_can_be_closed_as_soon_as_its_run_returns(void **state)
+{
+	const struct fixture *fixture = *state;
+	struct fixture other = *fixture;
+
+	for (int round = 0; round < 100; round++) {
+		assert_int_equal(simpler_worker_create(NULL, &other.worker), SIMPLER_OK);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(simpler_worker_add_remote(other.worker,
+			                                           fixture->nodes[i].address, NULL),
+			                 SIMPLER_OK);
+		assert_int_equal(simpler_module_load(other.worker,
+		                                     TEST_MODULES_DIR "/remote_cases.so",
+		                                     &other.module),
+		                 SIMPLER_OK);
+		assert_int_equal(simpler_worker_init(other.worker), SIMPLER_OK);
+		assert_int_equal((int)run(&other, "fail", NULL), 1042);
+		simpler_worker_close(other.worker);
+		assert_error_says("row 3 of A is singular");
+	}
+}
+
 static void a_node_that_is_not_there_is_named(void **state)
 {
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
@@ -494,6 +517,7 @@ int main(void)
 		cmocka_unit_test(a_tensor_larger_than_the_pool_is_refused_naming_the_room),
 		cmocka_unit_test(the_graph_orders_tasks_on_the_same_bytes_across_nodes),
 		cmocka_unit_test(several_threads_run_on_one_worker_at_once),
+		cmocka_unit_test(a_worker_can_be_closed_as_soon_as_its_run_returns),
 		cmocka_unit_test(a_node_that_is_not_there_is_named),
 		cmocka_unit_test(a_file_that_is_no_module_is_refused_with_the_reason),
 	};

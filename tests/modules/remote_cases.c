@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -155,13 +156,15 @@ SUB_TASK(hold)
 SUB_TASK(scribble)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned long begin, end;
+	char line[512], *rest;
+	uintptr_t begin, end;
 
 	(void)args;
 	(void)state;
 	while (maps && fgets(line, sizeof(line), maps)) {
-		if (strstr(line, "simpler-mailboxes") && sscanf(line, "%lx-%lx", &begin, &end) == 2)
+		begin = strtoul(line, &rest, 16); /* "BEGIN-END ..." */
+		end = strtoul(rest + 1, NULL, 16);
+		if (strstr(line, "simpler-mailboxes"))
 			memset((void *)begin, 0xff, end - begin);
 	}
 	return SIMPLER_OK;

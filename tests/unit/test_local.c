@@ -86,8 +86,9 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	core_destroy(fixture->core);
+	core_close_children(fixture->core);
 	local_group_destroy(fixture->group);
+	core_destroy(fixture->core);
 	memory_unmap(fixture->cells, MEMORY_BYTES);
 	close(fixture->memory_fd);
 	free(fixture);

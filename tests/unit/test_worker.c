@@ -160,6 +160,7 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
+	core_close_children(fixture->core);
 	core_destroy(fixture->core);
 	free(fixture);
 	return 0;
