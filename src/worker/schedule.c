@@ -9,6 +9,10 @@
 
 #include "worker/core.h"
 
+/* A submit that found the graph full waits until an eighth of it is free: were it woken for each
+ * task that ends, it would cost each of them a wake-up. */
+#define ROOM_AGAIN (WORKER_MAX_TASKS - WORKER_MAX_TASKS / 8)
+
 /* What one entry leaves to do once the lock is released. */
 struct chores {
 	struct task_queue start, release;
@@ -200,7 +204,7 @@ static void task_done(struct exec_task *exec, const struct error *error)
 	dag_finish(core->graph, task->node, error == NULL);
 	end_task(task, &chores);
 	react(core, &chores);
-	if (core->waiting_for_room > 0)
+	if (core->waiting_for_room > 0 && dag_live(core->graph) <= ROOM_AGAIN)
 		(void)pthread_cond_broadcast(&core->room);
 	pthread_mutex_unlock(&core->lock);
 	do_chores(core, &chores);
