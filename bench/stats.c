@@ -73,15 +73,15 @@ static void print_round(const struct stats_rounds *rounds, size_t i)
 
 void stats_report(const char *name, struct stats_rounds *rounds)
 {
-	double ratios[STATS_MAX_ROUNDS], values[STATS_MAX_ROUNDS], floors[STATS_MAX_ROUNDS];
+	double values[STATS_MAX_ROUNDS], floors[STATS_MAX_ROUNDS], value, floor;
 
 	for (size_t i = 0; i < rounds->values; i++) {
 		print_round(rounds, i);
 		values[i] = rounds->value[i].p50;
 		floors[i] = rounds->floor[i].p50;
-		ratios[i] = values[i] / floors[i];
 	}
-	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s\n", name,
-	       median(ratios, rounds->values), median(values, rounds->values),
-	       median(floors, rounds->values), rounds->unit);
+	value = median(values, rounds->values);
+	floor = median(floors, rounds->values);
+	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s\n", name, value / floor, value, floor,
+	       rounds->unit);
 }

@@ -26,8 +26,9 @@ void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanos
 
 /*
  * Print a line a round and, last, "CASE ratio=R value=V floor=F unit=U": the medians over the
- * rounds; the ratio is the median of the rounds' own ratios, value by floor, so that a machine that
- * drifts between rounds does not count. Less is better for a time, more for a rate.
+ * rounds, and the one by the other. Not the median of the rounds' ratios: where the scheduler puts
+ * the processes is drawn anew for each measurement (bench_stir()), so a round's two have no more to
+ * do with each other than any two. Less is better for a time, more for a rate.
  */
 void stats_report(const char *name, struct stats_rounds *rounds);
 
