@@ -380,15 +380,23 @@ static void hand_over_waiting(struct sub_worker *worker, simpler_status alive)
 	}
 }
 
+/* Pause; true when the group is to stop. */
+static bool stops_within(const struct local_group *group, int milliseconds)
+{
+	struct pollfd stop = { group->stop_pipe[0], POLLIN, 0 };
+
+	return poll(&stop, 1, milliseconds) > 0;
+}
+
 /* A worker that dies again and again must not keep the machine busy with its rebirths. */
 static void pause_before(const struct sub_worker *worker)
 {
-	struct pollfd stop = { worker->group->stop_pipe[0], POLLIN, 0 };
 	unsigned more = worker->quick_deaths > FREE_DEATHS ? worker->quick_deaths - FREE_DEATHS : 0;
 
 	if (more > 0)
-		(void)poll(&stop, 1,
-		           more < PAUSE_MOST_MS / PAUSE_MS ? (int)more * PAUSE_MS : PAUSE_MOST_MS);
+		(void)stops_within(worker->group, more < PAUSE_MOST_MS / PAUSE_MS
+		                                          ? (int)more * PAUSE_MS
+		                                          : PAUSE_MOST_MS);
 }
 
 static void replace(struct local_group *group, const struct spawn_exit *exit)
@@ -405,9 +413,13 @@ static void replace(struct local_group *group, const struct spawn_exit *exit)
 	            error_step(&error, 0));
 	lost = bury(worker);
 	pause_before(worker);
-	status = start_process(worker);
-	if (status != SIMPLER_OK)
+	/* Until it works, as tasks may wait for it already: the machine may be short of processes
+	 * or descriptors for a while. Without the helper it never will; the engine ends then. */
+	while ((status = start_process(worker)) != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE) {
 		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+		if (stops_within(group, PAUSE_MOST_MS))
+			break;
+	}
 	/* Only now: whoever hears of the loss may send the next task at once. */
 	if (lost)
 		lost->done(lost, &error);

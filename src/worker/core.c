@@ -64,9 +64,6 @@ simpler_status core_run(struct worker_core *core, simpler_orch_function *fn, con
 	simpler_status status;
 
 	(void)pthread_cond_init(&run.ended, NULL);
-	pthread_mutex_lock(&core->lock);
-	run.number = ++core->next_run;
-	pthread_mutex_unlock(&core->lock);
 	/* So that an error found after the call is the function's own. */
 	error_clear();
 	run.announced = core->progress.announce && core->progress.announce(core->progress.context);

@@ -64,14 +64,13 @@ struct worker_core {
 	 * that kind could still take. */
 	struct task_queue ready_subs, ready_next_level;
 	uint32_t idle_subs, idle_next_level;
-	uint64_t next_task, next_run;
+	uint64_t next_task;
 };
 
 /* One call of an orchestration function; `struct simpler_orch` of the public interface is this. */
 struct run {
 	struct worker_core *core;
 	const struct module *module; /* the function's own; NULL if from the running program */
-	uint64_t number;
 	/* Under the core's lock: */
 	uint64_t submitted;
 	uint32_t live; /* submitted and not ended */
