@@ -9,12 +9,15 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "base/bump.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop.h"
+#include "simpler/callable.h"
 #include "simpler/version.h"
 
 /* --- checked arithmetic --- */
@@ -225,6 +228,77 @@ static void the_version_is_that_of_the_header(void **state)
 	assert_string_equal(simpler_version(), SIMPLER_VERSION);
 }
 
+/* --- being told to stop --- */
+
+static _Atomic uint32_t process_flag, thread_flag;
+
+static void *ask(void *answer)
+{
+	*(bool *)answer = simpler_should_stop();
+	return NULL;
+}
+
+/* What code in another thread of this process is told. */
+static bool elsewhere(void)
+{
+	pthread_t thread;
+	bool answer;
+
+	assert_int_equal(pthread_create(&thread, NULL, ask, &answer), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return answer;
+}
+
+static void a_thread_watches_its_own_flag_before_the_process_s(void **state)
+{
+	static const struct {
+		uint32_t process, thread;
+		bool here, elsewhere;
+	} cases[] = {
+		{ 0, 0, false, false },
+		{ 1, 0, false, true },
+		{ 0, 7, true, false },
+		{ 1, UINT32_MAX, true, true },
+	};
+
+	(void)state;
+	assert_null(stop_watch_process(&process_flag));
+	assert_null(stop_watch_thread(&thread_flag));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		atomic_store(&process_flag, cases[i].process);
+		atomic_store(&thread_flag, cases[i].thread);
+		assert_int_equal(simpler_should_stop(), cases[i].here);
+		assert_int_equal(elsewhere(), cases[i].elsewhere);
+	}
+	atomic_store(&thread_flag, 0);
+	assert_ptr_equal(stop_watch_thread(NULL), &thread_flag);
+	assert_true(simpler_should_stop()); /* the process's again */
+	assert_ptr_equal(stop_watch_process(NULL), &process_flag);
+}
+
+static void what_no_task_runs_is_never_told_to_stop(void **state)
+{
+	(void)state;
+	assert_false(simpler_should_stop());
+	assert_false(elsewhere());
+}
+
+static void tasks_within_tasks_get_their_flags_back(void **state)
+{
+	static const _Atomic uint32_t inner = 1;
+	const _Atomic uint32_t *outer;
+
+	(void)state;
+	atomic_store(&thread_flag, 0);
+	assert_null(stop_watch_thread(&thread_flag));
+	outer = stop_watch_thread(&inner);
+	assert_ptr_equal(outer, &thread_flag);
+	assert_true(simpler_should_stop());
+	assert_ptr_equal(stop_watch_thread(outer), &inner);
+	assert_false(simpler_should_stop());
+	assert_ptr_equal(stop_watch_thread(NULL), &thread_flag);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +313,9 @@ int main(void)
 		cmocka_unit_test(a_line_has_a_time_a_level_a_role_and_no_line_feed),
 		cmocka_unit_test(a_line_is_cut_at_two_kilobytes),
 		cmocka_unit_test(levels_have_names),
+		cmocka_unit_test(a_thread_watches_its_own_flag_before_the_process_s),
+		cmocka_unit_test(what_no_task_runs_is_never_told_to_stop),
+		cmocka_unit_test(tasks_within_tasks_get_their_flags_back),
 		cmocka_unit_test(the_version_is_that_of_the_header),
 	};
 
