@@ -14,18 +14,33 @@ static const char *without_path(const char *words, const char *path)
 	return words;
 }
 
-simpler_status dl_open(int fd, void **object)
+/* `what` it is, for the error. */
+static simpler_status load(const char *path, const char *what, void **object)
 {
-	char path[32];
 	const char *words;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (*object)
 		return SIMPLER_OK;
 	words = dlerror();
-	return error_raise(SIMPLER_EINVAL, "the module does not load: %s",
+	return error_raise(SIMPLER_EINVAL, "%s does not load: %s", what,
 	                   words ? without_path(words, path) : "the dynamic loader gave no reason");
+}
+
+simpler_status dl_open(int fd, void **object)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return load(path, "the module", object);
+}
+
+simpler_status dl_open_path(const char *path, void **object)
+{
+	char what[512];
+
+	(void)snprintf(what, sizeof(what), "the shared object '%s'", path);
+	return load(path, what, object);
 }
 
 void *dl_symbol(void *object, const char *name)

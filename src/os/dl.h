@@ -1,4 +1,4 @@
-/* Shared objects, loaded from descriptors. */
+/* Shared objects, loaded from descriptors or files. */
 #ifndef OS_DL_H
 #define OS_DL_H
 
@@ -12,6 +12,9 @@
  * @return SIMPLER_EINVAL with the dynamic loader's own words.
  */
 simpler_status dl_open(int fd, void **object);
+
+/* The same for a file: what its author calls by its path, `$ORIGIN` in it included, is found. */
+simpler_status dl_open_path(const char *path, void **object);
 
 /* The symbol's address; NULL when the object lacks it. */
 void *dl_symbol(void *object, const char *name);
