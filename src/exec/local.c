@@ -129,6 +129,7 @@ static void describe_task(const struct exec_task *task, struct record_task *out)
 		to->ndim = (uint8_t)from->view.ndim;
 		to->offset = from->offset;
 		to->nbytes = from->nbytes;
+		to->strided = false;
 		memcpy(to->shape, from->view.shape, sizeof(to->shape));
 	}
 	if (task->scalar_count > 0)

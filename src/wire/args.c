@@ -78,18 +78,58 @@ static simpler_status check_use(simpler_tag tag, simpler_backing backing, uint64
 	return SIMPLER_OK;
 }
 
+static bool is_written(simpler_tag tag)
+{
+	return tag == SIMPLER_OUTPUT || tag == SIMPLER_INOUT || tag == SIMPLER_OUTPUT_EXISTING;
+}
+
+/* What a tensor that is not contiguous has to keep to besides. */
+static simpler_status check_strides(const simpler_tensor *tensor, simpler_tag tag,
+                                    simpler_backing backing)
+{
+	struct tensor_footprint footprint;
+	simpler_status status = tensor_footprint(tensor, &footprint);
+
+	if (status)
+		return status;
+	if (backing != SIMPLER_SHARED)
+		return error_raise(SIMPLER_EINVAL,
+		                   "the tensor is not contiguous: copy it to row-major order, or "
+		                   "use it in shared memory (SIMPLER_SHARED)");
+	if (footprint.before > (uintptr_t)tensor->data)
+		return error_raise(SIMPLER_EINVAL,
+		                   "the tensor begins %" PRIu64
+		                   " bytes before its data, which is below address 0",
+		                   footprint.before);
+	if (is_written(tag) && tensor_may_overlap(tensor))
+		return error_raise(SIMPLER_EINVAL,
+		                   "elements of the tensor overlap, and %s writes them: give each "
+		                   "its own bytes",
+		                   simpler_tag_name(tag));
+	return SIMPLER_OK;
+}
+
 static simpler_status check_tensor(const simpler_tensor *tensor, simpler_tag tag,
                                    simpler_backing backing)
 {
 	uint64_t nbytes;
 	simpler_status status = tensor_check(tensor, &nbytes);
 
-	if (status)
-		return status;
-	if (!simpler_tensor_is_contiguous(tensor))
-		return error_raise(SIMPLER_EINVAL,
-		                   "the tensor is not contiguous: copy it to row-major order");
-	return check_use(tag, backing, nbytes);
+	if (!status)
+		status = check_use(tag, backing, nbytes);
+	if (!status && !simpler_tensor_is_contiguous(tensor))
+		status = check_strides(tensor, tag, backing);
+	return status;
+}
+
+static void append(simpler_args *args, const simpler_tensor *tensor, simpler_tag tag,
+                   simpler_backing backing, simpler_tensor *made)
+{
+	args->tensors[args->tensor_count] = *tensor;
+	args->tags[args->tensor_count] = tag;
+	args->backings[args->tensor_count] = backing;
+	args->made[args->tensor_count] = made;
+	args->tensor_count++;
 }
 
 static simpler_status add_tensor(simpler_args *args, const simpler_tensor *tensor, simpler_tag tag,
@@ -102,10 +142,26 @@ static simpler_status add_tensor(simpler_args *args, const simpler_tensor *tenso
 	status = check_tensor(tensor, tag, backing);
 	if (status)
 		return error_context("tensor %" PRIu32 " of the arguments", args->tensor_count);
-	args->tensors[args->tensor_count] = *tensor;
-	args->tags[args->tensor_count] = tag;
-	args->backings[args->tensor_count] = backing;
-	args->tensor_count++;
+	append(args, tensor, tag, backing, NULL);
+	return SIMPLER_OK;
+}
+
+static simpler_status add_output(simpler_args *args, simpler_dtype dtype, uint32_t ndim,
+                                 const int64_t *shape, simpler_tensor *made)
+{
+	simpler_tensor tensor;
+	uint64_t nbytes;
+	simpler_status status = check_room(args);
+
+	if (status)
+		return status;
+	status = made ? tensor_describe(&tensor, dtype, ndim, shape, &nbytes)
+	              : error_raise(
+				SIMPLER_EINVAL,
+				"`made` is a NULL pointer: later tasks could not use the output");
+	if (status)
+		return error_context("tensor %" PRIu32 " of the arguments", args->tensor_count);
+	append(args, &tensor, SIMPLER_OUTPUT, SIMPLER_SHARED, made);
 	return SIMPLER_OK;
 }
 
@@ -115,6 +171,14 @@ simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor 
 	simpler_status status = check_builder(args);
 
 	return status ? status : keep(args, add_tensor(args, tensor, tag, backing));
+}
+
+simpler_status simpler_args_add_output(simpler_args *args, simpler_dtype dtype, uint32_t ndim,
+                                       const int64_t *shape, simpler_tensor *made)
+{
+	simpler_status status = check_builder(args);
+
+	return status ? status : keep(args, add_output(args, dtype, ndim, shape, made));
 }
 
 simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value)

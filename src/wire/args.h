@@ -13,6 +13,9 @@ struct simpler_args {
 	simpler_tensor tensors[SIMPLER_MAX_TENSORS];
 	simpler_tag tags[SIMPLER_MAX_TENSORS];
 	simpler_backing backings[SIMPLER_MAX_TENSORS];
+	/* Where to describe a tensor that a submit is to allocate: see simpler_args_add_output().
+	 * NULL for all others. */
+	simpler_tensor *made[SIMPLER_MAX_TENSORS];
 	uint64_t scalars[SIMPLER_MAX_SCALARS];
 	struct error error; /* the builder's first; status SIMPLER_OK if there is none */
 };
@@ -28,8 +31,9 @@ struct memory_segment {
  * Make a decoded task's arguments readable here: positions become pointers into `segments`. An
  * empty tensor lies nowhere and needs no segment.
  *
- * @return SIMPLER_EPROTOCOL when a tensor lies in no such segment or not within it, or when its
- *         shape makes another size; the message names the tensor.
+ * @return SIMPLER_EPROTOCOL when a tensor lies in no such segment or, with all bytes that its
+ *         strides span, not within it, or when its shape makes another size; the message names the
+ *         tensor.
  */
 simpler_status args_from_record(simpler_args *args, const struct record_task *task,
                                 const struct memory_segment *segments, size_t segment_count);

@@ -1,7 +1,8 @@
 /*
  * Fields follow each other without gaps, in the order of the structs; a variable part is preceded
- * by its length, except that an outcome's text is all that remains. A record must end where its
- * last field ends, so that every record has exactly one encoding.
+ * by its length, except that an outcome's text is all that remains. What may come on the same ring
+ * as something else begins with its kind. A record must end where its last field ends, so that
+ * every record has exactly one encoding.
  */
 #include "wire/record.h"
 
@@ -9,125 +10,31 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "wire/cursor.h"
 #include "wire/tensor.h"
 
-/* --- cursors: after the first field that does not fit, nothing moves any more --- */
+/* --- kinds --- */
 
-struct writer {
-	uint8_t *start, *next;
-	size_t left;
-	bool fits;
-};
-
-struct reader {
-	const uint8_t *next;
-	size_t left;
-	bool complete;
-};
-
-static struct writer write_to(void *bytes, size_t capacity)
+static void put_kind(struct writer *writer, enum record_kind kind)
 {
-	return (struct writer){ bytes, bytes, capacity, true };
+	uint32_t word = (uint32_t)kind;
+
+	put(writer, &word, sizeof(word));
 }
 
-static void put(struct writer *writer, const void *field, size_t size)
+static enum record_kind get_kind(struct reader *reader)
 {
-	writer->fits = writer->fits && size <= writer->left;
-	if (!writer->fits || size == 0)
-		return;
-	memcpy(writer->next, field, size);
-	writer->next += size;
-	writer->left -= size;
+	uint32_t word;
+
+	get(reader, &word, sizeof(word));
+	return word == RECORD_TASK || word == RECORD_STOP ? (enum record_kind)word : RECORD_NONE;
 }
 
-static void put_byte(struct writer *writer, size_t value)
+enum record_kind record_kind_of(const void *bytes, size_t size)
 {
-	uint8_t byte = (uint8_t)value;
+	struct reader reader = read_from(bytes, size);
 
-	assert(value <= UINT8_MAX);
-	put(writer, &byte, 1);
-}
-
-static size_t written(const struct writer *writer)
-{
-	return writer->fits ? (size_t)(writer->next - writer->start) : 0;
-}
-
-static struct reader read_from(const void *bytes, size_t size)
-{
-	return (struct reader){ bytes, size, true };
-}
-
-/* The next `size` bytes; NULL when there are not as many. */
-static const uint8_t *take(struct reader *reader, size_t size)
-{
-	const uint8_t *bytes = reader->next;
-
-	reader->complete = reader->complete && size <= reader->left;
-	if (!reader->complete)
-		return NULL;
-	reader->next += size;
-	reader->left -= size;
-	return bytes;
-}
-
-/* A field that is missing is read as zero; `complete` says so. */
-static void get(struct reader *reader, void *field, size_t size)
-{
-	const uint8_t *bytes = take(reader, size);
-
-	if (bytes)
-		memcpy(field, bytes, size);
-	else
-		memset(field, 0, size);
-}
-
-static uint8_t get_byte(struct reader *reader)
-{
-	uint8_t byte;
-
-	get(reader, &byte, 1);
-	return byte;
-}
-
-static simpler_status malformed(const char *record, const char *what)
-{
-	return error_raise(SIMPLER_EPROTOCOL, "%s record of another process is malformed: %s",
-	                   record, what);
-}
-
-static simpler_status get_bool(struct reader *reader, const char *record, bool *out)
-{
-	uint8_t byte = get_byte(reader);
-
-	*out = byte == 1;
-	return byte <= 1 ? SIMPLER_OK : malformed(record, "a flag is neither 0 nor 1");
-}
-
-/* A string of at most `longest` bytes into a buffer of one more. */
-static simpler_status get_string(struct reader *reader, const char *record, size_t longest,
-                                 char *out)
-{
-	size_t size = get_byte(reader);
-	const uint8_t *bytes;
-
-	if (size > longest)
-		return malformed(record, "a string is over its limit");
-	bytes = take(reader, size);
-	if (!bytes)
-		return malformed(record, "it ends in a string");
-	if (memchr(bytes, '\0', size))
-		return malformed(record, "a string has a NUL in it");
-	memcpy(out, bytes, size);
-	out[size] = '\0';
-	return SIMPLER_OK;
-}
-
-static simpler_status get_end(const struct reader *reader, const char *record)
-{
-	if (!reader->complete)
-		return malformed(record, "it is too short");
-	return reader->left == 0 ? SIMPLER_OK : malformed(record, "bytes follow its end");
+	return get_kind(&reader);
 }
 
 /* --- task --- */
@@ -167,49 +74,79 @@ static void put_tensor(struct writer *writer, const struct record_tensor *tensor
 	put_byte(writer, tensor->dtype);
 	put_byte(writer, tensor->tag);
 	put_byte(writer, tensor->ndim);
+	put_byte(writer, tensor->strided);
 	put(writer, &tensor->offset, sizeof(tensor->offset));
 	put(writer, &tensor->nbytes, sizeof(tensor->nbytes));
 	put(writer, tensor->shape, tensor->ndim * sizeof(tensor->shape[0]));
+	if (tensor->strided)
+		put(writer, tensor->strides, tensor->ndim * sizeof(tensor->strides[0]));
 }
 
-/* Whether its element type and shape are possible, and make `nbytes`. */
-static bool shape_holds(const struct record_tensor *tensor)
+static simpler_tensor view_of(const struct record_tensor *tensor)
 {
 	static uint8_t somewhere; /* only an empty tensor may be nowhere */
 	simpler_tensor view = { .data = &somewhere,
 		                .dtype = (simpler_dtype)tensor->dtype,
 		                .ndim = tensor->ndim };
-	uint64_t nbytes;
 
 	memcpy(view.shape, tensor->shape, tensor->ndim * sizeof(view.shape[0]));
-	return tensor_check(&view, &nbytes) == SIMPLER_OK && nbytes == tensor->nbytes;
+	if (tensor->strided)
+		memcpy(view.strides, tensor->strides, tensor->ndim * sizeof(view.strides[0]));
+	return view;
+}
+
+/* The bytes that it spans and those of them before its offset. */
+static simpler_status measure_tensor(const struct record_tensor *tensor,
+                                     struct tensor_footprint *out)
+{
+	simpler_tensor view = view_of(tensor);
+	uint64_t nbytes;
+
+	if (tensor_check(&view, &nbytes) != SIMPLER_OK || nbytes != tensor->nbytes)
+		return malformed("a task", "a tensor's type and shape do not make its bytes");
+	*out = (struct tensor_footprint){ .span = nbytes };
+	if (tensor->strided && tensor_footprint(&view, out) != SIMPLER_OK)
+		return malformed("a task", "a tensor's strides span more than 63 bits");
+	return SIMPLER_OK;
 }
 
 /* All that a tensor can be judged by without knowing its segment. */
 static simpler_status check_tensor(const struct record_tensor *tensor)
 {
+	struct tensor_footprint footprint;
+	simpler_status status;
 	uint64_t end;
 
 	if (tensor->tag > SIMPLER_NO_DEP)
 		return malformed("a task", "a tensor's tag is unknown");
-	if (!checked_add(tensor->offset, tensor->nbytes, &end))
+	status = measure_tensor(tensor, &footprint);
+	if (status != SIMPLER_OK)
+		return status;
+	if (footprint.before > tensor->offset)
+		return malformed("a task", "a tensor's strides lead below offset 0");
+	if (!checked_add(tensor->offset - footprint.before, footprint.span, &end))
 		return malformed("a task", "a tensor's end does not fit 64 bits");
-	if (!shape_holds(tensor))
-		return malformed("a task", "a tensor's type and shape do not make its bytes");
 	return SIMPLER_OK;
 }
 
 static simpler_status get_tensor(struct reader *reader, struct record_tensor *out)
 {
+	simpler_status status;
+
 	get(reader, &out->segment, sizeof(out->segment));
 	out->dtype = get_byte(reader);
 	out->tag = get_byte(reader);
 	out->ndim = get_byte(reader);
+	status = get_bool(reader, "a task", &out->strided);
 	get(reader, &out->offset, sizeof(out->offset));
 	get(reader, &out->nbytes, sizeof(out->nbytes));
+	if (status != SIMPLER_OK)
+		return status;
 	if (out->ndim > SIMPLER_MAX_DIMS)
 		return malformed("a task", "a tensor has too many dimensions");
 	get(reader, out->shape, out->ndim * sizeof(out->shape[0]));
+	if (out->strided)
+		get(reader, out->strides, out->ndim * sizeof(out->strides[0]));
 	return check_tensor(out);
 }
 
@@ -219,6 +156,7 @@ size_t record_task_encode(const struct record_task *task, void *bytes, size_t ca
 
 	assert(task->tensor_count <= SIMPLER_MAX_TENSORS);
 	assert(task->scalar_count <= SIMPLER_MAX_SCALARS);
+	put_kind(&writer, RECORD_TASK);
 	put(&writer, &task->token, sizeof(task->token));
 	put(&writer, &task->callable, sizeof(task->callable));
 	put_config(&writer, &task->config);
@@ -235,6 +173,8 @@ simpler_status record_task_decode(const void *bytes, size_t size, struct record_
 	struct reader reader = read_from(bytes, size);
 	simpler_status status;
 
+	if (get_kind(&reader) != RECORD_TASK)
+		return malformed("a task", "it is of another kind");
 	get(&reader, &out->token, sizeof(out->token));
 	get(&reader, &out->callable, sizeof(out->callable));
 	status = get_config(&reader, &out->config);
@@ -253,6 +193,27 @@ simpler_status record_task_decode(const void *bytes, size_t size, struct record_
 	}
 	get(&reader, out->scalars, out->scalar_count * sizeof(out->scalars[0]));
 	return get_end(&reader, "a task");
+}
+
+/* --- stop --- */
+
+size_t record_stop_encode(const struct record_stop *stop, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+
+	put_kind(&writer, RECORD_STOP);
+	put(&writer, &stop->token, sizeof(stop->token));
+	return written(&writer);
+}
+
+simpler_status record_stop_decode(const void *bytes, size_t size, struct record_stop *out)
+{
+	struct reader reader = read_from(bytes, size);
+
+	if (get_kind(&reader) != RECORD_STOP)
+		return malformed("a stop", "it is of another kind");
+	get(&reader, &out->token, sizeof(out->token));
+	return get_end(&reader, "a stop");
 }
 
 /* --- outcome --- */

@@ -1,8 +1,8 @@
 /*
- * The records that cross between processes of one machine: a task going down, an outcome coming
- * back, a callable being installed. Each has one encoder and one decoder; both are pure functions
- * over a byte range, and a decoder trusts nothing: every count and length is checked against its
- * limit and against what is left before it is used.
+ * The records that cross between processes of one machine: a task going down, and word to stop it,
+ * an outcome coming back, a callable being installed. Each has one encoder and one decoder; both
+ * are pure functions over a byte range, and a decoder trusts nothing: every count and length is
+ * checked against its limit and against what is left before it is used.
  *
  * A record is native-endian, since it never leaves the machine, and holds no address: a tensor is
  * where it is as {segment, offset}.
@@ -24,14 +24,21 @@
 #define RECORD_NAME_MAX     63  /* bytes of a callable's name */
 #define RECORD_DIGEST_BYTES 32
 
-/* A tensor argument: `nbytes` contiguous bytes at `offset` of memory segment `segment`. A decoded
- * one has a known tag, a type and a shape that make `nbytes`, and an end that fits 64 bits. Whether
- * it lies in the segment is for those to check who map it. */
+/* What a record is that may be one of several. */
+enum record_kind { RECORD_NONE, RECORD_TASK, RECORD_STOP };
+
+/* A tensor argument: element 0,0,... is at `offset` of memory segment `segment`, and the elements
+ * have `nbytes`, one behind the other in row-major order unless `strided`. A decoded one has a
+ * known tag, a type and a shape that make `nbytes`, and all its bytes, those before `offset` too,
+ * are at offsets that fit 64 bits. Whether they lie in the segment is for those to check who map
+ * it. */
 struct record_tensor {
 	uint32_t segment;
 	uint8_t dtype, tag, ndim;
 	uint64_t offset, nbytes;
 	int64_t shape[SIMPLER_MAX_DIMS];
+	bool strided;
+	int64_t strides[SIMPLER_MAX_DIMS]; /* in elements; only if `strided` */
 };
 
 struct record_config {
@@ -47,6 +54,11 @@ struct record_task {
 	uint32_t tensor_count, scalar_count;
 	struct record_tensor tensors[SIMPLER_MAX_TENSORS];
 	uint64_t scalars[SIMPLER_MAX_SCALARS];
+};
+
+/* The task with this token is to end early. A receiver that does not have it does nothing. */
+struct record_stop {
+	uint64_t token;
 };
 
 struct record_outcome {
@@ -69,12 +81,19 @@ struct record_install {
 };
 
 #define RECORD_TASK_MAX                                                                            \
-	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 96 + SIMPLER_MAX_SCALARS * 8)
+	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 160 + SIMPLER_MAX_SCALARS * 8)
+#define RECORD_STOP_MAX    16
 #define RECORD_OUTCOME_MAX (64 + ERROR_TEXT_BYTES)
 #define RECORD_INSTALL_MAX (256 + SIMPLER_STATE_MAX)
 
+/* RECORD_NONE for what is neither a task nor a stop. */
+enum record_kind record_kind_of(const void *bytes, size_t size);
+
 size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity);
 simpler_status record_task_decode(const void *bytes, size_t size, struct record_task *out);
+
+size_t record_stop_encode(const struct record_stop *stop, void *bytes, size_t capacity);
+simpler_status record_stop_decode(const void *bytes, size_t size, struct record_stop *out);
 
 /* What `status` says of the task: success, or this thread's last error. */
 void record_outcome_fill(struct record_outcome *outcome, uint64_t token, simpler_status status);

@@ -116,20 +116,42 @@ static const struct {
 	const char *message;
 } refused[] = {
 	{ "no dtype", 1, 50, SIMPLER_INPUT, SIMPLER_SHARED, "50 is no element type" },
-	{ "strided", 2, SIMPLER_INT64, SIMPLER_INPUT, SIMPLER_SHARED, "not contiguous" },
+	{ "strided, inline", 2, SIMPLER_INT64, SIMPLER_INPUT, SIMPLER_INLINE, "not contiguous" },
+	{ "strided, staged", 2, SIMPLER_INT64, SIMPLER_INPUT, SIMPLER_STAGED, "not contiguous" },
+	{ "strides that do not fit", INT64_MAX, SIMPLER_INT64, SIMPLER_INPUT, SIMPLER_SHARED,
+	  "span a size in bytes that does not fit 63 bits" },
+	{ "strides the other way that do not fit", INT64_MIN, SIMPLER_INT64, SIMPLER_INPUT,
+	  SIMPLER_SHARED, "does not fit 63 bits" },
+	{ "strides that lead below address 0", INT64_MIN / 16, SIMPLER_INT64, SIMPLER_INPUT,
+	  SIMPLER_SHARED, "below address 0" },
+	{ "overlapping, OUTPUT", 0, SIMPLER_INT64, SIMPLER_OUTPUT, SIMPLER_SHARED,
+	  "overlap, and OUTPUT writes" },
+	{ "overlapping, INOUT", 0, SIMPLER_INT64, SIMPLER_INOUT, SIMPLER_SHARED,
+	  "overlap, and INOUT writes" },
+	{ "overlapping, OUTPUT_EXISTING", 0, SIMPLER_INT64, SIMPLER_OUTPUT_EXISTING, SIMPLER_SHARED,
+	  "overlap, and OUTPUT_EXISTING writes" },
 	{ "no tag", 1, SIMPLER_INT64, 5, SIMPLER_SHARED, "5 is no tag" },
 	{ "a negative tag", 1, SIMPLER_INT64, -1, SIMPLER_SHARED, "-1 is no tag" },
 	{ "no backing", 1, SIMPLER_INT64, SIMPLER_INPUT, 3, "3 is no backing" },
+	{ "strided, no backing", 2, SIMPLER_INT64, SIMPLER_INPUT, 3, "3 is no backing" },
 };
+
+static simpler_tensor vector_of_stride(int64_t stride)
+{
+	simpler_tensor tensor = vector(2);
+
+	tensor.strides[0] = stride;
+	return tensor;
+}
 
 static void bad_tensors_are_refused(void **state)
 {
 	simpler_args *args = *state;
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-		simpler_tensor tensor = vector(2);
+		simpler_tensor tensor = vector_of_stride(refused[i].stride);
 
-		tensor.strides[0] = refused[i].stride;
+		print_message("  %s\n", refused[i].name);
 		tensor.dtype = (simpler_dtype)refused[i].dtype;
 		simpler_args_reset(args);
 		assert_int_equal(simpler_args_add_tensor(args, &tensor, (simpler_tag)refused[i].tag,
@@ -141,6 +163,98 @@ static void bad_tensors_are_refused(void **state)
 	simpler_args_reset(args);
 	assert_int_equal(simpler_args_add_tensor(args, NULL, SIMPLER_INPUT, SIMPLER_SHARED),
 	                 SIMPLER_EINVAL);
+}
+
+static void shared_tensors_keep_their_strides(void **state)
+{
+	static const struct {
+		int64_t stride;
+		simpler_tag tag;
+	} taken[] = {
+		{ 7, SIMPLER_INPUT }, { -1, SIMPLER_INOUT }, { 2, SIMPLER_OUTPUT },
+		{ 0, SIMPLER_INPUT }, { 0, SIMPLER_NO_DEP }, { -3, SIMPLER_OUTPUT_EXISTING },
+	};
+	simpler_args *args = *state;
+	simpler_tensor out;
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+		simpler_tensor tensor = vector_of_stride(taken[i].stride);
+
+		assert_int_equal(
+			simpler_args_add_tensor(args, &tensor, taken[i].tag, SIMPLER_SHARED),
+			SIMPLER_OK);
+		assert_int_equal(simpler_args_tensor(args, i, &out), SIMPLER_OK);
+		assert_int_equal(out.strides[0], taken[i].stride);
+		assert_ptr_equal(out.data, elements);
+	}
+}
+
+static void an_output_may_be_left_for_the_submit_to_allocate(void **state)
+{
+	static const int64_t shape[] = { 3, 4 };
+	simpler_args *args = *state;
+	simpler_tensor made, tensor = vector(3), out;
+	simpler_tag tag;
+
+	assert_int_equal(simpler_args_add_output(args, SIMPLER_FLOAT32, 2, shape, &made),
+	                 SIMPLER_OK);
+	assert_int_equal(simpler_args_add_tensor(args, &tensor, SIMPLER_INPUT, SIMPLER_SHARED), 0);
+	assert_int_equal(simpler_args_add_output(args, SIMPLER_INT8, 0, NULL, &made), SIMPLER_OK);
+	assert_int_equal(simpler_args_tensor_count(args), 3);
+	assert_ptr_equal(args->made[0], &made);
+	assert_null(args->made[1]);
+	assert_ptr_equal(args->made[2], &made);
+	assert_int_equal(args->backings[0], SIMPLER_SHARED);
+	assert_int_equal(simpler_args_tag(args, 0, &tag), SIMPLER_OK);
+	assert_int_equal(tag, SIMPLER_OUTPUT);
+	assert_int_equal(simpler_args_tensor(args, 0, &out), SIMPLER_OK);
+	assert_null(out.data);
+	assert_int_equal(out.strides[0], 4);
+	simpler_args_reset(args);
+	assert_int_equal(simpler_args_add_tensor(args, &tensor, SIMPLER_INPUT, SIMPLER_SHARED), 0);
+	assert_null(args->made[0]); /* of before the reset */
+}
+
+static void an_output_that_cannot_be_is_refused(void **state)
+{
+	static const struct {
+		const char *name;
+		int dtype;
+		int64_t length;
+		bool has_made;
+		const char *message;
+	} cases[] = {
+		{ "nowhere to describe it", SIMPLER_INT8, 1, false, "`made` is a NULL pointer" },
+		{ "no dtype", 77, 1, true, "77 is no element type" },
+		{ "a negative dimension", SIMPLER_INT8, -1, true, "must not be negative" },
+		{ "too large", SIMPLER_INT64, INT64_MAX, true, "63 bits" },
+	};
+	simpler_args *args = *state;
+	simpler_tensor made, tensor = { .dtype = SIMPLER_INT8, .ndim = 0 };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("  %s\n", cases[i].name);
+		simpler_args_reset(args);
+		assert_int_equal(simpler_args_add_output(args, (simpler_dtype)cases[i].dtype, 1,
+		                                         &cases[i].length,
+		                                         cases[i].has_made ? &made : NULL),
+		                 SIMPLER_EINVAL);
+		assert_non_null(strstr(simpler_last_error(), cases[i].message));
+		assert_non_null(strstr(simpler_last_error(), "tensor 0"));
+		assert_int_equal(simpler_args_tensor_count(args), 0);
+	}
+	simpler_args_reset(args);
+	assert_int_equal(simpler_args_add_output(args, SIMPLER_INT8, 1, NULL, &made),
+	                 SIMPLER_EINVAL);
+	simpler_args_reset(args);
+	assert_int_equal(simpler_args_add_scalar(args, 1), SIMPLER_OK);
+	assert_int_equal(simpler_args_add_output(args, SIMPLER_INT8, 0, NULL, &made),
+	                 SIMPLER_EINVAL);
+	simpler_args_reset(args);
+	/* No address means the runtime's only where that was asked for. */
+	assert_int_equal(simpler_args_add_tensor(args, &tensor, SIMPLER_OUTPUT, SIMPLER_SHARED),
+	                 SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "NULL pointer"));
 }
 
 static void the_first_error_sticks_until_reset(void **state)
@@ -202,28 +316,239 @@ static const struct {
 	const char *refused; /* NULL: it is valid */
 	size_t at;
 } record_cases[] = {
-	{ "all of it", { 1, SIMPLER_INT64, 0, 1, 0, 256, { 32 } }, NULL, 0 },
-	{ "the end of it", { 1, SIMPLER_INT64, 0, 1, 248, 8, { 1 } }, NULL, 248 },
-	{ "a byte over", { 1, SIMPLER_INT8, 0, 1, 249, 8, { 8 } }, "not within the 256", 0 },
-	{ "of a smaller segment", { 7, SIMPLER_INT8, 0, 1, 60, 8, { 8 } }, "not within the 64", 0 },
-	{ "past the end", { 1, SIMPLER_INT8, 0, 1, 257, 1, { 1 } }, "not within", 0 },
-	{ "an end that wraps",
-	  { 1, SIMPLER_INT8, 0, 1, UINT64_MAX - 3, 8, { 8 } },
+	{ "all of it",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 256,
+	    .shape = { 32 } },
+	  NULL,
+	  0 },
+	{ "the end of it",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 248,
+	    .nbytes = 8,
+	    .shape = { 1 } },
+	  NULL,
+	  248 },
+	{ "a byte over",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 249,
+	    .nbytes = 8,
+	    .shape = { 8 } },
+	  "not within the 256",
+	  0 },
+	{ "of a smaller segment",
+	  { .segment = 7,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 60,
+	    .nbytes = 8,
+	    .shape = { 8 } },
+	  "not within the 64",
+	  0 },
+	{ "past the end",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 257,
+	    .nbytes = 1,
+	    .shape = { 1 } },
 	  "not within",
 	  0 },
-	{ "no such segment", { 2, SIMPLER_INT8, 0, 1, 0, 8, { 8 } }, "memory segment 2", 0 },
+	{ "an end that wraps",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = UINT64_MAX - 3,
+	    .nbytes = 8,
+	    .shape = { 8 } },
+	  "not within",
+	  0 },
+	{ "no such segment",
+	  { .segment = 2,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 8,
+	    .shape = { 8 } },
+	  "memory segment 2",
+	  0 },
 	{ "a larger shape",
-	  { 1, SIMPLER_INT64, 0, 1, 0, 8, { 2 } },
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 8,
+	    .shape = { 2 } },
 	  "does not make its 8 bytes",
 	  0 },
-	{ "a smaller shape", { 1, SIMPLER_INT64, 0, 1, 0, 16, { 1 } }, "does not make", 0 },
-	{ "elements, no bytes", { 1, SIMPLER_INT64, 0, 1, 0, 0, { 1 } }, "does not make", 0 },
-	{ "a shape that wraps",
-	  { 1, 4, 0, 2, 0, 8, { INT64_MAX, INT64_MAX } },
+	{ "a smaller shape",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 16,
+	    .shape = { 1 } },
 	  "does not make",
 	  0 },
-	{ "an unknown dtype", { 1, 200, 0, 1, 0, 8, { 8 } }, "does not make", 0 },
-	{ "empty, and nowhere", { 99, SIMPLER_INT64, 0, 1, 5000, 0, { 0 } }, NULL, SIZE_MAX },
+	{ "elements, no bytes",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 0,
+	    .shape = { 1 } },
+	  "does not make",
+	  0 },
+	{ "a shape that wraps",
+	  { .segment = 1,
+	    .dtype = 4,
+	    .ndim = 2,
+	    .offset = 0,
+	    .nbytes = 8,
+	    .shape = { INT64_MAX, INT64_MAX } },
+	  "does not make",
+	  0 },
+	{ "an unknown dtype",
+	  { .segment = 1, .dtype = 200, .ndim = 1, .offset = 0, .nbytes = 8, .shape = { 8 } },
+	  "does not make",
+	  0 },
+	{ "empty, and nowhere",
+	  { .segment = 99,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 5000,
+	    .nbytes = 0,
+	    .shape = { 0 } },
+	  NULL,
+	  SIZE_MAX },
+	{ "every fourth to the end",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 3,
+	    .nbytes = 64,
+	    .shape = { 64 },
+	    .strided = true,
+	    .strides = { 4 } },
+	  NULL,
+	  3 },
+	{ "every fourth, past it",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 4,
+	    .nbytes = 64,
+	    .shape = { 64 },
+	    .strided = true,
+	    .strides = { 4 } },
+	  "253 bytes at 4 are not within the 256",
+	  0 },
+	{ "backwards, all of it",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 248,
+	    .nbytes = 256,
+	    .shape = { 32 },
+	    .strided = true,
+	    .strides = { -1 } },
+	  NULL,
+	  248 },
+	{ "backwards, below it",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 240,
+	    .nbytes = 256,
+	    .shape = { 32 },
+	    .strided = true,
+	    .strides = { -1 } },
+	  "begins 248 bytes before its offset of 240",
+	  0 },
+	{ "backwards, past the end",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 249,
+	    .nbytes = 256,
+	    .shape = { 32 },
+	    .strided = true,
+	    .strides = { -1 } },
+	  "not within",
+	  0 },
+	{ "a column and the one before, upwards",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 2,
+	    .offset = 241,
+	    .nbytes = 32,
+	    .shape = { 16, 2 },
+	    .strided = true,
+	    .strides = { -16, -1 } },
+	  NULL,
+	  241 },
+	{ "the same element over and over",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 1,
+	    .offset = 248,
+	    .nbytes = 8 * UINT64_C(1000),
+	    .shape = { 1000 },
+	    .strided = true,
+	    .strides = { 0 } },
+	  NULL,
+	  248 },
+	{ "strides that wrap",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 2,
+	    .offset = 0,
+	    .nbytes = 32,
+	    .shape = { 2, 2 },
+	    .strided = true,
+	    .strides = { INT64_MAX, INT64_MAX } },
+	  "more than 63 bits",
+	  0 },
+	{ "the longest stride",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 1,
+	    .offset = 0,
+	    .nbytes = 2,
+	    .shape = { 2 },
+	    .strided = true,
+	    .strides = { INT64_MIN } },
+	  "more than 63 bits",
+	  0 },
+	{ "any stride where nothing is stepped over",
+	  { .segment = 1,
+	    .dtype = SIMPLER_INT8,
+	    .ndim = 2,
+	    .offset = 0,
+	    .nbytes = 2,
+	    .shape = { 1, 2 },
+	    .strided = true,
+	    .strides = { INT64_MIN, 1 } },
+	  NULL,
+	  0 },
+	{ "empty, strided, and nowhere",
+	  { .segment = 99,
+	    .dtype = SIMPLER_INT64,
+	    .ndim = 2,
+	    .offset = 5000,
+	    .nbytes = 0,
+	    .shape = { 2, 0 },
+	    .strided = true,
+	    .strides = { 1000000, 1 } },
+	  NULL,
+	  SIZE_MAX },
 };
 
 static void R01_positions_become_pointers_only_inside_a_segment(void **state)
@@ -243,6 +568,11 @@ static void R01_positions_become_pointers_only_inside_a_segment(void **state)
 			assert_int_equal(status, SIMPLER_OK);
 			assert_ptr_equal(args->tensors[0].data,
 			                 at == SIZE_MAX ? NULL : memory + at);
+			assert_null(args->made[0]);
+			if (record_cases[i].tensor.strided)
+				assert_memory_equal(args->tensors[0].strides,
+				                    record_cases[i].tensor.strides,
+				                    args->tensors[0].ndim * sizeof(int64_t));
 			continue;
 		}
 		assert_int_equal(status, SIMPLER_EPROTOCOL);
@@ -270,6 +600,9 @@ int main(void)
 		WITH_ARGS(R10_tensors_come_first_then_scalars),
 		WITH_ARGS(R12_an_oversize_inline_argument_is_an_error),
 		WITH_ARGS(bad_tensors_are_refused),
+		WITH_ARGS(shared_tensors_keep_their_strides),
+		WITH_ARGS(an_output_may_be_left_for_the_submit_to_allocate),
+		WITH_ARGS(an_output_that_cannot_be_is_refused),
 		WITH_ARGS(the_first_error_sticks_until_reset),
 		WITH_ARGS(there_is_room_for_so_many_and_no_more),
 		cmocka_unit_test(no_arguments_read_as_empty),

@@ -52,15 +52,35 @@ static struct record_task small_task(void)
 	};
 }
 
+/* 3 x 2 of the 64 columns and rows of a matrix of bytes, upside down: 133 bytes, 130 of them before
+ * the offset. */
+static struct record_task strided_task(void)
+{
+	return (struct record_task){
+		.tensor_count = 1,
+		.tensors = { { .segment = 1,
+		               .dtype = SIMPLER_INT8,
+		               .ndim = 2,
+		               .offset = 130,
+		               .nbytes = 6,
+		               .shape = { 3, 2 },
+		               .strided = true,
+		               .strides = { -64, -2 } } },
+	};
+}
+
 static void fill_tensor(struct record_tensor *tensor)
 {
 	*tensor = (struct record_tensor){ .segment = UINT32_MAX,
 		                          .dtype = SIMPLER_UINT16,
 		                          .tag = SIMPLER_OUTPUT_EXISTING,
 		                          .ndim = SIMPLER_MAX_DIMS,
-		                          .nbytes = 512 };
-	for (size_t i = 0; i < SIMPLER_MAX_DIMS; i++)
+		                          .nbytes = 512,
+		                          .strided = true };
+	for (size_t i = 0; i < SIMPLER_MAX_DIMS; i++) {
 		tensor->shape[i] = 2;
+		tensor->strides[i] = 1000;
+	}
 }
 
 static void largest_task(struct record_task *task)
@@ -83,6 +103,9 @@ static void assert_same_tensor(const struct record_tensor *a, const struct recor
 	assert_int_equal(a->ndim, b->ndim);
 	assert_true(a->offset == b->offset && a->nbytes == b->nbytes);
 	assert_memory_equal(a->shape, b->shape, a->ndim * sizeof(a->shape[0]));
+	assert_int_equal(a->strided, b->strided);
+	if (a->strided)
+		assert_memory_equal(a->strides, b->strides, a->ndim * sizeof(a->strides[0]));
 }
 
 static void assert_same_task(const struct record_task *a, const struct record_task *b)
@@ -103,11 +126,11 @@ static void assert_same_task(const struct record_task *a, const struct record_ta
 
 static void a_task_comes_out_as_it_went_in(void **state)
 {
-	struct record_task tasks[3] = { small_task() }, out;
+	struct record_task tasks[4] = { small_task(), strided_task() }, out;
 
 	(void)state;
-	largest_task(&tasks[1]);
-	for (size_t i = 0; i < 3; i++) { /* the last is all zero */
+	largest_task(&tasks[2]);
+	for (size_t i = 0; i < 4; i++) { /* the last is all zero */
 		size_t size = record_task_encode(&tasks[i], bytes, RECORD_TASK_MAX);
 
 		assert_true(size > 0);
@@ -147,21 +170,44 @@ static void a_task_cut_anywhere_or_with_a_tail_is_refused(void **state)
 	}
 }
 
-/* Offsets in small_task() encoded: token 0, callable 8, config 16, counts 36, tensors 44. */
-#define PREFIX_AT  30
-#define COUNTS_AT  36
-#define TENSOR_AT  44
-#define TENSOR2_AT 83
+/* Offsets in small_task() encoded: kind 0, token 4, callable 12, config 20, counts 40, tensors 48;
+ * and in strided_task(), which has no prefix. */
+#define PREFIX_AT  34
+#define COUNTS_AT  40
+#define TENSOR_AT  48
+#define TENSOR2_AT 88
+#define STRIDED_AT 43
+
+struct change {
+	const char *name;
+	size_t at, size;
+	uint64_t value;
+};
+
+/* Each of them alone makes the record one that is refused. */
+static void refuse_each(const struct record_task *task, const struct change *changes, size_t count)
+{
+	struct record_task out;
+	size_t size = record_task_encode(task, bytes, sizeof(bytes));
+
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *exact = exactly(bytes, size);
+
+		memcpy(exact + changes[i].at, &changes[i].value, changes[i].size);
+		if (record_task_decode(exact, size, &out) != SIMPLER_EPROTOCOL)
+			fail_msg("%s was accepted", changes[i].name);
+		free(exact);
+	}
+}
 
 static void a_task_with_a_field_out_of_bounds_is_refused(void **state)
 {
-	static const struct {
-		const char *name;
-		size_t at, size;
-		uint64_t value;
-	} changes[] = {
-		{ "a flag of 2", 28, 1, 2 },
-		{ "a flag of 255", 29, 1, 255 },
+	static const struct change changes[] = {
+		{ "a stop", 0, 4, RECORD_STOP },
+		{ "kind 0", 0, 4, RECORD_NONE },
+		{ "an unknown kind", 0, 4, 0x10001 },
+		{ "a flag of 2", 32, 1, 2 },
+		{ "a flag of 255", 33, 1, 255 },
 		{ "a prefix as long as can be", PREFIX_AT, 1, 255 },
 		{ "a prefix shorter than sent", PREFIX_AT, 1, 4 },
 		{ "a NUL in the prefix", PREFIX_AT + 2, 1, 0 },
@@ -176,23 +222,92 @@ static void a_task_with_a_field_out_of_bounds_is_refused(void **state)
 		{ "a wider element type", TENSOR2_AT + 4, 1, SIMPLER_INT64 },
 		{ "an unknown tag", TENSOR_AT + 5, 1, SIMPLER_NO_DEP + 1 },
 		{ "nine dimensions", TENSOR_AT + 6, 1, 9 },
-		{ "an end over 64 bits", TENSOR_AT + 7, 8, UINT64_MAX - 47 },
-		{ "fewer bytes than the shape makes", TENSOR_AT + 15, 8, 47 },
-		{ "bytes beyond counting", TENSOR_AT + 15, 8, UINT64_MAX },
-		{ "a negative dimension", TENSOR_AT + 23, 8, UINT64_MAX },
-		{ "a dimension that makes more bytes", TENSOR_AT + 31, 8, 4 },
-		{ "dimensions whose product wraps", TENSOR_AT + 23, 8, UINT64_C(1) << 62 },
+		{ "a strided flag of 2", TENSOR_AT + 7, 1, 2 },
+		{ "strides where there are none", TENSOR_AT + 7, 1, 1 },
+		{ "an end over 64 bits", TENSOR_AT + 8, 8, UINT64_MAX - 47 },
+		{ "fewer bytes than the shape makes", TENSOR_AT + 16, 8, 47 },
+		{ "bytes beyond counting", TENSOR_AT + 16, 8, UINT64_MAX },
+		{ "a negative dimension", TENSOR_AT + 24, 8, UINT64_MAX },
+		{ "a dimension that makes more bytes", TENSOR_AT + 32, 8, 4 },
+		{ "dimensions whose product wraps", TENSOR_AT + 24, 8, UINT64_C(1) << 62 },
 	};
-	struct record_task task = small_task(), out;
-	size_t size = record_task_encode(&task, bytes, sizeof(bytes));
+	struct record_task task = small_task();
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-		uint8_t *exact = exactly(bytes, size);
+	refuse_each(&task, changes, sizeof(changes) / sizeof(changes[0]));
+}
 
-		memcpy(exact + changes[i].at, &changes[i].value, changes[i].size);
-		if (record_task_decode(exact, size, &out) != SIMPLER_EPROTOCOL)
-			fail_msg("%s was accepted", changes[i].name);
+static void a_task_with_strides_out_of_bounds_is_refused(void **state)
+{
+	static const struct change changes[] = {
+		{ "no strides", STRIDED_AT + 7, 1, 0 },
+		{ "one byte below 0", STRIDED_AT + 8, 8, 129 },
+		{ "an end over 64 bits", STRIDED_AT + 8, 8, UINT64_MAX },
+		{ "another size than the shape's", STRIDED_AT + 16, 8, 131 },
+		{ "a longer first stride", STRIDED_AT + 40, 8, (uint64_t)-65 },
+		{ "a longer second stride", STRIDED_AT + 48, 8, (uint64_t)-3 },
+		{ "the longest stride", STRIDED_AT + 40, 8, UINT64_C(1) << 63 },
+		{ "a span of 63 bits", STRIDED_AT + 40, 8, INT64_MAX / 2 },
+		{ "a span of 64 bits", STRIDED_AT + 40, 8, INT64_MAX },
+	};
+	struct record_task task = strided_task(), out;
+
+	(void)state;
+	refuse_each(&task, changes, sizeof(changes) / sizeof(changes[0]));
+	task.tensors[0].offset = UINT64_MAX - 3; /* the last that fits: 2 are behind */
+	assert_int_equal(
+		record_task_decode(bytes, record_task_encode(&task, bytes, sizeof(bytes)), &out),
+		SIMPLER_OK);
+}
+
+/* --- stops --- */
+
+static void a_stop_comes_out_as_it_went_in(void **state)
+{
+	struct record_stop in = { .token = UINT64_MAX - 5 }, out;
+	size_t size = record_stop_encode(&in, bytes, RECORD_STOP_MAX);
+
+	(void)state;
+	assert_true(size > 0);
+	assert_int_equal(record_stop_decode(bytes, size, &out), SIMPLER_OK);
+	assert_true(out.token == in.token);
+	for (size_t cut = 0; cut <= size + 1; cut++) {
+		uint8_t *exact = exactly(bytes, cut);
+
+		assert_int_equal(record_stop_decode(exact, cut, &out),
+		                 cut == size ? SIMPLER_OK : SIMPLER_EPROTOCOL);
+		assert_int_equal(record_stop_encode(&in, exact, cut), cut >= size ? size : 0);
+		free(exact);
+	}
+}
+
+static void a_stop_and_a_task_are_told_apart(void **state)
+{
+	struct record_task task = small_task();
+	struct record_stop stop = { .token = 1 };
+	size_t size = record_stop_encode(&stop, bytes, sizeof(bytes));
+
+	(void)state;
+	assert_int_equal(record_kind_of(bytes, size), RECORD_STOP);
+	assert_int_equal(record_task_decode(bytes, size, &task), SIMPLER_EPROTOCOL);
+	task = small_task();
+	size = record_task_encode(&task, bytes, sizeof(bytes));
+	assert_int_equal(record_kind_of(bytes, size), RECORD_TASK);
+	assert_int_equal(record_stop_decode(bytes, size, &stop), SIMPLER_EPROTOCOL);
+}
+
+static void what_is_neither_has_no_kind(void **state)
+{
+	static const uint32_t words[] = { 0, 3, UINT32_MAX, 0x01000000, 0x10002 };
+	const uint32_t good = RECORD_TASK;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		assert_int_equal(record_kind_of(&words[i], 4), RECORD_NONE);
+	for (size_t size = 0; size < 4; size++) {
+		uint8_t *exact = exactly(&good, size);
+
+		assert_int_equal(record_kind_of(exact, size), RECORD_NONE);
 		free(exact);
 	}
 }
@@ -400,6 +515,10 @@ int main(void)
 		cmocka_unit_test(a_task_needs_all_of_its_room),
 		cmocka_unit_test(a_task_cut_anywhere_or_with_a_tail_is_refused),
 		cmocka_unit_test(a_task_with_a_field_out_of_bounds_is_refused),
+		cmocka_unit_test(a_task_with_strides_out_of_bounds_is_refused),
+		cmocka_unit_test(a_stop_comes_out_as_it_went_in),
+		cmocka_unit_test(a_stop_and_a_task_are_told_apart),
+		cmocka_unit_test(what_is_neither_has_no_kind),
 		cmocka_unit_test(an_outcome_comes_out_as_it_went_in),
 		cmocka_unit_test(the_largest_outcome_fits),
 		cmocka_unit_test(an_outcome_cut_inside_its_fields_or_a_message_is_refused),
