@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "ipc/host_program.h"
 #include "ipc/worker_process.h"
 #include "node/address.h"
 #include "node/node.h"
@@ -179,7 +180,7 @@ static simpler_status describe_engine(struct daemon *daemon)
 		.install_ms = ENGINE_INSTALL_MS,
 		.wakeup = daemon->node.wakeup,
 	};
-	return engine_program(daemon->program, sizeof(daemon->program));
+	return host_program_find(daemon->program, sizeof(daemon->program));
 }
 
 static simpler_status build_node(struct daemon *daemon)

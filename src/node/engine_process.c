@@ -6,9 +6,7 @@
  */
 #include "node/engine_process.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,7 +18,6 @@
 #include "os/process.h"
 #include "os/socket.h"
 
-#define HOST_NAME  "simpler-host"
 #define NUMBER_MAX 21
 /* The killed need no time, except those in the middle of a system call. */
 #define REAP_MS 2000
@@ -28,47 +25,6 @@
 static uint64_t rings_bytes(void)
 {
 	return 2 * (uint64_t)ring_bytes(ENGINE_RING_BYTES);
-}
-
-/* Replace the file's name at the end of `path`. */
-static simpler_status beside(char *path, size_t capacity, const char *name)
-{
-	char *slash = strrchr(path, '/');
-	size_t directory = slash ? (size_t)(slash - path) + 1 : 0;
-
-	if (directory + strlen(name) + 1 > capacity)
-		return error_raise(SIMPLER_ENOSPACE, "the path of %s is too long", name);
-	memcpy(path + directory, name, strlen(name) + 1);
-	return SIMPLER_OK;
-}
-
-simpler_status engine_program(char *path, size_t capacity)
-{
-	/* In a build tree, and in an installed one wherever it was moved to. */
-	static const char *const places[] = { HOST_NAME, "../libexec/simpler/" HOST_NAME };
-	const char *given = getenv("SIMPLER_HOST");
-	simpler_status status;
-
-	if (given && given[0] != '\0') {
-		if ((size_t)snprintf(path, capacity, "%s", given) >= capacity)
-			return error_raise(SIMPLER_ENOSPACE, "SIMPLER_HOST: the path is too long");
-		return SIMPLER_OK;
-	}
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		status = process_executable(path, capacity);
-		if (status == SIMPLER_OK)
-			status = beside(path, capacity, places[i]);
-		if (status == SIMPLER_OK && access(path, X_OK) == 0)
-			return SIMPLER_OK;
-	}
-	if ((size_t)snprintf(path, capacity, "%s/" HOST_NAME, SIMPLER_LIBEXECDIR) >= capacity)
-		return error_raise(SIMPLER_ENOSPACE, "the path of " HOST_NAME " is too long");
-	if (access(path, X_OK) != 0)
-		return error_raise_errno(SIMPLER_ENOTFOUND, errno,
-		                         "no " HOST_NAME " beside this program, nor in "
-		                         "../libexec/simpler, nor at %s; name it in SIMPLER_HOST",
-		                         path);
-	return SIMPLER_OK;
 }
 
 static simpler_status open_rings(struct engine_process *engine, int *fd)

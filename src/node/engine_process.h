@@ -21,7 +21,7 @@
 #define ENGINE_INSTALL_MS 30000u
 
 struct engine_options {
-	const char *program; /* simpler-host; see engine_program() */
+	const char *program; /* simpler-host; see ipc/host_program.h */
 	const char *node_id;
 	unsigned sub_workers;
 	int arena_fd; /* borrowed */
@@ -40,10 +40,6 @@ struct engine_process {
 	void *rings_memory;
 	struct ring requests, outcomes;
 };
-
-/* Find simpler-host: the environment's SIMPLER_HOST, else beside this executable, else where it is
- * installed. Whether it can be executed shows when it is. */
-simpler_status engine_program(char *path, size_t capacity);
 
 simpler_status engine_process_start(const struct engine_options *options,
                                     struct engine_process *out);

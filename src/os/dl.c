@@ -47,3 +47,12 @@ void *dl_symbol(void *object, const char *name)
 {
 	return dlsym(object, name);
 }
+
+bool dl_path_of(const void *address, char *path, size_t capacity)
+{
+	Dl_info info;
+
+	if (dladdr(address, &info) == 0 || !info.dli_fname)
+		return false;
+	return (size_t)snprintf(path, capacity, "%s", info.dli_fname) < capacity;
+}

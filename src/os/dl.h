@@ -2,6 +2,8 @@
 #ifndef OS_DL_H
 #define OS_DL_H
 
+#include <stddef.h>
+
 #include "base/error.h"
 
 /*
@@ -18,5 +20,8 @@ simpler_status dl_open_path(const char *path, void **object);
 
 /* The symbol's address; NULL when the object lacks it. */
 void *dl_symbol(void *object, const char *name);
+
+/* The path of the shared object, or program, that has `address`. False when it cannot be told. */
+bool dl_path_of(const void *address, char *path, size_t capacity);
 
 #endif
