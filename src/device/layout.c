@@ -144,28 +144,49 @@ static void comb_init(struct comb *comb, const struct layout *layout)
 	}
 }
 
-/* Whether the part of the comb from dimension `dim` on that begins at `low` and spans `span` has a
- * byte of [from, to). */
-static bool part_touches(const struct comb *comb, uint32_t dim, uintptr_t low, uint64_t span,
-                         uintptr_t from, uintptr_t to)
-{
-	uint64_t first, last, step, inner;
+/* Teeth of one level of a comb that are still to be looked at. */
+struct teeth {
+	uintptr_t low; /* of the level's first one */
+	uint64_t next, last;
+};
 
-	if (to <= low || from >= low + span)
-		return false;
-	if (dim == comb->ndim || (from <= low && to >= low + span))
-		return true;
-	step = comb->dims[dim].step;
-	inner = comb->dims[dim].inner;
-	first = from < low + inner ? 0 : (from - low - inner) / step + 1;
-	last = (to - 1 - low) / step;
-	if (last >= comb->dims[dim].count)
-		last = comb->dims[dim].count - 1;
-	for (uint64_t i = first; i <= last; i++) {
-		if (part_touches(comb, dim + 1, low + i * step, inner, from, to))
-			return true;
+/* Those that touch [from, to), or all but touch it, of the part at `low` of dimension `dim` on. The
+ * range touches the part. */
+static struct teeth teeth_near(const struct comb *comb, uint32_t dim, uintptr_t low, uintptr_t from,
+                               uintptr_t to)
+{
+	uint64_t step = comb->dims[dim].step, inner = comb->dims[dim].inner;
+	struct teeth teeth = { .low = low, .last = (to - 1 - low) / step };
+
+	if (from >= low + inner)
+		teeth.next = (from - low - inner) / step + 1;
+	if (teeth.last >= comb->dims[dim].count)
+		teeth.last = comb->dims[dim].count - 1;
+	return teeth;
+}
+
+/* Whether the comb has a byte of [from, to): down into each tooth that may have one. */
+static bool comb_touches(const struct comb *comb, uintptr_t from, uintptr_t to)
+{
+	struct teeth levels[SIMPLER_MAX_DIMS];
+	uintptr_t low = comb->low;
+	uint64_t span = comb->span;
+	uint32_t depth = 0;
+
+	for (;;) {
+		if (to > low && from < low + span) {
+			if (depth == comb->ndim || (from <= low && to >= low + span))
+				return true;
+			levels[depth] = teeth_near(comb, depth, low, from, to);
+			depth++;
+		}
+		while (depth > 0 && levels[depth - 1].next > levels[depth - 1].last)
+			depth--;
+		if (depth == 0)
+			return false;
+		low = levels[depth - 1].low + levels[depth - 1].next++ * comb->dims[depth - 1].step;
+		span = comb->dims[depth - 1].inner;
 	}
-	return false;
 }
 
 /* Rows of bytes at the same pitch, as columns of one matrix are. */
@@ -192,8 +213,7 @@ static bool any_run_touches(const struct layout *runs, const struct comb *comb)
 
 	layout_walk_begin(&walk, runs);
 	while ((run = layout_walk_next(&walk))) {
-		if (part_touches(comb, 0, comb->low, comb->span, (uintptr_t)run,
-		                 (uintptr_t)run + runs->run))
+		if (comb_touches(comb, (uintptr_t)run, (uintptr_t)run + runs->run))
 			return true;
 	}
 	return false;
