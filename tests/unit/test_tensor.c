@@ -6,7 +6,8 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "simpler/tensor.h"
+#include "random.h"
+#include "wire/tensor.h"
 
 static float elements[64];
 
@@ -249,12 +250,235 @@ static void tags_have_the_wires_numbers(void **state)
 	assert_string_equal(simpler_tag_name((simpler_tag)-1), "unknown");
 }
 
+/* --- where the elements lie --- */
+
+static const struct footprint_case {
+	const char *name;
+	int dtype;
+	uint32_t ndim;
+	int64_t shape[4], strides[4];
+	struct tensor_footprint footprint;
+	bool overlaps;
+} footprints[] = {
+	/* before, span, pitch, width */
+	{ "a scalar", SIMPLER_INT64, 0, { 0 }, { 0 }, { 0, 8, 0, 0 }, false },
+	{ "a vector", SIMPLER_INT64, 1, { 5 }, { 1 }, { 0, 40, 0, 0 }, false },
+	{ "backwards", SIMPLER_INT64, 1, { 5 }, { -1 }, { 32, 40, 0, 0 }, false },
+	{ "one element, any stride", SIMPLER_INT8, 1, { 1 }, { INT64_MIN }, { 0, 1, 0, 0 }, false },
+	{ "empty, any stride", SIMPLER_INT8, 2, { 0, 9 }, { 1, INT64_MIN }, { 0 }, false },
+	{ "a matrix", SIMPLER_INT16, 2, { 3, 4 }, { 4, 1 }, { 0, 24, 0, 0 }, false },
+	{ "its transpose", SIMPLER_INT16, 2, { 4, 3 }, { 1, 4 }, { 0, 24, 0, 0 }, false },
+	{ "upside down", SIMPLER_INT16, 2, { 3, 4 }, { -4, 1 }, { 16, 24, 0, 0 }, false },
+	{ "a column", SIMPLER_INT32, 1, { 10 }, { 8 }, { 0, 292, 32, 4 }, false },
+	{ "a column, upwards", SIMPLER_INT32, 1, { 10 }, { -8 }, { 288, 292, 32, 4 }, false },
+	{ "columns", SIMPLER_INT32, 2, { 10, 3 }, { 8, 1 }, { 0, 300, 32, 12 }, false },
+	{ "columns, transposed", SIMPLER_INT32, 2, { 3, 10 }, { 1, 8 }, { 0, 300, 32, 12 }, false },
+	{ "columns, leftwards", SIMPLER_INT32, 2, { 10, 3 }, { 8, -1 }, { 8, 300, 32, 12 }, false },
+	{ "columns of matrices one behind the other",
+	  SIMPLER_INT8,
+	  3,
+	  { 3, 10, 2 },
+	  { 80, 8, 1 },
+	  { 0, 234, 8, 2 },
+	  false },
+	{ "planes of a cube",
+	  SIMPLER_INT8,
+	  3,
+	  { 4, 5, 6 },
+	  { 60, 6, 1 },
+	  { 0, 210, 60, 30 },
+	  false },
+	{ "the middle of a cube",
+	  SIMPLER_INT8,
+	  3,
+	  { 4, 5, 6 },
+	  { 100, 10, 1 },
+	  { 0, 346, 0, 0 },
+	  false },
+	{ "a row repeated", SIMPLER_INT8, 2, { 9, 4 }, { 0, 1 }, { 0, 4, 0, 0 }, true },
+	{ "a column repeated", SIMPLER_INT8, 2, { 9, 4 }, { 0, 3 }, { 0, 10, 3, 1 }, true },
+	{ "an element repeated", SIMPLER_INT64, 1, { 9 }, { 0 }, { 0, 8, 0, 0 }, true },
+	{ "windows", SIMPLER_INT8, 2, { 5, 3 }, { 1, 1 }, { 0, 7, 0, 0 }, true },
+	{ "windows of rows", SIMPLER_INT8, 3, { 3, 2, 2 }, { 8, 8, 1 }, { 0, 26, 8, 2 }, true },
+	{ "interlocking", SIMPLER_INT8, 2, { 3, 2 }, { 2, 3 }, { 0, 8, 0, 0 }, true },
+	{ "the longest span",
+	  SIMPLER_INT8,
+	  1,
+	  { 2 },
+	  { INT64_MAX - 1 },
+	  { 0, INT64_MAX, INT64_MAX - 1, 1 },
+	  false },
+	{ "the longest span backwards",
+	  SIMPLER_INT8,
+	  1,
+	  { 2 },
+	  { 1 - INT64_MAX },
+	  { INT64_MAX - 1, INT64_MAX, INT64_MAX - 1, 1 },
+	  false },
+};
+
+static simpler_tensor strided(const struct footprint_case *each)
+{
+	simpler_tensor tensor = { .dtype = (simpler_dtype)each->dtype, .ndim = each->ndim };
+
+	memcpy(tensor.shape, each->shape, sizeof(each->shape));
+	memcpy(tensor.strides, each->strides, sizeof(each->strides));
+	return tensor;
+}
+
+static void telling_which_bytes_elements_have(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(footprints) / sizeof(footprints[0]); i++) {
+		simpler_tensor tensor = strided(&footprints[i]);
+		struct tensor_footprint out;
+
+		print_message("  %s\n", footprints[i].name);
+		assert_int_equal(tensor_footprint(&tensor, &out), SIMPLER_OK);
+		assert_int_equal(out.before, footprints[i].footprint.before);
+		assert_int_equal(out.span, footprints[i].footprint.span);
+		assert_int_equal(out.pitch, footprints[i].footprint.pitch);
+		assert_int_equal(out.width, footprints[i].footprint.width);
+		assert_int_equal(tensor_may_overlap(&tensor), footprints[i].overlaps);
+	}
+}
+
+static void strides_that_span_too_much_are_refused(void **state)
+{
+	static const struct footprint_case cases[] = {
+		{ .dtype = SIMPLER_INT8, 1, { 2 }, { INT64_MAX } },
+		{ .dtype = SIMPLER_INT8, 1, { 2 }, { INT64_MIN } },
+		{ .dtype = SIMPLER_INT8, 1, { 3 }, { INT64_MAX / 2 + 1 } },
+		{ .dtype = SIMPLER_INT8, 1, { 3 }, { INT64_MIN / 2 } },
+		{ .dtype = SIMPLER_INT64, 1, { 2 }, { INT64_MAX / 4 } },
+		{ .dtype = SIMPLER_INT8, 2, { 2, 2 }, { INT64_MAX / 2, INT64_MAX / 2 + 1 } },
+		{ .dtype = SIMPLER_INT8, 2, { 2, 2 }, { INT64_MAX / 2 + 1, INT64_MIN / 2 } },
+		{ .dtype = SIMPLER_INT8, 4, { 2, 2, 2, 2 }, { INT64_MIN, INT64_MIN, 1, 1 } },
+		{ .dtype = SIMPLER_INT8, 1, { -1 }, { 1 } },
+		{ .dtype = 99, 1, { 1 }, { 1 } },
+	};
+	struct tensor_footprint out;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		simpler_tensor tensor = strided(&cases[i]);
+
+		assert_int_equal(tensor_footprint(&tensor, &out), SIMPLER_EINVAL);
+		assert_int_equal(out.span, 0);
+		assert_false(tensor_may_overlap(&tensor));
+	}
+	assert_int_equal(tensor_footprint(NULL, &out), SIMPLER_EINVAL);
+}
+
+#define FIELD 16384 /* bytes that random tensors lie in the middle of */
+
+static uint8_t field[FIELD]; /* 0: no element has this byte; 1: one has; 3: several */
+
+/* A few dimensions with strides that often touch, overlap or repeat. */
+static simpler_tensor random_tensor(void)
+{
+	static const int64_t strides[] = { 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96 };
+	simpler_tensor tensor = { .dtype = random_below(2) ? SIMPLER_INT8 : SIMPLER_INT32,
+		                  .ndim = random_below(4) };
+
+	for (uint32_t i = 0; i < tensor.ndim; i++) {
+		tensor.shape[i] = random_below(5) + (random_below(8) > 0);
+		tensor.strides[i] = strides[random_below(sizeof(strides) / sizeof(strides[0]))];
+		if (random_below(4) == 0)
+			tensor.strides[i] = -tensor.strides[i];
+	}
+	return tensor;
+}
+
+/* Note the bytes of each element in the field. */
+static void mark(const simpler_tensor *tensor)
+{
+	uint64_t count = simpler_tensor_count(tensor);
+	size_t size = simpler_dtype_size(tensor->dtype);
+
+	memset(field, 0, sizeof(field));
+	for (uint64_t n = 0; n < count; n++) {
+		int64_t at = FIELD / 2;
+		uint64_t left = n;
+
+		for (uint32_t i = 0; i < tensor->ndim; i++) {
+			at += (int64_t)(left % (uint64_t)tensor->shape[i]) * tensor->strides[i] *
+			      (int64_t)size;
+			left /= (uint64_t)tensor->shape[i];
+		}
+		for (size_t b = 0; b < size; b++)
+			field[(size_t)at + b] |= field[(size_t)at + b] ? 2 : 1;
+	}
+}
+
+/* The bytes of the field that have elements, against those that the footprint says. */
+static void check_footprint(const struct tensor_footprint *footprint)
+{
+	uint64_t first = FIELD / 2 - footprint->before;
+
+	for (uint64_t i = 0; i < FIELD; i++) {
+		bool within = i >= first && i < first + footprint->span;
+		bool in_row = within && (footprint->pitch == 0 ||
+		                         (i - first) % footprint->pitch < footprint->width);
+
+		if (field[i] > 0)
+			assert_true(in_row);
+		else if (footprint->pitch > 0)
+			assert_false(in_row);
+	}
+	if (footprint->span > 0) /* no longer than need be */
+		assert_true(field[first] > 0 && field[first + footprint->span - 1] > 0);
+}
+
+static void random_tensors_have_the_bytes_of_their_elements(void **state)
+{
+	uint64_t operations = random_begin("tensors", 30000);
+
+	(void)state;
+	for (uint64_t n = 0; n < operations; n++) {
+		simpler_tensor tensor = random_tensor();
+		struct tensor_footprint footprint;
+		bool overlaps = false;
+
+		assert_int_equal(tensor_footprint(&tensor, &footprint), SIMPLER_OK);
+		assert_true(footprint.pitch == 0 ? footprint.width == 0
+		                                 : footprint.width < footprint.pitch);
+		tensor.data = field;
+		mark(&tensor);
+		check_footprint(&footprint);
+		for (size_t i = 0; i < FIELD; i++)
+			overlaps = overlaps || field[i] > 1;
+		assert_true(tensor_may_overlap(&tensor) || !overlaps);
+		/* In one dimension there is nothing to interlock. */
+		assert_true(overlaps || !tensor_may_overlap(&tensor) || tensor.ndim > 1);
+	}
+}
+
+static void describing_what_has_no_place_yet(void **state)
+{
+	static const int64_t shape[] = { 3, 4 };
+	simpler_tensor tensor;
+	uint64_t nbytes;
+
+	(void)state;
+	assert_int_equal(tensor_describe(&tensor, SIMPLER_FLOAT64, 2, shape, &nbytes), SIMPLER_OK);
+	assert_null(tensor.data);
+	assert_int_equal(nbytes, 96);
+	assert_int_equal(tensor.strides[0], 4);
+	assert_int_equal(tensor_describe(&tensor, SIMPLER_FLOAT64, 9, shape, &nbytes),
+	                 SIMPLER_EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(describing_a_shape),
 		cmocka_unit_test(null_pointers_are_refused),
 		cmocka_unit_test(telling_contiguous_from_strided),
+		cmocka_unit_test(telling_which_bytes_elements_have),
+		cmocka_unit_test(strides_that_span_too_much_are_refused),
+		cmocka_unit_test(random_tensors_have_the_bytes_of_their_elements),
+		cmocka_unit_test(describing_what_has_no_place_yet),
 		cmocka_unit_test(asking_leaves_the_last_error),
 		cmocka_unit_test(element_types_have_the_wires_numbers),
 		cmocka_unit_test(tags_have_the_wires_numbers),
