@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/slab.h"
@@ -27,24 +28,6 @@ struct size_class {
 	uint32_t row, column;
 };
 
-static uint32_t highest_bit(uint64_t x)
-{
-	uint32_t bit = 0;
-
-	for (uint32_t step = 32; step > 0; step /= 2) {
-		if (x >> step) {
-			x >>= step;
-			bit += step;
-		}
-	}
-	return bit;
-}
-
-static uint32_t lowest_bit(uint64_t x)
-{
-	return highest_bit(x & (~x + 1));
-}
-
 /* The class that a block of this size is listed in. */
 static struct size_class class_of(uint64_t bytes)
 {
@@ -53,7 +36,7 @@ static struct size_class class_of(uint64_t bytes)
 
 	if (units < SPLIT)
 		return (struct size_class){ .row = 0, .column = (uint32_t)units };
-	shift = highest_bit(units) - SPLIT_BITS;
+	shift = bits_highest(units) - SPLIT_BITS;
 	return (struct size_class){ .row = shift + 1,
 		                    .column = (uint32_t)(units >> shift) - SPLIT };
 }
@@ -64,7 +47,7 @@ static struct size_class class_that_fits(uint64_t bytes)
 	uint64_t units = bytes / ARENA_ALIGNMENT;
 
 	if (units >= SPLIT)
-		units += (UINT64_C(1) << (highest_bit(units) - SPLIT_BITS)) - 1;
+		units += (UINT64_C(1) << (bits_highest(units) - SPLIT_BITS)) - 1;
 	return class_of(units * ARENA_ALIGNMENT);
 }
 
@@ -149,10 +132,10 @@ static struct arena_block *first_from(const struct arena *arena, struct size_cla
 
 		if (rows == 0)
 			return NULL;
-		row = lowest_bit(rows);
+		row = bits_lowest(rows);
 		columns = arena->class_map[row];
 	}
-	return arena->classes[row][lowest_bit(columns)];
+	return arena->classes[row][bits_lowest(columns)];
 }
 
 static uint64_t aligned_start(const struct arena_block *block, uint64_t alignment)
@@ -305,8 +288,8 @@ uint64_t arena_largest_free(const struct arena *arena)
 
 	if (arena->row_map == 0)
 		return 0;
-	row = highest_bit(arena->row_map);
-	block = arena->classes[row][highest_bit(arena->class_map[row])];
+	row = bits_highest(arena->row_map);
+	block = arena->classes[row][bits_highest(arena->class_map[row])];
 	for (; block; block = block->next) {
 		if (block->bytes > largest)
 			largest = block->bytes;

@@ -138,3 +138,18 @@ void pages_leave(struct pages *pages, uint64_t offset, uint64_t bytes)
 		page += count;
 	}
 }
+
+void pages_leave_shared(struct pages *pages, uint64_t offset, uint64_t bytes, uint64_t gap,
+                        uint64_t gap_bytes)
+{
+	uint64_t start = offset / pages->page_bytes * pages->page_bytes;
+	uint64_t end =
+		(offset + bytes + pages->page_bytes - 1) / pages->page_bytes * pages->page_bytes;
+
+	if (start < gap)
+		start += pages->page_bytes;
+	if (end > gap + gap_bytes)
+		end -= pages->page_bytes;
+	if (start < end)
+		pages_leave(pages, start, end - start);
+}

@@ -1,5 +1,5 @@
 /*
- * Which pages of the arena have memory behind them.
+ * Which pages of an arena have memory behind them.
  *
  *   UNTOUCHED --pages_take--> IN_USE --pages_leave--> KEPT --pages_take--> IN_USE
  *       ^                        `------over the limit---> UNTOUCHED
@@ -8,7 +8,7 @@
  * limit; what is above it goes back to the system.
  *
  * Whoever owns all of a page may call this for it, without a lock. Pages that hold several blocks
- * are the pool's, which calls under its lock. The counters are atomic.
+ * are the pool's or the heap's, which call under their lock. The counters are atomic.
  */
 #ifndef TENSOR_PAGES_H
 #define TENSOR_PAGES_H
@@ -41,5 +41,10 @@ simpler_status pages_take(struct pages *pages, uint64_t offset, uint64_t bytes, 
 
 /* No page that lies wholly within the range is used any more. */
 void pages_leave(struct pages *pages, uint64_t offset, uint64_t bytes);
+
+/* The same for a range that has become part of a gap: of the pages that it has a byte of, those
+ * that lie wholly within the gap. */
+void pages_leave_shared(struct pages *pages, uint64_t offset, uint64_t bytes, uint64_t gap,
+                        uint64_t gap_bytes);
 
 #endif

@@ -169,18 +169,10 @@ static struct arena_block *detach(struct pool *pool, struct slot *slot)
 
 static void free_small(struct pool *pool, struct arena_block *block)
 {
-	uint64_t page_bytes = pool->pages.page_bytes;
-	uint64_t start = block->offset / page_bytes * page_bytes;
-	uint64_t end = (block->offset + block->bytes + page_bytes - 1) / page_bytes * page_bytes;
+	uint64_t offset = block->offset, bytes = block->bytes;
 	const struct arena_block *gap = arena_free(pool->arena, block);
 
-	/* Of the block's pages, those that nobody else has a byte of. */
-	if (start < gap->offset)
-		start += page_bytes;
-	if (end > gap->offset + gap->bytes)
-		end -= page_bytes;
-	if (start < end)
-		pages_leave(&pool->pages, start, end - start);
+	pages_leave_shared(&pool->pages, offset, bytes, gap->offset, gap->bytes);
 }
 
 /* Called without the lock. `block` may be NULL. */
