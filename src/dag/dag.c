@@ -1,14 +1,14 @@
 /*
  * Tasks, edges and events.
  *
- * A task sits in a slot of a block; blocks are allocated when first needed and never move. An edge
- * belongs to the task that waits and is freed when that task becomes ready or is poisoned; the task
- * waited for has it in a list, from which it is taken out when either side is through. So edges
- * never outlive the waiting task, and a long-running task does not gather dead ones.
+ * An edge belongs to the task that waits and is freed when that task becomes ready or is poisoned;
+ * the task waited for has it in a list, from which it is taken out when either side is through. So
+ * edges never outlive the waiting task, and a long-running task does not gather dead ones.
  *
- * The event queue runs through the slots. That is enough, as a task has at most one event pending:
- * it is either poisoned while it waits or becomes ready, and a poisoned task's slot is freed only
- * when its event is taken. Ending a task can therefore not fail.
+ * The queue of events runs through the slots of the tasks. That is enough, as a task has at most
+ * one event pending, and its state says which: a task that is cancelled while it is in the queue
+ * stays there, and what is told of it in its turn is its poison. A poisoned task's slot is freed
+ * only when its event is taken. Ending a task can therefore not fail.
  */
 #include "dag/dag.h"
 
@@ -19,10 +19,10 @@
 #include "base/error.h"
 #include "base/slab.h"
 #include "dag/ranges.h"
+#include "dag/slots.h"
+#include "dag/storage.h"
 
-#define BLOCK_TASKS 128u
-
-enum state { FREE, WAITING, READY_QUEUED, READY, RUNNING, POISONED };
+enum state { WAITING, READY_QUEUED, READY, RUNNING, POISONED };
 
 struct edge {
 	struct dag_task *successor; /* the owner */
@@ -33,24 +33,24 @@ struct edge {
 };
 
 struct dag_task {
+	struct slot slot; /* first, so that one is the other; in dag->events */
 	void *payload;
-	uint32_t index, generation;
 	enum state state;
 	uint32_t waiting_for;              /* edges whose `awaited` is not done */
 	struct edge *incoming;             /* owned */
 	struct edge *first_out, *last_out; /* oldest first */
 	struct ranges_use *uses;
-	struct dag_task *next;   /* free list, or the event queue */
+	struct storage_hold *holds;
 	dag_task_id cause;       /* when POISONED */
 	uint64_t seen_in_submit; /* the submit that last found this task, to find it once */
 };
 
 struct dag {
-	struct dag_task **blocks; /* block_count of them in use */
-	uint32_t block_count, capacity, live;
-	struct dag_task *free_tasks;
-	struct dag_task *first_event, *last_event;
+	struct slots tasks;
+	uint32_t capacity;
+	struct slot_queue events; /* of tasks, which are READY_QUEUED or POISONED */
 	struct ranges ranges;
+	struct storages storages;
 	struct slab edges;
 	uint64_t submits;
 	/* What the submit under way depends on; kept for its memory. */
@@ -60,7 +60,6 @@ struct dag {
 
 struct dag *dag_create(const struct dag_options *options)
 {
-	size_t blocks = ((size_t)options->max_tasks + BLOCK_TASKS - 1) / BLOCK_TASKS;
 	struct dag *dag;
 
 	assert(options->max_tasks > 0);
@@ -68,10 +67,10 @@ struct dag *dag_create(const struct dag_options *options)
 	if (!dag)
 		return NULL;
 	dag->capacity = options->max_tasks;
+	slots_init(&dag->tasks, sizeof(struct dag_task));
+	storages_init(&dag->storages);
 	slab_init(&dag->edges, sizeof(struct edge));
-	dag->blocks = calloc(blocks, sizeof(struct dag_task *));
-	if (!dag->blocks || !ranges_init(&dag->ranges)) {
-		free(dag->blocks);
+	if (!ranges_init(&dag->ranges)) {
 		free(dag);
 		return NULL;
 	}
@@ -82,18 +81,17 @@ void dag_destroy(struct dag *dag)
 {
 	if (!dag)
 		return;
-	for (uint32_t i = 0; i < dag->block_count; i++)
-		free(dag->blocks[i]);
-	free(dag->blocks);
+	slots_release(&dag->tasks);
 	free(dag->found);
 	ranges_release(&dag->ranges);
+	storages_release(&dag->storages);
 	slab_release(&dag->edges);
 	free(dag);
 }
 
 uint32_t dag_live(const struct dag *dag)
 {
-	return dag->live;
+	return dag->tasks.live;
 }
 
 uint32_t dag_capacity(const struct dag *dag)
@@ -103,82 +101,50 @@ uint32_t dag_capacity(const struct dag *dag)
 
 static dag_task_id id_of(const struct dag_task *task)
 {
-	return task->index | (dag_task_id)task->generation << 32;
+	return slot_id(&task->slot);
 }
 
-/* NULL for an id that is gone or never was. */
+/* NULL for an id that is gone or never was, and for what is poisoned. */
 static struct dag_task *find_task(const struct dag *dag, dag_task_id id)
 {
-	uint32_t index = (uint32_t)id;
-	struct dag_task *task;
+	struct dag_task *task = slots_find(&dag->tasks, id);
 
-	if (index / BLOCK_TASKS >= dag->block_count)
-		return NULL;
-	task = &dag->blocks[index / BLOCK_TASKS][index % BLOCK_TASKS];
-	return task->generation == id >> 32 && task->state != FREE ? task : NULL;
+	return task && task->state != POISONED ? task : NULL;
 }
 
-static bool reserve_task(struct dag *dag)
+void *dag_payload(const struct dag *dag, dag_task_id id)
 {
-	struct dag_task *block;
+	const struct dag_task *task = find_task(dag, id);
 
-	if (dag->free_tasks)
-		return true;
-	block = calloc(BLOCK_TASKS, sizeof(*block));
-	if (!block)
-		return false;
-	for (uint32_t i = BLOCK_TASKS; i-- > 0;) {
-		block[i].index = dag->block_count * BLOCK_TASKS + i;
-		block[i].generation = 1;
-		block[i].next = dag->free_tasks;
-		dag->free_tasks = &block[i];
-	}
-	dag->blocks[dag->block_count++] = block;
-	return true;
+	return task ? task->payload : NULL;
 }
 
 static struct dag_task *take_task(struct dag *dag, void *payload)
 {
-	struct dag_task *task = dag->free_tasks;
+	struct dag_task *task = slots_take(&dag->tasks);
 
-	dag->free_tasks = task->next;
-	dag->live++;
-	*task = (struct dag_task){ .payload = payload,
-		                   .index = task->index,
-		                   .generation = task->generation,
-		                   .state = WAITING };
+	*task = (struct dag_task){ .slot = task->slot, .payload = payload, .state = WAITING };
 	return task;
 }
 
 static void free_task(struct dag *dag, struct dag_task *task)
 {
-	task->state = FREE;
-	if (++task->generation == 0)
-		task->generation = 1;
-	task->next = dag->free_tasks;
-	dag->free_tasks = task;
-	dag->live--;
+	storages_let_go(&dag->storages, &task->holds);
+	slots_give(&dag->tasks, &task->slot);
 }
 
-static void queue_event(struct dag *dag, struct dag_task *task)
+static bool next_unused(struct dag *dag, struct dag_event *out)
 {
-	task->next = NULL;
-	if (dag->last_event)
-		dag->last_event->next = task;
-	else
-		dag->first_event = task;
-	dag->last_event = task;
+	*out = (struct dag_event){ .kind = DAG_STORAGE_UNUSED };
+	return storages_next_unused(&dag->storages, &out->storage, &out->payload);
 }
 
 bool dag_next_event(struct dag *dag, struct dag_event *out)
 {
-	struct dag_task *task = dag->first_event;
+	struct dag_task *task = (struct dag_task *)slot_queue_take(&dag->events);
 
 	if (!task)
-		return false;
-	dag->first_event = task->next;
-	if (!dag->first_event)
-		dag->last_event = NULL;
+		return next_unused(dag, out);
 	*out = (struct dag_event){ .task = id_of(task), .payload = task->payload };
 	if (task->state == READY_QUEUED) {
 		out->kind = DAG_TASK_READY;
@@ -213,19 +179,18 @@ static bool add_found(void *context, struct dag_task *task)
 }
 
 /* Fill dag->found. False when memory is out. */
-static bool find_awaited(struct dag *dag, const struct dag_use *uses, size_t use_count,
-                         const dag_task_id *after, size_t after_count)
+static bool find_awaited(struct dag *dag, const struct dag_submission *submission)
 {
 	dag->submits++;
 	dag->found_count = 0;
-	for (size_t i = 0; i < use_count; i++) {
-		if (!ranges_conflicts(&dag->ranges, &uses[i], add_found, dag))
+	for (size_t i = 0; i < submission->use_count; i++) {
+		if (!ranges_conflicts(&dag->ranges, &submission->uses[i], add_found, dag))
 			return false;
 	}
-	for (size_t i = 0; i < after_count; i++) {
-		struct dag_task *task = find_task(dag, after[i]);
+	for (size_t i = 0; i < submission->after_count; i++) {
+		struct dag_task *task = find_task(dag, submission->after[i]);
 
-		if (task && task->state != POISONED && !add_found(dag, task))
+		if (task && !add_found(dag, task))
 			return false;
 	}
 	return true;
@@ -281,22 +246,43 @@ static void make_ready(struct dag *dag, struct dag_task *task)
 {
 	drop_incoming(dag, task);
 	task->state = READY_QUEUED;
-	queue_event(dag, task);
+	slot_queue_put(&dag->events, &task->slot);
 }
 
-static simpler_status check_submit(const struct dag *dag, const struct dag_use *uses,
-                                   size_t use_count)
+static simpler_status check_use(const struct dag_use *use, size_t index)
 {
 	uint64_t end;
 
-	for (size_t i = 0; i < use_count; i++) {
-		if (!checked_add(uses[i].offset, uses[i].nbytes, &end))
-			return error_raise(SIMPLER_EINVAL,
-			                   "use %zu: offset %llu and %llu bytes wrap around", i,
-			                   (unsigned long long)uses[i].offset,
-			                   (unsigned long long)uses[i].nbytes);
+	if (!checked_add(use->offset, use->nbytes, &end))
+		return error_raise(
+			SIMPLER_EINVAL, "use %zu: offset %llu and %llu bytes wrap around", index,
+			(unsigned long long)use->offset, (unsigned long long)use->nbytes);
+	if (use->pitch == 0)
+		return SIMPLER_OK;
+	if (use->width == 0 || use->width > use->pitch || use->nbytes < use->width ||
+	    (use->nbytes - use->width) % use->pitch != 0)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"use %zu: %llu bytes are no rows of %llu bytes at a pitch of "
+			"%llu; the width is 1 to the pitch, and the last row ends the use",
+			index, (unsigned long long)use->nbytes, (unsigned long long)use->width,
+			(unsigned long long)use->pitch);
+	return SIMPLER_OK;
+}
+
+static simpler_status check_submit(const struct dag *dag, const struct dag_submission *submission)
+{
+	simpler_status status;
+
+	for (size_t i = 0; i < submission->use_count; i++) {
+		status = check_use(&submission->uses[i], i);
+		if (status != SIMPLER_OK)
+			return status;
 	}
-	if (dag->live == dag->capacity)
+	status = storages_check(&dag->storages, submission->holds, submission->hold_count);
+	if (status != SIMPLER_OK)
+		return status;
+	if (dag_live(dag) == dag->capacity)
 		return error_raise(SIMPLER_ENOSPACE,
 		                   "%u tasks are in flight, the limit (max_tasks); wait for some "
 		                   "or raise it",
@@ -304,23 +290,29 @@ static simpler_status check_submit(const struct dag *dag, const struct dag_use *
 	return SIMPLER_OK;
 }
 
-simpler_status dag_submit(struct dag *dag, void *payload, const struct dag_use *uses,
-                          size_t use_count, const dag_task_id *after, size_t after_count,
+/* Have memory for all that the submit will add, dag->found included. */
+static bool reserve(struct dag *dag, const struct dag_submission *submission)
+{
+	return slots_reserve(&dag->tasks) && ranges_reserve(&dag->ranges, submission->use_count) &&
+	       storages_reserve(&dag->storages, submission->hold_count) &&
+	       slab_reserve(&dag->edges, dag->edges.taken + dag->found_count);
+}
+
+simpler_status dag_submit(struct dag *dag, const struct dag_submission *submission,
                           dag_task_id *out)
 {
-	simpler_status status = check_submit(dag, uses, use_count);
+	simpler_status status = check_submit(dag, submission);
 	struct dag_task *task;
 
 	if (status != SIMPLER_OK)
 		return status;
 	/* Nothing below the reservations fails, and nothing above them changes the graph. */
-	if (!find_awaited(dag, uses, use_count, after, after_count) || !reserve_task(dag) ||
-	    !ranges_reserve(&dag->ranges, use_count) ||
-	    !slab_reserve(&dag->edges, dag->edges.taken + dag->found_count))
+	if (!find_awaited(dag, submission) || !reserve(dag, submission))
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a task of the graph");
-	task = take_task(dag, payload);
-	for (size_t i = 0; i < use_count; i++)
-		ranges_record(&dag->ranges, &uses[i], task, &task->uses);
+	task = take_task(dag, submission->payload);
+	for (size_t i = 0; i < submission->use_count; i++)
+		ranges_record(&dag->ranges, &submission->uses[i], task, &task->uses);
+	storages_hold(&dag->storages, submission->holds, submission->hold_count, &task->holds);
 	for (size_t i = 0; i < dag->found_count; i++)
 		add_edge(dag, dag->found[i], task);
 	if (task->waiting_for == 0)
@@ -359,30 +351,54 @@ static void restore_awaited(struct dag *dag, const struct dag_task *task)
 	}
 }
 
+/* The task leaves the graph; its event is put into the queue, if it is not there already. */
+static void poison(struct dag *dag, struct dag_task *task, dag_task_id cause)
+{
+	bool queued = task->state == READY_QUEUED;
+
+	ranges_forget(&dag->ranges, &task->uses);
+	restore_awaited(dag, task);
+	drop_incoming(dag, task);
+	task->state = POISONED;
+	task->cause = cause;
+	if (!queued)
+		slot_queue_put(&dag->events, &task->slot);
+}
+
 static void poison_successors(struct dag *dag, struct dag_task *task, dag_task_id cause)
 {
-	while (task->first_out) {
-		struct dag_task *successor = task->first_out->successor;
-
-		ranges_forget(&dag->ranges, &successor->uses);
-		restore_awaited(dag, successor);
-		drop_incoming(dag, successor);
-		successor->state = POISONED;
-		successor->cause = cause;
-		queue_event(dag, successor);
-	}
+	while (task->first_out)
+		poison(dag, task->first_out->successor, cause);
 }
 
 /* Breadth first; what is still to be walked is the end of the event queue. */
 static void poison_all_behind(struct dag *dag, struct dag_task *task)
 {
 	dag_task_id cause = id_of(task);
-	struct dag_task *last_before = dag->last_event;
-	struct dag_task *at;
+	struct slot *last_before = dag->events.last;
+	struct slot *at;
 
 	poison_successors(dag, task, cause);
-	for (at = last_before ? last_before->next : dag->first_event; at; at = at->next)
-		poison_successors(dag, at, cause);
+	for (at = last_before ? last_before->next : dag->events.first; at; at = at->next)
+		poison_successors(dag, (struct dag_task *)at, cause);
+}
+
+simpler_status dag_cancel(struct dag *dag, dag_task_id id)
+{
+	struct dag_task *task = find_task(dag, id);
+
+	if (!task)
+		return error_raise(SIMPLER_ENOTFOUND,
+		                   "task %llu of the graph has ended or failed already; there is "
+		                   "nothing to cancel",
+		                   (unsigned long long)id);
+	if (task->state == RUNNING)
+		return error_raise(SIMPLER_ESTATE,
+		                   "task %llu of the graph runs; stop it where it runs",
+		                   (unsigned long long)id);
+	poison(dag, task, id);
+	poison_all_behind(dag, task);
+	return SIMPLER_OK;
 }
 
 void dag_finish(struct dag *dag, dag_task_id task, bool ok)
@@ -396,4 +412,25 @@ void dag_finish(struct dag *dag, dag_task_id task, bool ok)
 	else
 		poison_all_behind(dag, found);
 	free_task(dag, found);
+}
+
+simpler_status dag_scope_open(struct dag *dag, dag_scope_id *out)
+{
+	return storages_open_scope(&dag->storages, out);
+}
+
+simpler_status dag_scope_close(struct dag *dag, dag_scope_id scope)
+{
+	return storages_close_scope(&dag->storages, scope);
+}
+
+simpler_status dag_storage_add(struct dag *dag, dag_scope_id scope, void *payload,
+                               dag_storage_id *out)
+{
+	return storages_add(&dag->storages, scope, payload, out);
+}
+
+simpler_status dag_storage_release(struct dag *dag, dag_storage_id storage)
+{
+	return storages_end(&dag->storages, storage);
 }

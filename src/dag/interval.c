@@ -39,9 +39,11 @@ static void rotate_up(struct interval **root, struct interval *node)
 	update_max_end(node);
 }
 
-static bool goes_before(const struct interval *node, uint64_t start, uint64_t end)
+static bool goes_before(const struct interval *node, uint64_t start, uint64_t end, uint64_t tag)
 {
-	return start != node->start ? start < node->start : end < node->end;
+	if (start != node->start)
+		return start < node->start;
+	return end != node->end ? end < node->end : tag < node->tag;
 }
 
 void interval_insert(struct interval **root, struct interval *node)
@@ -54,7 +56,7 @@ void interval_insert(struct interval **root, struct interval *node)
 		parent = *link;
 		if (parent->max_end < node->end)
 			parent->max_end = node->end;
-		link = &parent->child[!goes_before(parent, node->start, node->end)];
+		link = &parent->child[!goes_before(parent, node->start, node->end, node->tag)];
 	}
 	*link = node;
 	node->parent = parent;
@@ -78,12 +80,12 @@ void interval_remove(struct interval **root, struct interval *node)
 		update_max_end(above);
 }
 
-struct interval *interval_find(struct interval *root, uint64_t start, uint64_t end)
+struct interval *interval_find(struct interval *root, uint64_t start, uint64_t end, uint64_t tag)
 {
 	struct interval *node = root;
 
-	while (node && (node->start != start || node->end != end))
-		node = node->child[!goes_before(node, start, end)];
+	while (node && (node->start != start || node->end != end || node->tag != tag))
+		node = node->child[!goes_before(node, start, end, tag)];
 	return node;
 }
 

@@ -3,28 +3,34 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "dag/extent.h"
 #include "dag/interval.h"
 
 enum role { READER, WRITER, ROLES };
 
+/* There is one of each of these for a use of a task, so a word more or less in them counts. */
 struct range {
-	struct interval interval; /* first, so that one is the other */
-	struct ranges_store *store;
+	struct interval interval; /* first, so that one is the other; its tag is the pitch */
 	struct ranges_use *users[ROLES];
 };
 
 struct ranges_use {
 	struct ranges_use *next; /* in the task's list */
 	struct dag_task *task;
-	struct dag_use asked;
+	struct ranges_store *store;
+	struct extent asked;
 	struct range *range;               /* NULL once a later writer took all of it over */
 	struct ranges_use *before, *after; /* in the range's list for this role */
+	enum dag_access access;
 };
 
+/* Lives as long as it has uses, those included whose bytes were taken over: so it is there when
+ * they are put back. */
 struct ranges_store {
 	struct ranges_store *next; /* in its chain */
 	uint64_t name;
-	struct interval *root; /* never empty */
+	struct interval *root;
+	size_t uses;
 };
 
 #define FIRST_BUCKETS 64u
@@ -122,36 +128,51 @@ static bool visit_users(const struct ranges_use *user, ranges_visit visit, void 
 	return true;
 }
 
+static struct extent bytes_of(const struct range *range)
+{
+	const struct interval *interval = &range->interval;
+
+	return (struct extent){ interval->start, interval->end, interval->tag };
+}
+
+static bool visit_range(const struct range *range, enum dag_access access, ranges_visit visit,
+                        void *context)
+{
+	return visit_users(range->users[WRITER], visit, context) &&
+	       (access == DAG_READ || visit_users(range->users[READER], visit, context));
+}
+
 bool ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
                       void *context)
 {
-	uint64_t end = use->offset + use->nbytes;
 	const struct ranges_store *store = NULL;
+	struct extent wanted, there;
 	struct interval *at;
 
 	if (use->access != DAG_VOUCHED && use->nbytes > 0)
 		store = find_store(ranges, use->store);
 	if (!store)
 		return true;
-	for (at = interval_first(store->root, use->offset, end); at;
-	     at = interval_next(at, use->offset, end)) {
+	wanted = extent_of(use);
+	for (at = interval_first(store->root, wanted.start, wanted.end); at;
+	     at = interval_next(at, wanted.start, wanted.end)) {
 		const struct range *range = (const struct range *)at;
 
-		if (!visit_users(range->users[WRITER], visit, context))
-			return false;
-		if (use->access == DAG_WRITE && !visit_users(range->users[READER], visit, context))
+		there = bytes_of(range);
+		if (extent_overlaps(&there, &wanted) &&
+		    !visit_range(range, use->access, visit, context))
 			return false;
 	}
 	return true;
 }
 
-/* A use is in one range at most and a range in one store, so as many of each will always do. */
+/* A use is in one range at most, so as many ranges will always do, whatever is restored. */
 bool ranges_reserve(struct ranges *ranges, size_t count)
 {
 	size_t total = ranges->uses.taken + count;
 
-	return slab_reserve(&ranges->stores, total) && slab_reserve(&ranges->ranges, total) &&
-	       slab_reserve(&ranges->uses, total);
+	return slab_reserve(&ranges->stores, ranges->stores.taken + count) &&
+	       slab_reserve(&ranges->ranges, total) && slab_reserve(&ranges->uses, total);
 }
 
 static uint32_t next_random(struct ranges *ranges)
@@ -165,21 +186,21 @@ static uint32_t next_random(struct ranges *ranges)
 }
 
 static struct range *add_range(struct ranges *ranges, struct ranges_store *store,
-                               const struct dag_use *use)
+                               const struct extent *extent)
 {
 	struct range *range = slab_take(&ranges->ranges);
 
-	*range = (struct range){ .interval = { .start = use->offset,
-		                               .end = use->offset + use->nbytes,
-		                               .priority = next_random(ranges) },
-		                 .store = store };
+	*range = (struct range){ .interval = { .start = extent->start,
+		                               .end = extent->end,
+		                               .tag = extent->pitch,
+		                               .priority = next_random(ranges) } };
 	interval_insert(&store->root, &range->interval);
 	return range;
 }
 
-static void drop_range(struct ranges *ranges, struct range *range)
+static void drop_range(struct ranges *ranges, struct ranges_store *store, struct range *range)
 {
-	interval_remove(&range->store->root, &range->interval);
+	interval_remove(&store->root, &range->interval);
 	slab_give(&ranges->ranges, range);
 }
 
@@ -193,49 +214,51 @@ static void disown_users(struct range *range)
 	}
 }
 
-static void cut_back(struct range *range, uint64_t start, uint64_t end)
+/* Take from a contiguous range what lies within `taken`, if that leaves one piece. */
+static void cut_back(struct ranges_store *store, struct range *range, const struct extent *taken)
 {
 	struct interval *interval = &range->interval;
+	bool before = interval->start<taken->start, behind = interval->end> taken->end;
 
-	interval_remove(&range->store->root, interval);
-	if (interval->start < start)
-		interval->end = start;
+	if (before == behind)
+		return;
+	interval_remove(&store->root, interval);
+	if (before)
+		interval->end = taken->start;
 	else
-		interval->start = end;
-	interval_insert(&range->store->root, interval);
+		interval->start = taken->end;
+	interval_insert(&store->root, interval);
 }
 
-/* A writer takes [start, end) over from all others; see the head of ranges.h. Returns the range
- * that is exactly this, emptied, if there is one. */
-static struct range *take_over(struct ranges *ranges, struct ranges_store *store, uint64_t start,
-                               uint64_t end)
+/* A writer takes its bytes over from all others; see the head of ranges.h. Returns the range that
+ * is exactly these, emptied, if there is one. */
+static struct range *take_over(struct ranges *ranges, struct ranges_store *store,
+                               const struct extent *taken)
 {
-	struct interval *at = interval_first(store->root, start, end);
+	struct interval *at = interval_first(store->root, taken->start, taken->end);
 	struct range *exact = NULL;
 
 	while (at) {
 		struct range *range = (struct range *)at;
-		bool before = at->start<start, behind = at->end> end;
+		struct extent bytes = bytes_of(range);
 
-		at = interval_next(at, start, end);
-		if (before && behind)
-			continue;
-		if (before || behind) {
-			cut_back(range, start, end);
-			continue;
+		at = interval_next(at, taken->start, taken->end);
+		if (extent_covers(taken, &bytes)) {
+			disown_users(range);
+			if (!exact && extent_equals(&bytes, taken))
+				exact = range;
+			else
+				drop_range(ranges, store, range);
+		} else if (bytes.pitch == 0 && taken->pitch == 0) {
+			cut_back(store, range, taken);
 		}
-		disown_users(range);
-		if (!exact && range->interval.start == start && range->interval.end == end)
-			exact = range;
-		else
-			drop_range(ranges, range);
 	}
 	return exact;
 }
 
 static enum role role_of(const struct ranges_use *user)
 {
-	return user->asked.access == DAG_READ ? READER : WRITER;
+	return user->access == DAG_READ ? READER : WRITER;
 }
 
 static void add_user(struct range *range, struct ranges_use *user)
@@ -250,11 +273,10 @@ static void add_user(struct range *range, struct ranges_use *user)
 	*first = user;
 }
 
-/* A range lives as long as it has users, a store as long as it has ranges. */
+/* A range lives as long as it has users. */
 static void remove_user(struct ranges *ranges, struct ranges_use *user)
 {
 	struct range *range = user->range;
-	struct ranges_store *store = range->store;
 
 	if (user->before)
 		user->before->after = user->after;
@@ -263,41 +285,45 @@ static void remove_user(struct ranges *ranges, struct ranges_use *user)
 	if (user->after)
 		user->after->before = user->before;
 	user->range = NULL;
-	if (range->users[READER] || range->users[WRITER])
-		return;
-	drop_range(ranges, range);
-	if (!store->root)
-		drop_store(ranges, store);
+	if (!range->users[READER] && !range->users[WRITER])
+		drop_range(ranges, user->store, range);
 }
 
 /* Put a use where it belongs; a writer takes over only if `taking_over`. */
 static void place(struct ranges *ranges, struct ranges_use *user, bool taking_over)
 {
-	const struct dag_use *use = &user->asked;
-	uint64_t end = use->offset + use->nbytes;
-	struct ranges_store *store = find_store(ranges, use->store);
+	struct ranges_store *store = user->store;
+	const struct extent *asked = &user->asked;
 	struct range *range;
 
-	if (!store)
-		store = add_store(ranges, use->store);
-	if (taking_over && use->access == DAG_WRITE)
-		range = take_over(ranges, store, use->offset, end);
+	if (taking_over && user->access == DAG_WRITE)
+		range = take_over(ranges, store, asked);
 	else
-		range = (struct range *)interval_find(store->root, use->offset, end);
+		range = (struct range *)interval_find(store->root, asked->start, asked->end,
+		                                      asked->pitch);
 	if (!range)
-		range = add_range(ranges, store, use);
+		range = add_range(ranges, store, asked);
 	add_user(range, user);
 }
 
 void ranges_record(struct ranges *ranges, const struct dag_use *use, struct dag_task *task,
                    struct ranges_use **list)
 {
+	struct ranges_store *store;
 	struct ranges_use *user;
 
 	if (use->nbytes == 0)
 		return;
+	store = find_store(ranges, use->store);
+	if (!store)
+		store = add_store(ranges, use->store);
+	store->uses++;
 	user = slab_take(&ranges->uses);
-	*user = (struct ranges_use){ .next = *list, .task = task, .asked = *use };
+	*user = (struct ranges_use){ .next = *list,
+		                     .task = task,
+		                     .store = store,
+		                     .asked = extent_of(use),
+		                     .access = use->access };
 	*list = user;
 	place(ranges, user, true);
 }
@@ -306,8 +332,7 @@ static bool is_whole(const struct ranges_use *user)
 {
 	const struct interval *interval = &user->range->interval;
 
-	return interval->start == user->asked.offset &&
-	       interval->end == user->asked.offset + user->asked.nbytes;
+	return interval->start == user->asked.start && interval->end == user->asked.end;
 }
 
 void ranges_restore(struct ranges *ranges, struct ranges_use *list)
@@ -329,6 +354,8 @@ void ranges_forget(struct ranges *ranges, struct ranges_use **list)
 		*list = user->next;
 		if (user->range)
 			remove_user(ranges, user);
+		if (--user->store->uses == 0)
+			drop_store(ranges, user->store);
 		slab_give(&ranges->uses, user);
 	}
 }

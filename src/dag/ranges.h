@@ -1,15 +1,17 @@
 /*
  * Who uses which bytes of which store: the memory behind the dependencies of the graph.
  *
- * A range is an interval of one store that a live task named, with its last writers and the
- * readers since. Tasks that name the same bytes, which is nearly always, share one range. Ranges
- * that differ may overlap and are found through an interval tree per store, so nothing is ever
- * split into pieces and memory stays proportional to the uses of live tasks: one node for each
- * use, at most one range for each.
+ * A range is an extent of one store (dag/extent.h) that a live task named, with its last writers
+ * and the readers since. Tasks that name the same bytes, which is nearly always, share one range.
+ * Ranges that differ may overlap and are found through an interval tree per store, by their
+ * bounding ranges, so nothing is ever split into pieces and memory stays proportional to the uses
+ * of live tasks: one node for each use, at most one range for each.
  *
- * A WRITE takes over its bytes: the ranges within it are emptied, and those that reach over one of
- * its ends are cut back to what is outside. A range that reaches over both ends is left alone. Its
- * users then gain edges they do not need, but never a wait: the writer waited for them already.
+ * A WRITE takes over its bytes: the ranges that it covers are emptied, and where both it and the
+ * range are contiguous, one that reaches over one of its ends is cut back to what is outside. All
+ * others are left alone: those that reach over both ends, and those that are partly covered
+ * where either is strided. Their users then gain edges they do not need, but never a wait: the
+ * writer waited for them already.
  *
  * Whoever waits for the writer thereby waits for those it took the bytes from, as they end first.
  * Poison breaks this: a poisoned writer goes before some that it waited for. Their uses are then

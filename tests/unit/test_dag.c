@@ -1,4 +1,5 @@
-/* The graph, case by case: the access table of dag/dag.h, ranges, poison, ids and limits. */
+/* The graph, case by case: the access table of dag/dag.h, ranges contiguous and strided, poison and
+ * cancellation, ids and limits. Scopes and storages are in test_dag_storage.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,16 @@
 #define V(from, to) USE(1, from, to, DAG_VOUCHED)
 #define USE(store, from, to, access)                                                               \
 	{                                                                                          \
-		store, from, (to) - (from), access                                                 \
+		store, from, (to) - (from), 0, 0, access                                           \
+	}
+/* Strided: `rows` rows of `width` bytes, the first at `from`, each `pitch` behind the one before.
+ */
+#define SR(from, rows, pitch, width) STRIDED(from, rows, pitch, width, DAG_READ)
+#define SW(from, rows, pitch, width) STRIDED(from, rows, pitch, width, DAG_WRITE)
+#define SV(from, rows, pitch, width) STRIDED(from, rows, pitch, width, DAG_VOUCHED)
+#define STRIDED(from, rows, pitch, width, access)                                                  \
+	{                                                                                          \
+		1, from, ((rows)-1) * (pitch) + (width), pitch, width, access                      \
 	}
 
 /*
@@ -109,6 +119,71 @@ static const struct order_case {
 	{ "a range may end at the last byte there is",
 	  { { { W(UINT64_MAX - 8, UINT64_MAX) }, "" },
 	    { { R(UINT64_MAX - 1, UINT64_MAX) }, "0" } } },
+	{ "blocks of columns of one matrix do not wait for one another, all of it for each",
+	  { { { SW(0, 8, 16, 4) }, "" },
+	    { { SW(4, 8, 16, 4) }, "" },
+	    { { SW(8, 8, 16, 4) }, "" },
+	    { { SW(12, 8, 16, 4) }, "" },
+	    { { R(0, 128) }, "0123" },
+	    { { SW(4, 8, 16, 4) }, "01234" } } },
+	{ "blocks of columns wait for who wrote all of the matrix",
+	  { { { W(0, 128) }, "" }, { { SR(0, 8, 16, 4) }, "0" }, { { SW(4, 8, 16, 4) }, "0" } } },
+	{ "one column in common is enough",
+	  { { { SW(0, 8, 16, 5) }, "" },
+	    { { SR(4, 8, 16, 4) }, "0" },
+	    { { SR(5, 8, 16, 4) }, "" } } },
+	{ "the same columns of other rows are other bytes",
+	  { { { SW(0, 4, 16, 4) }, "" },
+	    { { SW(64, 4, 16, 4) }, "" },
+	    { { SR(48, 2, 16, 4) }, "01" } } },
+	{ "columns that wrap around the pitch meet those of the next row",
+	  { { { SW(12, 4, 16, 8) }, "" },
+	    { { SR(0, 4, 16, 4) }, "0" },
+	    { { SR(4, 4, 16, 8) }, "" },
+	    { { SR(0, 1, 16, 12) }, "" },
+	    { { SR(64, 2, 16, 4) }, "0" } } },
+	{ "bytes in the gap are free, up to both neighbours",
+	  { { { SW(0, 4, 16, 4) }, "" },
+	    { { W(4, 16) }, "" },
+	    { { R(4, 17) }, "01" },
+	    { { R(19, 32) }, "0" },
+	    { { W(52, 64) }, "" } } },
+	{ "rows without gaps are contiguous",
+	  { { { SW(0, 4, 16, 16) }, "" }, { { SW(64, 1, 16, 4) }, "" }, { { R(60, 68) }, "01" } } },
+	{ "vouched columns join the writers of all",
+	  { { { W(0, 64) }, "" }, { { SV(0, 4, 16, 4) }, "" }, { { SR(2, 4, 16, 4) }, "01" } } },
+	{ "different pitches that cannot meet modulo their divisor do not wait",
+	  { { { SW(0, 8, 12, 4) }, "" },
+	    { { SW(4, 8, 18, 2) }, "" },
+	    { { SW(3, 8, 18, 2) }, "01" } } },
+	{ "different pitches that may meet wait, even if they do not",
+	  { { { SW(0, 2, 12, 2) }, "" }, { { SW(3, 2, 10, 2) }, "0" } } },
+	{ "different pitches do not wait where one is in a gap of the other",
+	  { { { SW(0, 2, 64, 8) }, "" },
+	    { { SW(8, 4, 14, 3) }, "" },
+	    { { SW(7, 4, 14, 3) }, "01" } } },
+	{ "the same first and last byte, and other bytes between",
+	  { { { SR(0, 5, 16, 4) }, "" },
+	    { { R(0, 68) }, "" },
+	    { { SR(0, 3, 32, 4) }, "" },
+	    { { W(8, 10) }, "1" },
+	    { { W(16, 17) }, "01" },
+	    { { W(32, 33) }, "012" } } },
+	{ "a strided writer leaves the gaps to the one before",
+	  { { { W(0, 64) }, "" },
+	    { { SW(0, 4, 16, 4) }, "0" },
+	    { { R(4, 16) }, "0" },
+	    { { R(0, 2) }, "01" } } },
+	{ "a contiguous writer of some rows leaves the others",
+	  { { { SW(0, 4, 16, 4) }, "" },
+	    { { W(0, 32) }, "0" },
+	    { { SR(32, 2, 16, 4) }, "0" },
+	    { { SR(0, 2, 16, 4) }, "01" } } },
+	{ "a strided writer takes over a part of its rows and columns",
+	  { { { SR(17, 2, 16, 2) }, "" },
+	    { { SW(0, 4, 16, 4) }, "0" },
+	    { { SW(17, 2, 16, 2) }, "01" },
+	    { { R(17, 19) }, "012" } } },
 };
 
 static struct dag *new_dag(uint32_t max_tasks)
@@ -121,18 +196,20 @@ static struct dag *new_dag(uint32_t max_tasks)
 
 static dag_task_id submit(struct dag *dag, const struct dag_use *uses, size_t count)
 {
+	struct dag_submission submission = { .uses = uses, .use_count = count };
 	dag_task_id id = 0;
 
-	assert_int_equal(dag_submit(dag, NULL, uses, count, NULL, 0, &id), SIMPLER_OK);
+	assert_int_equal(dag_submit(dag, &submission, &id), SIMPLER_OK);
 	assert_true(id != 0);
 	return id;
 }
 
 static dag_task_id submit_after(struct dag *dag, const dag_task_id *after, size_t count)
 {
+	struct dag_submission submission = { .after = after, .after_count = count };
 	dag_task_id id = 0;
 
-	assert_int_equal(dag_submit(dag, NULL, NULL, 0, after, count, &id), SIMPLER_OK);
+	assert_int_equal(dag_submit(dag, &submission, &id), SIMPLER_OK);
 	return id;
 }
 
@@ -230,17 +307,32 @@ static void the_payload_comes_back_with_the_events(void **state)
 	struct dag *dag = new_dag(8);
 	struct dag_use write = W(0, 8);
 	int first, second;
-	dag_task_id id;
+	dag_task_id ids[2];
 	struct dag_event event;
 
 	(void)state;
-	assert_int_equal(dag_submit(dag, &first, &write, 1, NULL, 0, &id), SIMPLER_OK);
-	assert_int_equal(dag_submit(dag, &second, NULL, 0, &id, 1, &id), SIMPLER_OK);
+	assert_int_equal(dag_submit(dag,
+	                            &(struct dag_submission){
+					    .payload = &first, .uses = &write, .use_count = 1 },
+	                            &ids[0]),
+	                 SIMPLER_OK);
+	assert_int_equal(dag_submit(dag,
+	                            &(struct dag_submission){
+					    .payload = &second, .after = ids, .after_count = 1 },
+	                            &ids[1]),
+	                 SIMPLER_OK);
+	assert_ptr_equal(dag_payload(dag, ids[0]), &first);
 	assert_true(dag_next_event(dag, &event));
 	assert_ptr_equal(event.payload, &first);
-	run(dag, event.task, false);
+	dag_start(dag, ids[0]);
+	assert_ptr_equal(dag_payload(dag, ids[0]), &first);
+	assert_ptr_equal(dag_payload(dag, ids[1]), &second);
+	dag_finish(dag, ids[0], false);
+	assert_null(dag_payload(dag, ids[0]));
+	assert_null(dag_payload(dag, ids[1])); /* poisoned */
 	assert_true(dag_next_event(dag, &event));
 	assert_ptr_equal(event.payload, &second);
+	assert_null(dag_payload(dag, 0));
 	dag_destroy(dag);
 }
 
@@ -420,7 +512,9 @@ static void a_full_graph_refuses_and_names_the_limit(void **state)
 	for (int i = 1; i < 300; i++)
 		submit_after(dag, &first, 1);
 	assert_int_equal(dag_live(dag), dag_capacity(dag));
-	assert_int_equal(dag_submit(dag, NULL, &write, 1, NULL, 0, &id), SIMPLER_ENOSPACE);
+	assert_int_equal(
+		dag_submit(dag, &(struct dag_submission){ .uses = &write, .use_count = 1 }, &id),
+		SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "300"));
 	assert_int_equal(id, 0);
 	expect_ready(dag, first);
@@ -436,17 +530,139 @@ static void a_full_graph_refuses_and_names_the_limit(void **state)
 	dag_destroy(dag);
 }
 
-static void a_range_that_wraps_is_refused_and_changes_nothing(void **state)
+static const struct invalid_case {
+	const char *name;
+	struct dag_use use;
+} invalid_cases[] = {
+	{ "it wraps around", { 1, UINT64_MAX - 3, 4, 0, 0, DAG_WRITE } },
+	{ "strided, it wraps around", { 1, UINT64_MAX - 9, 10, 8, 2, DAG_WRITE } },
+	{ "rows of no bytes", { 1, 0, 16, 8, 0, DAG_WRITE } },
+	{ "rows longer than the pitch", { 1, 0, 17, 8, 9, DAG_WRITE } },
+	{ "less than a row", { 1, 0, 3, 8, 4, DAG_WRITE } },
+	{ "no row at all", { 1, 0, 0, 8, 4, DAG_WRITE } },
+	{ "the last row is cut off", { 1, 0, 11, 8, 4, DAG_WRITE } },
+	{ "the last gap is counted", { 1, 0, 16, 8, 4, DAG_WRITE } },
+};
+
+static void an_invalid_use_is_refused_and_changes_nothing(void **state)
 {
-	struct dag *dag = new_dag(4);
-	struct dag_use uses[] = { W(0, 8), { 1, UINT64_MAX - 3, 4, DAG_WRITE } };
-	dag_task_id id, ok;
+	(void)state;
+	for (size_t i = 0; i < sizeof(invalid_cases) / sizeof(invalid_cases[0]); i++) {
+		struct dag *dag = new_dag(4);
+		struct dag_use uses[] = { W(0, 8), invalid_cases[i].use };
+		struct dag_submission submission = { .uses = uses, .use_count = 2 };
+		dag_task_id id;
+
+		if (dag_submit(dag, &submission, &id) != SIMPLER_EINVAL)
+			fail_msg("%s: not refused", invalid_cases[i].name);
+		assert_non_null(strstr(simpler_last_error(), "use 1"));
+		assert_int_equal(dag_live(dag), 0);
+		expect_ready(dag, submit(dag, uses, 1));
+		dag_destroy(dag);
+	}
+}
+
+/* How far the task that is cancelled has come. */
+enum progress { SUBMITTED, QUEUED, TAKEN, STARTED, ENDED, POISONED, CANCELLED };
+
+static const struct cancel_case {
+	const char *name;
+	enum progress progress;
+	simpler_status status;
+} cancel_cases[] = {
+	{ "one that waits", SUBMITTED, SIMPLER_OK },
+	{ "one that is ready, which nobody was told", QUEUED, SIMPLER_OK },
+	{ "one that is ready, and it was told", TAKEN, SIMPLER_OK },
+	{ "one that runs", STARTED, SIMPLER_ESTATE },
+	{ "one that has ended", ENDED, SIMPLER_ENOTFOUND },
+	{ "one that is poisoned", POISONED, SIMPLER_ENOTFOUND },
+	{ "one that was cancelled", CANCELLED, SIMPLER_ENOTFOUND },
+};
+
+static void bring_to(struct dag *dag, dag_task_id first, dag_task_id task, enum progress progress)
+{
+	if (progress == CANCELLED)
+		assert_int_equal(dag_cancel(dag, task), SIMPLER_OK);
+	if (progress == SUBMITTED || progress == CANCELLED)
+		return;
+	run(dag, first, progress != POISONED);
+	if (progress == QUEUED || progress == POISONED)
+		return;
+	expect_ready(dag, task);
+	if (progress >= STARTED)
+		dag_start(dag, task);
+	if (progress == ENDED)
+		dag_finish(dag, task, true);
+}
+
+static void cancelling_depends_on_how_far_it_has_come(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(cancel_cases) / sizeof(cancel_cases[0]); i++) {
+		const struct cancel_case *each = &cancel_cases[i];
+		struct dag *dag = new_dag(8);
+		struct dag_use write = W(0, 8), read = R(4, 8);
+		dag_task_id first = submit(dag, &write, 1), task = submit(dag, &write, 1);
+		dag_task_id behind = submit(dag, &read, 1), last = submit_after(dag, &behind, 1);
+		simpler_status status;
+
+		expect_ready(dag, first);
+		bring_to(dag, first, task, each->progress);
+		status = dag_cancel(dag, task);
+		if (status != each->status)
+			fail_msg("%s: %s", each->name, simpler_status_name(status));
+		if (status == SIMPLER_OK) {
+			assert_null(dag_payload(dag, task));
+			expect_poisoned(dag, task, task);
+			expect_poisoned(dag, behind, task);
+			expect_poisoned(dag, last, task);
+			expect_quiet(dag);
+		}
+		dag_destroy(dag);
+	}
+}
+
+static void cancelling_leaves_the_others_and_what_it_took_over(void **state)
+{
+	struct dag *dag = new_dag(8);
+	struct dag_use write = W(0, 8), columns = SW(0, 2, 4, 2), read = R(2, 6);
+	dag_task_id first = submit(dag, &columns, 1), other = submit_after(dag, NULL, 0);
+	dag_task_id cancelled = submit(dag, &write, 1), behind = submit(dag, &read, 1), later;
 
 	(void)state;
-	assert_int_equal(dag_submit(dag, NULL, uses, 2, NULL, 0, &id), SIMPLER_EINVAL);
+	assert_int_equal(dag_cancel(dag, cancelled), SIMPLER_OK);
+	later = submit(dag, &read, 1); /* of the first task's second row */
+	expect_ready(dag, first);
+	expect_ready(dag, other);
+	expect_poisoned(dag, cancelled, cancelled);
+	expect_poisoned(dag, behind, cancelled);
+	expect_quiet(dag);
+	run(dag, first, true);
+	expect_ready(dag, later);
+	run(dag, later, true);
+	run(dag, other, true);
 	assert_int_equal(dag_live(dag), 0);
-	ok = submit(dag, uses, 1);
-	expect_ready(dag, ok);
+	dag_destroy(dag);
+}
+
+/* In the middle of the queue, so that its neighbours must stay. */
+static void a_cancelled_task_is_not_told_as_ready(void **state)
+{
+	struct dag *dag = new_dag(8);
+	dag_task_id ids[3];
+	struct dag_event event;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		ids[i] = submit_after(dag, NULL, 0);
+	assert_int_equal(dag_cancel(dag, ids[1]), SIMPLER_OK);
+	for (int i = 0; i < 3; i++) {
+		assert_true(dag_next_event(dag, &event));
+		assert_int_equal(event.kind,
+		                 event.task == ids[1] ? DAG_TASK_POISONED : DAG_TASK_READY);
+	}
+	expect_quiet(dag);
+	assert_int_equal(dag_live(dag), 2);
 	dag_destroy(dag);
 }
 
@@ -474,9 +690,18 @@ static void memory_is_in_proportion_to_the_uses(void **state)
 	random_begin("ranges", 10000);
 	assert_true(ranges_init(&ranges));
 	for (uint32_t i = 0; i < 10000; i++) {
-		struct dag_use part = { random_below(2), random_below(90000),
-			                1 + random_below(10000), i % 3 ? DAG_WRITE : DAG_READ };
+		struct dag_use part = { random_below(2),
+			                random_below(90000),
+			                1 + random_below(10000),
+			                0,
+			                0,
+			                i % 3 ? DAG_WRITE : DAG_READ };
 
+		if (i % 4 == 0) { /* a column of a matrix */
+			part.pitch = 100;
+			part.width = 1 + random_below(99);
+			part.nbytes = random_below(80) * part.pitch + part.width;
+		}
 		assert_true(ranges_reserve(&ranges, 2));
 		if (i == 0)
 			ranges_record(&ranges, &whole, NULL, &lasting);
@@ -484,7 +709,7 @@ static void memory_is_in_proportion_to_the_uses(void **state)
 		ranges_record(&ranges, &part, NULL, &lists[i % LISTS]);
 		assert_true(ranges.uses.taken <= LISTS + 1);
 		assert_true(ranges.ranges.taken <= ranges.uses.taken);
-		assert_true(ranges.stores.taken <= ranges.ranges.taken);
+		assert_true(ranges.stores.taken <= ranges.uses.taken);
 	}
 	for (int i = 0; i < LISTS; i++)
 		ranges_forget(&ranges, &lists[i]);
@@ -509,7 +734,10 @@ int main(void)
 		cmocka_unit_test(a_poisoned_task_counts_until_its_event_is_taken),
 		cmocka_unit_test(poison_leaves_nothing_with_other_producers),
 		cmocka_unit_test(a_full_graph_refuses_and_names_the_limit),
-		cmocka_unit_test(a_range_that_wraps_is_refused_and_changes_nothing),
+		cmocka_unit_test(an_invalid_use_is_refused_and_changes_nothing),
+		cmocka_unit_test(cancelling_depends_on_how_far_it_has_come),
+		cmocka_unit_test(cancelling_leaves_the_others_and_what_it_took_over),
+		cmocka_unit_test(a_cancelled_task_is_not_told_as_ready),
 		cmocka_unit_test(memory_is_in_proportion_to_the_uses),
 		cmocka_unit_test(destroying_drops_what_is_live),
 	};
