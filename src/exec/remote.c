@@ -13,12 +13,21 @@
  * Results are written to the caller's memory only after the task has succeeded: inline ones come
  * with the answer, staged ones are fetched into their place. A fetch that fails is the task's
  * failure, and its message says that the buffer may be half-written.
+ *
+ * A task that is stopped has its present call cancelled, and begins no other but those that FREE.
+ * The node hears of a cancelled dispatch, and keeps its tensors until the code that ran has ended,
+ * so freeing them meanwhile is safe. stop() comes at any moment: each call is created and noted
+ * under the child's lock, with a look at `stopped`, before it is begun, and forgotten under it in
+ * the callback that ends it; stop() cancels under the lock what it finds noted. So a call is
+ * cancelled by the one or by the other, and never after its end.
  */
 #include "exec/remote.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "base/bump.h"
 #include "base/clock.h"
@@ -29,11 +38,16 @@
 
 #define CHUNK_BYTES         ((uint64_t)1 << 20)
 #define INSTALL_DEADLINE_MS 60000u
+/* A task that was stopped waits no longer than this until its storage is free; the leases do it. */
+#define STOPPED_FREE_MS 1000u
 
 struct remote_child {
 	struct exec_child child;
 	struct rpc_channel *channel;
 	char address[104];
+	pthread_mutex_t lock; /* guards `running` */
+	/* All tasks in progress, `capacity` at most. Only a stop looks for one. */
+	struct remote_task *running;
 };
 
 enum step { STEP_ALLOCATE, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
@@ -45,12 +59,71 @@ struct remote_task {
 	uint32_t tensor; /* the one that the step is at */
 	bool failed;
 	struct error error;
-	struct rpc_client_call *stream;
 	uint64_t moved; /* bytes of the present tensor sent or received */
 	bool closed;    /* the last chunk was sent */
+	/* Under the child's lock: */
+	struct remote_task *prev, *next;
+	uint64_t id;                  /* the task's */
+	_Atomic bool stopped;         /* set once; looked at without the lock as well */
+	struct rpc_client_call *call; /* in progress, and to be cancelled by a stop; or NULL */
 	/* Storage on the node, by tensor; handle_id 0 where there is none. */
 	struct msg_handle handles[];
 };
+
+/* --- calls that a stop cancels --- */
+
+/* NULL, with the failure noted, when memory is out. To be begun by the caller in any case. */
+static struct rpc_client_call *open_call(struct remote_task *run, const char *path,
+                                         int64_t deadline)
+{
+	struct remote_child *node = run->node;
+	struct rpc_client_call *call = rpc_client_call_create(node->channel, path, deadline);
+
+	if (!call)
+		return NULL;
+	pthread_mutex_lock(&node->lock);
+	run->call = call;
+	if (atomic_load(&run->stopped))
+		rpc_client_call_cancel(call);
+	pthread_mutex_unlock(&node->lock);
+	return call;
+}
+
+/* In the callback that reports its end. */
+static void call_ended(struct remote_task *run)
+{
+	pthread_mutex_lock(&run->node->lock);
+	run->call = NULL;
+	pthread_mutex_unlock(&run->node->lock);
+}
+
+static void stop_run(struct remote_task *run)
+{
+	atomic_store(&run->stopped, true);
+	if (run->call)
+		rpc_client_call_cancel(run->call);
+}
+
+static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
+{
+	struct remote_child *node = (struct remote_child *)child;
+	struct remote_task *run;
+
+	(void)kill_at; /* the node has a grace period of its own */
+	pthread_mutex_lock(&node->lock);
+	DL_SEARCH_SCALAR(node->running, run, id, task);
+	if (run && !atomic_load(&run->stopped))
+		stop_run(run);
+	pthread_mutex_unlock(&node->lock);
+}
+
+/* A dispatch is the node's from its first call on. */
+static struct exec_task *remote_retract(struct exec_child *child, uint64_t task_or_0)
+{
+	(void)child;
+	(void)task_or_0;
+	return NULL;
+}
 
 /* Begin what comes next. What begins a call returns true: the call's end goes on from there, in
  * another thread and perhaps already, so the caller looks at `run` no more. */
@@ -90,6 +163,39 @@ static bool give_up(struct remote_task *run)
 	return false;
 }
 
+static bool give_up_for_memory(struct remote_task *run)
+{
+	(void)error_raise(SIMPLER_ENOMEM, "out of memory for a call");
+	return give_up(run);
+}
+
+/* The message is handed over. */
+static bool begin_unary(struct remote_task *run, const char *path, int64_t deadline,
+                        struct rpc_buffer *message, rpc_done *done)
+{
+	struct rpc_client_call *call = open_call(run, path, deadline);
+
+	if (!call) {
+		rpc_buffer_release(message);
+		return give_up_for_memory(run);
+	}
+	rpc_unary_begin(call, false, message, done, run);
+	return true;
+}
+
+static bool begin_stream(struct remote_task *run, const char *path, struct rpc_buffer *first,
+                         const struct rpc_stream_handlers *handlers)
+{
+	struct rpc_client_call *call = open_call(run, path, CLOCK_NEVER);
+
+	if (!call) {
+		rpc_buffer_release(first);
+		return give_up_for_memory(run);
+	}
+	rpc_stream_begin(call, first, handlers, run);
+	return true;
+}
+
 static bool is_staged(const struct exec_tensor *tensor)
 {
 	return tensor->backing == SIMPLER_STAGED;
@@ -97,10 +203,10 @@ static bool is_staged(const struct exec_tensor *tensor)
 
 static void describe_shape(const struct exec_tensor *tensor, struct msg_shape *out)
 {
-	out->ndim = tensor->view.ndim;
-	memcpy(out->shape, tensor->view.shape, sizeof(out->shape));
-	out->dtype = tensor->view.dtype;
-	out->tag = tensor->tag;
+	out->ndim = tensor->ndim;
+	memcpy(out->shape, tensor->shape, tensor->ndim * sizeof(out->shape[0]));
+	out->dtype = (simpler_dtype)tensor->dtype;
+	out->tag = (simpler_tag)tensor->tag;
 }
 
 /* --- ALLOCATE and SEND --- */
@@ -128,6 +234,7 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 {
 	struct remote_task *run = context;
 
+	call_ended(run);
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else
@@ -147,44 +254,40 @@ static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 	describe_shape(tensor, &message.shape);
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
-	rpc_unary(run->node->channel, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated,
-	          run);
-	return true;
+	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, &buffer, on_allocated);
 }
 
-static void send_chunk(struct remote_task *run)
+static simpler_status next_chunk(struct remote_task *run, struct rpc_buffer *buffer)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 	uint64_t left = tensor->nbytes - run->moved;
 	struct msg_chunk chunk = { .offset = run->moved };
-	struct rpc_buffer buffer;
 
 	/* The first chunk asks for storage with a handle of id 0; the others continue it. */
 	chunk.has_handle = run->moved == 0;
 	chunk.handle.nbytes = tensor->nbytes;
-	chunk.data.data = (const uint8_t *)tensor->view.data + run->moved;
+	chunk.data.data = (const uint8_t *)tensor->data + run->moved;
 	chunk.data.size = (size_t)(left < CHUNK_BYTES ? left : CHUNK_BYTES);
 	chunk.last = chunk.data.size == left;
-	if (msg_chunk_encode(&chunk, &buffer) != SIMPLER_OK) {
-		fail_here(run);
-		rpc_stream_cancel(run->stream);
-		return;
-	}
 	run->moved += chunk.data.size;
-	rpc_stream_send(run->stream, &buffer);
+	return msg_chunk_encode(&chunk, buffer);
 }
 
 static void on_chunk_sent(void *context, struct rpc_client_call *call)
 {
 	struct remote_task *run = context;
+	struct rpc_buffer buffer;
 
 	if (run->closed || run->failed)
 		return;
-	if (run->moved < run->task->tensors[run->tensor].nbytes) {
-		send_chunk(run);
-	} else {
+	if (run->moved == run->task->tensors[run->tensor].nbytes) {
 		run->closed = true;
 		rpc_stream_close_send(call);
+	} else if (next_chunk(run, &buffer) == SIMPLER_OK) {
+		rpc_stream_send(call, &buffer);
+	} else {
+		fail_here(run);
+		rpc_client_call_cancel(call);
 	}
 }
 
@@ -198,6 +301,7 @@ static void on_push_end(void *context, enum rpc_code code, const char *text)
 {
 	struct remote_task *run = context;
 
+	call_ended(run);
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else if (run->handles[run->tensor].handle_id == 0)
@@ -213,14 +317,13 @@ static bool push(struct remote_task *run)
 {
 	static const struct rpc_stream_handlers handlers = { on_pushed, on_chunk_sent,
 		                                             on_push_end };
+	struct rpc_buffer first;
 
 	run->moved = 0;
 	run->closed = false;
-	if (rpc_stream_open(run->node->channel, MSG_PUSH_TENSOR, CLOCK_NEVER, &handlers, run,
-	                    &run->stream) != SIMPLER_OK)
+	if (next_chunk(run, &first) != SIMPLER_OK)
 		return give_up(run);
-	send_chunk(run);
-	return true;
+	return begin_stream(run, MSG_PUSH_TENSOR, &first, &handlers);
 }
 
 static bool allocate_next(struct remote_task *run)
@@ -248,7 +351,7 @@ static void describe_tensor(const struct remote_task *run, uint32_t index,
 	if (out->is_handle) {
 		out->handle = run->handles[index];
 	} else if (exec_tag_reads(tensor->tag)) {
-		out->inline_data.data = tensor->view.data;
+		out->inline_data.data = tensor->data;
 		out->inline_data.size = (size_t)tensor->nbytes;
 	}
 }
@@ -306,7 +409,7 @@ static void copy_inline_outputs(const struct exec_task *task, const struct msg_o
 		if (!exec_tag_writes(tensor->tag))
 			continue;
 		if (!is_staged(tensor) && tensor->nbytes > 0)
-			memcpy(tensor->view.data, outcome->outputs[next].inline_data.data,
+			memcpy(tensor->data, outcome->outputs[next].inline_data.data,
 			       (size_t)tensor->nbytes);
 		next++;
 	}
@@ -336,6 +439,7 @@ static void on_outcome(void *context, enum rpc_code code, const char *text, cons
 {
 	struct remote_task *run = context;
 
+	call_ended(run);
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else
@@ -370,8 +474,8 @@ static bool dispatch(struct remote_task *run)
 	message.kind = task->callable->kind;
 	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
-	rpc_unary(run->node->channel, MSG_DISPATCH, CLOCK_NEVER, false, &buffer, on_outcome, run);
-	return true;
+	/* With the deadline the node ends the task by itself, should this process be cut off. */
+	return begin_unary(run, MSG_DISPATCH, task->deadline, &buffer, on_outcome);
 }
 
 /* --- FETCH --- */
@@ -392,9 +496,9 @@ static void on_fetched(void *context, struct rpc_client_call *call, const uint8_
 	else if (chunk.offset != run->moved || chunk.data.size > tensor->nbytes - run->moved)
 		fail(run, RPC_INTERNAL, "the node sent a chunk out of place");
 	if (run->failed) {
-		rpc_stream_cancel(call);
+		rpc_client_call_cancel(call);
 	} else if (chunk.data.size > 0) {
-		memcpy((uint8_t *)tensor->view.data + run->moved, chunk.data.data, chunk.data.size);
+		memcpy((uint8_t *)tensor->data + run->moved, chunk.data.data, chunk.data.size);
 		run->moved += chunk.data.size;
 	}
 	bump_release(&bump);
@@ -410,6 +514,7 @@ static void on_fetch_end(void *context, enum rpc_code code, const char *text)
 {
 	struct remote_task *run = context;
 
+	call_ended(run);
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else if (run->moved != run->task->tensors[run->tensor].nbytes)
@@ -438,13 +543,7 @@ static bool fetch_next(struct remote_task *run)
 	run->moved = 0;
 	if (msg_handle_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK)
 		return give_up(run);
-	if (rpc_stream_open(run->node->channel, MSG_PULL_TENSOR, CLOCK_NEVER, &handlers, run,
-	                    &run->stream) != SIMPLER_OK) {
-		rpc_buffer_release(&buffer);
-		return give_up(run);
-	}
-	rpc_stream_send(run->stream, &buffer);
-	return true;
+	return begin_stream(run, MSG_PULL_TENSOR, &buffer, &handlers);
 }
 
 /* --- FREE, and the end --- */
@@ -463,8 +562,11 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 	advance(run);
 }
 
+/* Not cancelled by a stop; but what was stopped ends soon, also when the node does not answer. */
 static bool free_next(struct remote_task *run)
 {
+	int64_t deadline =
+		atomic_load(&run->stopped) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
 	struct rpc_buffer buffer;
 
 	if (run->handles[run->tensor].handle_id == 0 ||
@@ -472,16 +574,20 @@ static bool free_next(struct remote_task *run)
 		run->tensor++;
 		return false;
 	}
-	rpc_unary(run->node->channel, MSG_FREE_TENSOR, CLOCK_NEVER, false, &buffer, on_freed, run);
+	rpc_unary(run->node->channel, MSG_FREE_TENSOR, deadline, false, &buffer, on_freed, run);
 	return true;
 }
 
 static void finish(struct remote_task *run)
 {
+	struct remote_child *node = run->node;
 	struct exec_task *task = run->task;
 	struct error error;
 	bool failed = run->failed;
 
+	pthread_mutex_lock(&node->lock);
+	DL_DELETE(node->running, run);
+	pthread_mutex_unlock(&node->lock);
 	if (failed)
 		error = run->error;
 	free(run);
@@ -491,8 +597,13 @@ static void finish(struct remote_task *run)
 /* True when somebody else goes on, or nobody has to. */
 static bool next(struct remote_task *run)
 {
-	bool more = run->tensor < run->task->tensor_count;
+	bool more;
 
+	if (run->step != STEP_FREE && atomic_load(&run->stopped)) {
+		fail(run, RPC_CANCELLED, "it was stopped");
+		begin_freeing(run);
+	}
+	more = run->tensor < run->task->tensor_count;
 	switch (run->step) {
 	case STEP_ALLOCATE:
 		if (more)
@@ -532,6 +643,7 @@ static bool any_staged(const struct exec_task *task)
 
 static void remote_start(struct exec_child *child, struct exec_task *task)
 {
+	struct remote_child *node = (struct remote_child *)child;
 	size_t handles = task->tensor_count * sizeof(struct msg_handle);
 	struct remote_task *run = malloc(sizeof(*run) + handles);
 	struct error error;
@@ -541,12 +653,18 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 		task->done(task, &error);
 		return;
 	}
-	run->node = (struct remote_child *)child;
+	run->node = node;
 	run->task = task;
 	run->tensor = 0;
 	run->failed = false;
 	memset(run->handles, 0, handles);
 	run->step = any_staged(task) ? STEP_ALLOCATE : STEP_DISPATCH;
+	run->id = task->id;
+	run->call = NULL;
+	pthread_mutex_lock(&node->lock);
+	atomic_init(&run->stopped, atomic_load(&task->stop_at) != 0);
+	DL_PREPEND(node->running, run);
+	pthread_mutex_unlock(&node->lock);
 	advance(run);
 }
 
@@ -612,10 +730,12 @@ static void remote_close(struct exec_child *child)
 	struct remote_child *node = (struct remote_child *)child;
 
 	rpc_channel_close(node->channel);
+	(void)pthread_mutex_destroy(&node->lock);
 	free(node);
 }
 
-static const struct exec_child_ops remote_ops = { remote_install, remote_start, remote_close };
+static const struct exec_child_ops remote_ops = { remote_install, remote_start, remote_stop,
+	                                          remote_retract, remote_close };
 
 simpler_status remote_create(struct rpc_client *client, const char *address, uint32_t capacity,
                              struct exec_child **out)
@@ -631,13 +751,14 @@ simpler_status remote_create(struct rpc_client *client, const char *address, uin
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a remote node");
 	node->child.ops = &remote_ops;
 	node->child.runs = SIMPLER_KIND_ORCH;
-	node->child.capacity = capacity;
+	node->child.capacity = node->child.width = capacity;
 	(void)snprintf(node->address, sizeof(node->address), "%s", address);
 	(void)snprintf(node->child.name, sizeof(node->child.name), "node %s", address);
 	if (rpc_channel_open(client, address, &node->channel) != SIMPLER_OK) {
 		free(node);
 		return error_context("adding node %s", address);
 	}
+	(void)pthread_mutex_init(&node->lock, NULL);
 	*out = &node->child;
 	return SIMPLER_OK;
 }

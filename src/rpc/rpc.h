@@ -124,7 +124,7 @@ void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *text,
 
 struct rpc_client;      /* the queue and its thread; one a process is enough */
 struct rpc_channel;     /* a connection to one address; reconnects by itself */
-struct rpc_client_call; /* one streaming call */
+struct rpc_client_call; /* one call */
 
 simpler_status rpc_client_create(struct rpc_client **out);
 /* All channels must be closed before. Blocks until calls in progress have ended. */
@@ -155,8 +155,22 @@ simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int
                               bool wait_for_ready, struct rpc_buffer *message, uint8_t **response,
                               size_t *response_size);
 
+/*
+ * A call that others may cancel is created first, which begins nothing, then begun, which must
+ * follow. From its creation until its end is reported any thread may cancel it, once begun or not;
+ * who does must know that the callback that reports the end has not returned.
+ */
+/* NULL when memory is out. */
+struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, const char *path,
+                                               int64_t deadline);
+/* As rpc_unary(); the call is gone when `done` has returned. */
+void rpc_unary_begin(struct rpc_client_call *call, bool wait_for_ready, struct rpc_buffer *message,
+                     rpc_done *done, void *context);
+/* It ends in any case, with RPC_CANCELLED if it had not ended already. */
+void rpc_client_call_cancel(struct rpc_client_call *call);
+
 /* The client's end of a streaming call. on_message comes for each message, unasked, one at a time,
- * and may come before rpc_stream_open() has returned; after on_end, once, the call is gone. Who
+ * and may come before rpc_stream_begin() has returned; after on_end, once, the call is gone. Who
  * uses the call from other threads must see to it that none does after on_end. */
 struct rpc_stream_handlers {
 	void (*on_message)(void *context, struct rpc_client_call *call, const uint8_t *data,
@@ -164,13 +178,12 @@ struct rpc_stream_handlers {
 	void (*on_sent)(void *context, struct rpc_client_call *call);
 	void (*on_end)(void *context, enum rpc_code code, const char *text);
 };
-/* `handlers` is borrowed. SIMPLER_ENOMEM; everything else is reported by on_end. */
-simpler_status rpc_stream_open(struct rpc_channel *channel, const char *path, int64_t deadline,
-                               const struct rpc_stream_handlers *handlers, void *context,
-                               struct rpc_client_call **out);
+/* `handlers` is borrowed. `first` is a message to begin with, handed over, or NULL; on_sent comes
+ * for it, too. What goes wrong is reported by on_end. */
+void rpc_stream_begin(struct rpc_client_call *call, struct rpc_buffer *first,
+                      const struct rpc_stream_handlers *handlers, void *context);
 void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); /* then on_sent */
 void rpc_stream_close_send(
 	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */
-void rpc_stream_cancel(struct rpc_client_call *call);
 
 #endif

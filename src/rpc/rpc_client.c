@@ -12,9 +12,10 @@
  *
  * A unary call is one batch of all its operations, so one event. A streaming call is
  *
- *   STATUS   the call's outcome, together with opening it; comes last from the server
+ *   STATUS   the call's outcome; comes last from the server
  *   READ     one message; the next is asked for when its callback has returned
- *   SENT     rpc_stream_send()
+ *   OPENED   without a message
+ *   SENT     opening it with a message, and rpc_stream_send()
  *   CLOSED   rpc_stream_close_send()
  *
  * `refs` counts the batches outstanding, and one for the call until its end was reported. The end
@@ -42,7 +43,7 @@
 #define REST_MS_MAX 64  /* between two looks at one long attendance */
 #define LOOK_MS     100 /* between two looks at `finished` */
 
-enum event_kind { STATUS, READ, SENT, CLOSED, EVENT_KINDS };
+enum event_kind { STATUS, READ, OPENED, SENT, CLOSED, EVENT_KINDS };
 
 enum role { KEPT, FREE, ATTENDED };
 
@@ -154,8 +155,8 @@ static grpc_op op_status(struct rpc_client_call *call)
 
 /* --- a call from its creation to its end --- */
 
-static struct rpc_client_call *call_create(struct rpc_channel *channel, const char *path,
-                                           int64_t deadline)
+struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, const char *path,
+                                               int64_t deadline)
 {
 	struct rpc_client_call *call = calloc(1, sizeof(*call));
 	grpc_slice method;
@@ -181,6 +182,17 @@ static struct rpc_client_call *call_create(struct rpc_channel *channel, const ch
 	DL_APPEND(channel->calls, call);
 	pthread_mutex_unlock(&channel->lock);
 	return call;
+}
+
+void rpc_client_call_cancel(struct rpc_client_call *call)
+{
+	grpc_call *core = call->call;
+
+	/* The end that this brings about may be reported before it returns. */
+	grpc_call_ref(core);
+	atomic_fetch_add_explicit(&call->channel->client->handed, 1, memory_order_release);
+	grpc_call_cancel(core, NULL);
+	grpc_call_unref(core);
 }
 
 static void channel_release(struct rpc_channel *channel)
@@ -499,23 +511,30 @@ void rpc_channel_close(struct rpc_channel *channel)
 
 /* --- unary calls --- */
 
+void rpc_unary_begin(struct rpc_client_call *call, bool wait_for_ready, struct rpc_buffer *message,
+                     rpc_done *done, void *context)
+{
+	grpc_byte_buffer *bytes = core_take(message);
+	const grpc_op ops[] = { op_open(wait_for_ready), op_send(bytes), op_close(),
+		                op_metadata(call),       op_read(call),  op_status(call) };
+
+	call->done = done;
+	call->context = context;
+	start(call, ops, sizeof(ops) / sizeof(ops[0]), STATUS);
+	grpc_byte_buffer_destroy(bytes);
+}
+
 void rpc_unary(struct rpc_channel *channel, const char *path, int64_t deadline, bool wait_for_ready,
                struct rpc_buffer *message, rpc_done *done, void *context)
 {
-	struct rpc_client_call *call = call_create(channel, path, deadline);
-	grpc_byte_buffer *bytes = core_take(message);
+	struct rpc_client_call *call = rpc_client_call_create(channel, path, deadline);
 
 	if (call) {
-		const grpc_op ops[] = { op_open(wait_for_ready), op_send(bytes), op_close(),
-			                op_metadata(call),       op_read(call),  op_status(call) };
-
-		call->done = done;
-		call->context = context;
-		start(call, ops, sizeof(ops) / sizeof(ops[0]), STATUS);
-	} else {
-		done(context, RPC_RESOURCE_EXHAUSTED, "no memory for a call", NULL, 0);
+		rpc_unary_begin(call, wait_for_ready, message, done, context);
+		return;
 	}
-	grpc_byte_buffer_destroy(bytes);
+	rpc_buffer_release(message);
+	done(context, RPC_RESOURCE_EXHAUSTED, "no memory for a call", NULL, 0);
 }
 
 /* The answer that rpc_unary_wait() sleeps for. */
@@ -586,26 +605,21 @@ simpler_status rpc_unary_wait(struct rpc_channel *channel, const char *path, int
 
 /* --- streaming calls --- */
 
-simpler_status rpc_stream_open(struct rpc_channel *channel, const char *path, int64_t deadline,
-                               const struct rpc_stream_handlers *handlers, void *context,
-                               struct rpc_client_call **out)
+void rpc_stream_begin(struct rpc_client_call *call, struct rpc_buffer *first,
+                      const struct rpc_stream_handlers *handlers, void *context)
 {
-	struct rpc_client_call *call = call_create(channel, path, deadline);
-	grpc_op ops[3];
+	grpc_byte_buffer *bytes = first ? core_take(first) : NULL;
+	const grpc_op opening[] = { op_open(false), op_send(bytes) };
+	const grpc_op ending[] = { op_metadata(call), op_status(call) };
 
-	if (!call)
-		return error_raise(SIMPLER_ENOMEM, "no memory for a call");
 	call->handlers = handlers;
 	call->context = context;
-	ops[0] = op_open(false);
-	ops[1] = op_metadata(call);
-	ops[2] = op_status(call);
-	*out = call;
-	/* Read first: the call cannot end before a batch that is outstanding has come back, and
-	 * with STATUS under way this thread must not touch the call any more. */
+	/* STATUS last: the call cannot end before that has come back, and once it is under way this
+	 * thread must not touch the call any more. */
 	read_next(call);
-	start(call, ops, 3, STATUS);
-	return SIMPLER_OK;
+	start(call, opening, first ? 2 : 1, first ? SENT : OPENED);
+	start(call, ending, 2, STATUS);
+	grpc_byte_buffer_destroy(bytes);
 }
 
 void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message)
@@ -622,15 +636,4 @@ void rpc_stream_close_send(struct rpc_client_call *call)
 	grpc_op op = op_close();
 
 	start(call, &op, 1, CLOSED);
-}
-
-void rpc_stream_cancel(struct rpc_client_call *call)
-{
-	grpc_call *core = call->call;
-
-	/* The end that this brings about may be reported before it returns. */
-	grpc_call_ref(core);
-	atomic_fetch_add_explicit(&call->channel->client->handed, 1, memory_order_release);
-	grpc_call_cancel(core, NULL);
-	grpc_call_unref(core);
 }

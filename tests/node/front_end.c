@@ -55,9 +55,7 @@ static void watch_health(struct front_end *front_end)
 	struct rpc_buffer request = bytes_buffer("", 0);
 	struct rpc_client_call *watch;
 
-	assert_int_equal(rpc_stream_open(front_end->channel, HEALTH_WATCH, CLOCK_NEVER, &handlers,
-	                                 front_end, &watch),
-	                 SIMPLER_OK);
+	watch = stream_open(front_end->channel, HEALTH_WATCH, CLOCK_NEVER, &handlers, front_end);
 	rpc_stream_send(watch, &request);
 	front_end_wait_serving(front_end, 1);
 }
@@ -419,9 +417,8 @@ void push_chunks(struct front_end *front_end, const struct msg_chunk *chunks, si
 	struct rpc_client_call *stream;
 
 	outcome_init(outcome);
-	assert_int_equal(rpc_stream_open(front_end->channel, MSG_PUSH_TENSOR, clock_after_ms(60000),
-	                                 &handlers, &pushing, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(front_end->channel, MSG_PUSH_TENSOR, clock_after_ms(60000), &handlers,
+	                     &pushing);
 	push_next(&pushing, stream);
 	outcome_wait(outcome, &outcome->ended, 1);
 }
@@ -480,9 +477,8 @@ void pull_tensor(struct front_end *front_end, const struct msg_handle *handle, u
 
 	pulled.bytes = bytes;
 	outcome_init(outcome);
-	assert_int_equal(rpc_stream_open(front_end->channel, MSG_PULL_TENSOR, clock_after_ms(60000),
-	                                 &handlers, &pulled, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(front_end->channel, MSG_PULL_TENSOR, clock_after_ms(60000), &handlers,
+	                     &pulled);
 	assert_int_equal(msg_handle_encode(handle, &buffer), SIMPLER_OK);
 	rpc_stream_send(stream, &buffer);
 	outcome_wait(outcome, &outcome->ended, 1);

@@ -73,7 +73,7 @@ static inline void outcome_done(void *context, enum rpc_code code, const char *t
 	pthread_mutex_unlock(&outcome->lock);
 }
 
-/* For rpc_stream_open(). */
+/* For streams. */
 static inline void outcome_message(void *context, struct rpc_client_call *call, const uint8_t *data,
                                    size_t size)
 {
@@ -105,6 +105,19 @@ static inline void outcome_end(void *context, enum rpc_code code, const char *te
 	pthread_mutex_lock(&outcome->lock);
 	outcome_finish(outcome, code, text);
 	pthread_mutex_unlock(&outcome->lock);
+}
+
+static inline struct rpc_client_call *stream_open(struct rpc_channel *channel, const char *path,
+                                                  int64_t deadline,
+                                                  const struct rpc_stream_handlers *handlers,
+                                                  void *context)
+{
+	struct rpc_client_call *call = rpc_client_call_create(channel, path, deadline);
+
+	if (!call)
+		abort();
+	rpc_stream_begin(call, NULL, handlers, context);
+	return call;
 }
 
 static const struct rpc_stream_handlers outcome_handlers = { outcome_message, outcome_sent,

@@ -138,9 +138,7 @@ static struct rpc_client_call *watch(struct fixture *fixture, const char *servic
 	struct rpc_client_call *stream;
 
 	outcome_init(out);
-	assert_int_equal(rpc_stream_open(fixture->pair.channel, WATCH, CLOCK_NEVER,
-	                                 &outcome_handlers, out, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(fixture->pair.channel, WATCH, CLOCK_NEVER, &outcome_handlers, out);
 	rpc_stream_send(stream, &message);
 	return stream;
 }
@@ -161,7 +159,7 @@ static void watch_tells_every_change(void **state)
 		outcome_wait(&out, &out.messages, i);
 		assert_status(&out, i % 2 != 0 ? SERVING : NOT_SERVING);
 	}
-	rpc_stream_cancel(stream);
+	rpc_client_call_cancel(stream);
 	outcome_wait(&out, &out.ended, 1);
 	assert_int_equal(out.code, RPC_CANCELLED);
 	assert_int_equal(out.messages, 19);
@@ -199,7 +197,7 @@ static void closing_ends_watchers_and_takes_no_more(void **state)
 		outcome_wait(&out[i], &out[i].messages, 1);
 	/* Cancelling and closing at once: each call is answered once. */
 	for (unsigned i = 0; i < WATCHERS; i += 3)
-		rpc_stream_cancel(streams[i]);
+		rpc_client_call_cancel(streams[i]);
 	rpc_health_close(fixture->health);
 	for (unsigned i = 0; i < WATCHERS; i++) {
 		outcome_wait(&out[i], &out[i].ended, 1);
@@ -219,9 +217,7 @@ static void a_watch_of_nonsense_is_refused(void **state)
 	struct outcome out;
 
 	outcome_init(&out);
-	assert_int_equal(rpc_stream_open(fixture->pair.channel, WATCH, CLOCK_NEVER,
-	                                 &outcome_handlers, &out, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(fixture->pair.channel, WATCH, CLOCK_NEVER, &outcome_handlers, &out);
 	rpc_stream_send(stream, &message);
 	outcome_wait(&out, &out.ended, 1);
 	assert_int_equal(out.code, RPC_INVALID_ARGUMENT);
@@ -290,9 +286,7 @@ static void reflection_answers(void **state)
 	struct outcome out;
 
 	outcome_init(&out);
-	assert_int_equal(rpc_stream_open(fixture->pair.channel, REFLECT, CLOCK_NEVER,
-	                                 &outcome_handlers, &out, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(fixture->pair.channel, REFLECT, CLOCK_NEVER, &outcome_handlers, &out);
 	for (unsigned i = 0; i < count; i++) {
 		struct rpc_buffer message = string_field(cases[i].field, cases[i].text);
 
@@ -316,9 +310,7 @@ static void nonsense_ends_a_reflection(void **state)
 	struct outcome out;
 
 	outcome_init(&out);
-	assert_int_equal(rpc_stream_open(fixture->pair.channel, REFLECT, CLOCK_NEVER,
-	                                 &outcome_handlers, &out, &stream),
-	                 SIMPLER_OK);
+	stream = stream_open(fixture->pair.channel, REFLECT, CLOCK_NEVER, &outcome_handlers, &out);
 	rpc_stream_send(stream, &message);
 	outcome_wait(&out, &out.ended, 1);
 	assert_int_equal(out.code, RPC_INVALID_ARGUMENT);
