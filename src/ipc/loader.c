@@ -1,6 +1,7 @@
 /*
  * Readers never wait: a callable is put in front of its bucket's list with a release, when it is
- * complete, and never changed or removed after that. Modules are known to the installing side only.
+ * complete, and never changed or removed after that. Modules are looked for by the installing side
+ * and by the handler of a crash, which may interrupt it anywhere.
  */
 #include "ipc/loader.h"
 
@@ -30,7 +31,8 @@ struct module {
 };
 
 struct loader {
-	struct module *modules;
+	_Atomic(struct module *) modules;
+	_Atomic(struct module *) loading; /* the dynamic loader has it */
 	_Atomic(struct entry *) buckets[BUCKETS];
 };
 
@@ -44,10 +46,9 @@ void loader_destroy(struct loader *loader)
 {
 	if (!loader)
 		return;
-	while (loader->modules) {
-		struct module *module = loader->modules;
-
-		loader->modules = module->next;
+	for (struct module *module = atomic_exchange(&loader->modules, NULL), *next; module;
+	     module = next) {
+		next = module->next;
 		free(module);
 	}
 	for (size_t i = 0; i < BUCKETS; i++) {
@@ -80,33 +81,58 @@ const struct loaded_callable *loader_find(struct loader *loader, uint64_t key)
 
 static struct module *find_module(struct loader *loader, const uint8_t *digest)
 {
-	struct module *module = loader->modules;
+	struct module *module = atomic_load(&loader->modules);
 
 	while (module && memcmp(module->digest, digest, RECORD_DIGEST_BYTES) != 0)
 		module = module->next;
 	return module;
 }
 
+bool loader_module_digest(const struct loader *loader, int fd, uint8_t digest[RECORD_DIGEST_BYTES])
+{
+	const struct module *module = atomic_load(&loader->loading);
+
+	if (!module || module->fd != fd)
+		module = atomic_load(&loader->modules);
+	while (module && module->fd != fd)
+		module = module->next;
+	if (module)
+		memcpy(digest, module->digest, RECORD_DIGEST_BYTES);
+	return module != NULL;
+}
+
+/* Its constructors run meanwhile, and may crash. */
+static simpler_status open_module(struct loader *loader, struct module *module)
+{
+	simpler_status status;
+
+	atomic_store(&loader->loading, module);
+	status = dl_open(module->fd, &module->object);
+	atomic_store(&loader->loading, NULL);
+	return status;
+}
+
 /* Owns `fd`, also on failure. */
 static simpler_status load_module(struct loader *loader, const uint8_t *digest, int fd,
                                   struct module **out)
 {
-	struct module *module = malloc(sizeof(*module));
+	struct module *module = calloc(1, sizeof(*module));
 	simpler_status status;
 
-	if (!module)
+	if (module) {
+		memcpy(module->digest, digest, sizeof(module->digest));
+		module->fd = fd;
+		status = open_module(loader, module);
+	} else {
 		status = error_raise(SIMPLER_ENOMEM, "out of memory for a module");
-	else
-		status = dl_open(fd, &module->object);
+	}
 	if (status) {
 		(void)close(fd);
 		free(module);
 		return status;
 	}
-	memcpy(module->digest, digest, sizeof(module->digest));
-	module->fd = fd;
-	module->next = loader->modules;
-	loader->modules = module;
+	module->next = atomic_load(&loader->modules);
+	atomic_store(&loader->modules, module);
 	*out = module;
 	return SIMPLER_OK;
 }

@@ -8,6 +8,7 @@
  *
  * Thread-safety: loader_install() is called by one thread at a time; loader_find() by any number,
  * concurrently with it, without blocking; what it returns lives as long as the loader.
+ * loader_module_digest() may be called from a signal handler, whatever that interrupted.
  */
 #ifndef IPC_LOADER_H
 #define IPC_LOADER_H
@@ -44,5 +45,9 @@ void loader_destroy(struct loader *loader); /* only at process exit: unloads not
 simpler_status loader_install(struct loader *loader, const struct record_install *install,
                               int module_fd);
 const struct loaded_callable *loader_find(struct loader *loader, uint64_t key);
+
+/* The digest of the module behind descriptor `fd`, which may be on its way in: its constructors
+ * run. False if there is none. */
+bool loader_module_digest(const struct loader *loader, int fd, uint8_t digest[RECORD_DIGEST_BYTES]);
 
 #endif
