@@ -54,7 +54,7 @@ struct crash_report {
 	uint32_t complete;    /* 1: unwinding came to its end, or to the limit of frames */
 	uint32_t frame_count; /* the innermost is frame 0 */
 	uint32_t object_count;
-	uint32_t unused;
+	int32_t pid; /* its own */
 	struct crash_frame frames[CRASH_MAX_FRAMES];
 	struct crash_object objects[CRASH_MAX_OBJECTS];
 };
