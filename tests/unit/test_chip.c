@@ -408,6 +408,25 @@ static void arguments_that_share_bytes_share_them_on_the_device(void **state)
 	}
 }
 
+static void vectors_that_overlap_have_memory_for_all_their_bytes(void **state)
+{
+	enum { FIRST = 1000, BEGIN = 500, ALL = 40000 };
+	static uint8_t bytes[ALL];
+	struct rig *rig = *state;
+	simpler_tensor first = vector(bytes, SIMPLER_UINT8, FIRST);
+	simpler_tensor second = vector(bytes + BEGIN, SIMPLER_UINT8, ALL - BEGIN);
+
+	memset(bytes, 1, sizeof(bytes));
+	add(rig->args, &second, SIMPLER_INOUT);
+	add(rig->args, &first, SIMPLER_INOUT);
+	if (run(rig, note_places, 1, 1))
+		fail_msg("%s", simpler_last_error());
+	for (int i = 0; i < ALL; i++)
+		assert_int_equal(bytes[i], i >= BEGIN && i < FIRST ? 3 : 2);
+	assert_int_equal(stats_of(rig).bytes_in, ALL);
+	assert_int_equal(stats_of(rig).allocations, 1);
+}
+
 /* --- the device's memory --- */
 
 #define KIB ((size_t)1 << 10)
@@ -477,10 +496,14 @@ static void memory_is_kept_for_tasks_of_the_same_sizes(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(run_with(rig, 300 * KIB, 99), SIMPLER_OK);
 	assert_int_equal(stats_of(rig).allocations, 2);
-	/* Another size finds no room beside what is kept, which makes some: the third is asked for
-	 * until both are gone. */
+	/* A block serves no smaller request: what fits without the cache fits with it. */
+	assert_int_equal(run_with(rig, 300 * KIB, BLOCK_CACHE_UNIT + 1), SIMPLER_OK);
+	assert_int_equal(run_with(rig, 200 * KIB, 100), SIMPLER_OK);
+	assert_int_equal(stats_of(rig).allocations, 4);
+	/* A task that finds no room beside what is kept has the oldest go until it does: all four
+	 * here, asking each time. */
 	assert_int_equal(run_with(rig, 1024 * KIB, 0), SIMPLER_OK);
-	assert_int_equal(stats_of(rig).allocations, 5);
+	assert_int_equal(stats_of(rig).allocations, 4 + 5);
 	assert_int_equal(stats_of(rig).kept_bytes, 1024 * KIB);
 }
 
@@ -591,6 +614,7 @@ int main(void)
 		CHIP_TEST(strided_tensors_are_packed_and_unpacked),
 		CHIP_TEST(a_row_read_again_and_again_is_packed_as_often),
 		CHIP_TEST(arguments_that_share_bytes_share_them_on_the_device),
+		CHIP_TEST(vectors_that_overlap_have_memory_for_all_their_bytes),
 		CHIP_TEST(the_devices_capacity_is_a_limit_with_numbers),
 		CHIP_TEST(the_default_capacity_is_256_mib),
 		CHIP_TEST(memory_is_kept_for_tasks_of_the_same_sizes),

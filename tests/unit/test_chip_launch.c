@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "chip_rig.h"
@@ -235,6 +236,38 @@ static void the_first_failing_block_is_told(void **state)
 	}
 }
 
+static atomic_int failed_so_far;
+static bool backwards; /* the last block fails first */
+
+/* Three blocks in three threads, which fail one after the other. */
+static simpler_status fail_in_turn(const simpler_block *block, const simpler_args *args,
+                                   simpler_bytes state)
+{
+	int turn = backwards ? 2 - block->index : block->index;
+
+	(void)args;
+	(void)state;
+	(void)pthread_barrier_wait(&meeting);
+	while (atomic_load(&failed_so_far) < turn)
+		sched_yield();
+	(void)simpler_fail(SIMPLER_EUSER, "block %d is hot", (int)block->index);
+	atomic_fetch_add(&failed_so_far, 1);
+	return SIMPLER_EUSER;
+}
+
+static void of_blocks_that_fail_together_the_lowest_is_told(void **state)
+{
+	pthread_barrier_init(&meeting, NULL, 3);
+	/* Often, as each time they may overtake one another on their way out. */
+	for (int i = 0; i < 100; i++) {
+		backwards = i % 2;
+		atomic_store(&failed_so_far, 0);
+		assert_int_equal(run(*state, fail_in_turn, 3, 3), SIMPLER_EUSER);
+		assert_string_equal(simpler_last_error_step(0), "block 0 is hot");
+	}
+	pthread_barrier_destroy(&meeting);
+}
+
 static void a_chip_is_usable_after_a_failure(void **state)
 {
 	failing.first = failing.last = 2;
@@ -325,6 +358,34 @@ static void all_threads_of_a_kernel_see_that_it_is_to_stop(void **state)
 	pthread_barrier_destroy(&meeting);
 }
 
+/* Stops the task by a flag that the launching thread alone watches, once another has joined it. */
+static simpler_status stop_from_the_launching_thread(const simpler_block *block,
+                                                     const simpler_args *args, simpler_bytes state)
+{
+	(void)args;
+	(void)state;
+	if (block->index < 2)
+		(void)pthread_barrier_wait(&meeting);
+	if (block->thread == 0)
+		atomic_store(&stop_flag, 1);
+	return SIMPLER_OK;
+}
+
+static void a_thread_that_sees_the_stop_stops_the_others(void **state)
+{
+	simpler_status status;
+
+	atomic_store(&stop_flag, 0);
+	(void)stop_watch_thread(&stop_flag);
+	pthread_barrier_init(&meeting, NULL, 2);
+	/* So many blocks that the other thread is not through before. */
+	status = run(*state, stop_from_the_launching_thread, 100000000, 2);
+	(void)stop_watch_thread(NULL);
+	pthread_barrier_destroy(&meeting);
+	assert_int_equal(status, SIMPLER_ECANCELLED);
+	assert_error_has("blocks were not run");
+}
+
 /* --- which device --- */
 
 static void devices_that_are_none_are_told_from_those_that_are(void **state)
@@ -401,9 +462,11 @@ int main(void)
 		CHIP_TEST(impossible_launches_are_refused),
 		CHIP_TEST(a_kernel_gets_its_arguments_and_state),
 		CHIP_TEST(the_first_failing_block_is_told),
+		CHIP_TEST(of_blocks_that_fail_together_the_lowest_is_told),
 		CHIP_TEST(a_chip_is_usable_after_a_failure),
 		CHIP_TEST(a_stopped_task_begins_no_more_blocks),
 		CHIP_TEST(all_threads_of_a_kernel_see_that_it_is_to_stop),
+		CHIP_TEST(a_thread_that_sees_the_stop_stops_the_others),
 		CHIP_TEST(devices_that_are_none_are_told_from_those_that_are),
 		CHIP_TEST(a_driver_from_a_shared_object_runs_kernels),
 	};
