@@ -1,38 +1,59 @@
 /*
- * Sub workers: processes of this machine, forked by a spawn helper, each behind a mailbox.
+ * Children that are processes of this machine, forked by a spawn helper, each behind a mailbox:
+ * sub workers, chips, and workers of the next level down.
  *
- * Threads: a supervisor thread of the group hears of deaths and starts replacements. Outcomes are
- * collected by whoever waits for one: a thread that waits for a run attends the group
- * (local_progress()) and so needs no second thread to wake it; while nobody does, the group's
- * collector thread collects.
+ * Threads: a supervisor thread of the group hears of deaths, starts replacements, and kills what
+ * was stopped and goes on. Outcomes are collected by whoever waits for one: a thread that waits for
+ * a run attends the group (local_progress()) and so needs no second thread to wake it; while nobody
+ * does, the group's collector thread collects.
+ *
+ * create, add the children, start. Before the start a child is known, with its name, and takes no
+ * tasks; afterwards none can be added.
  */
 #ifndef EXEC_LOCAL_H
 #define EXEC_LOCAL_H
 
 #include "exec/exec.h"
+#include "ipc/spawn.h"
 
 struct local_group;
 
 struct local_options {
-	const char *host_program; /* simpler-host */
-	uint32_t workers;         /* 1 to WORKER_MAX */
-	/* The memory that tensors of tasks lie in; at most one segment at this level. */
-	int memory_fd;
-	uint32_t memory_segment;
-	uint64_t memory_bytes;
-	/* The spawn helper died, and its workers with it: no task will finish any more. Called
+	const char *host_program; /* simpler-host; copied */
+	/* The memory that tensors of tasks lie in. The descriptors are borrowed until the start has
+	 * returned. */
+	struct spawn_segment segments[SPAWN_MAX_SEGMENTS - 1];
+	uint32_t segment_count;
+	/* The spawn helper died, and the children with it: no task will finish any more. Called
 	 * once, from the supervisor thread. */
-	void (*lost)(void);
+	void (*lost)(void *context);
+	void *context;
 };
 
-/* Forks all workers before it returns. */
-simpler_status local_group_create(const struct local_options *options, struct local_group **out);
-/* Ends the workers, whatever they do, and reaps them. Tasks in progress never finish. */
-void local_group_stop(struct local_group *group);
-/* The same, and releases the group with its children, which nobody uses any more. */
-void local_group_destroy(struct local_group *group);
+struct local_child_options {
+	/* What it runs: SIMPLER_KIND_SUB makes it a sub worker, SIMPLER_KIND_CHIP a chip,
+	 * SIMPLER_KIND_ORCH a worker of the next level down. */
+	simpler_kind kind;
+	/* Of a chip: */
+	const char *device; /* shorter than TREE_DEVICE_BYTES; copied */
+	uint32_t device_index;
+	/* Of a next-level worker: it and what is below it; copied. */
+	const struct tree *tree;
+};
 
-struct exec_child *local_group_child(struct local_group *group, uint32_t index);
+/* Nothing runs yet. */
+simpler_status local_group_create(const struct local_options *options, struct local_group **out);
+/* `*child` belongs to the group. SIMPLER_ENOSPACE past WORKER_MAX children. */
+simpler_status local_group_add(struct local_group *group, const struct local_child_options *options,
+                               struct exec_child **child);
+/* Starts the helper and forks all children before it returns. A group whose start failed can only
+ * be destroyed. */
+simpler_status local_group_start(struct local_group *group);
+/* Ends the children, whatever they do, and reaps them. Tasks in progress never finish. */
+void local_group_stop(struct local_group *group);
+/* The same, and releases the group with its children, which nobody uses any more. NULL is allowed.
+ */
+void local_group_destroy(struct local_group *group);
 
 /* How a thread that waits for a run collects outcomes itself. */
 struct exec_progress local_progress(struct local_group *group);

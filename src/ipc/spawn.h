@@ -6,7 +6,7 @@
  *
  * They talk over a SOCK_SEQPACKET pair. The helper ends, and its workers with it, when the owner's
  * end closes, so nothing outlives the owner, however it dies. Workers ask for SIGKILL at their
- * helper's death.
+ * helper's death. A next-level worker has a helper of its own, whose owner it is.
  *
  * Thread-safety: spawn_worker() and spawn_next_exit() belong to one thread of the owner.
  */
@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "simpler/status.h"
+#include "wire/tree.h"
 
 struct spawn_helper {
 	int socket;
@@ -25,7 +26,7 @@ struct spawn_helper {
 };
 
 /* Memory that every worker maps: segment 0 is the mailboxes, those above hold tensors. */
-#define SPAWN_MAX_SEGMENTS 4
+#define SPAWN_MAX_SEGMENTS 8
 
 struct spawn_segment {
 	int fd;
@@ -39,10 +40,30 @@ simpler_status spawn_helper_start(const char *program, const struct spawn_segmen
 /* Close, which ends every worker, and wait for its exit. */
 void spawn_helper_stop(struct spawn_helper *helper);
 
-/* Fork worker `index`, which serves the mailbox at index * sizeof(struct mailbox) past the shared
- * completion bell (see worker_process.h). `control` is the owner's end of its control socket; the
- * caller closes it. Blocks until it was forked. */
-simpler_status spawn_worker(struct spawn_helper *helper, uint32_t index, pid_t *pid, int *control);
+/* What a worker is: which of the helper's main functions it gets. */
+enum spawn_role { SPAWN_SUB, SPAWN_CHIP, SPAWN_NEXT_LEVEL };
+
+struct spawn_order {
+	enum spawn_role role;
+	uint32_t index;  /* of its area in the control segment (ipc/worker_process.h) */
+	uint32_t number; /* for its name in logs: "sub worker 3" */
+	/* Of a chip: */
+	const char *device;
+	uint32_t device_index;
+	/* Of a next-level worker: it will be node 0. */
+	const struct tree *tree;
+};
+
+struct spawned {
+	pid_t pid;
+	int pidfd, control; /* the caller's to close; `control` is the owner's end of its socket */
+};
+
+/* Fork a worker. Blocks until it was forked. */
+simpler_status spawn_worker(struct spawn_helper *helper, const struct spawn_order *order,
+                            struct spawned *out);
+/* "sub worker", "chip", "worker" */
+const char *spawn_role_name(enum spawn_role role);
 
 struct spawn_exit {
 	uint32_t index;
@@ -53,7 +74,16 @@ struct spawn_exit {
  * SIMPLER_EUNAVAILABLE when the helper is gone. Poll `socket` for POLLIN. */
 simpler_status spawn_next_exit(struct spawn_helper *helper, struct spawn_exit *out);
 
+struct worker_process;
+
+/* A worker's main function for each role; it returns the exit status. */
+struct spawn_roles {
+	int (*sub)(const struct worker_process *self);
+	int (*chip)(const struct worker_process *self);
+	int (*next_level)(const struct worker_process *self);
+};
+
 /* The helper's main: `socket` is descriptor 3. Returns the process's exit status. */
-int spawn_helper_main(void);
+int spawn_helper_main(const struct spawn_roles *roles);
 
 #endif
