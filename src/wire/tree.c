@@ -39,23 +39,64 @@ static bool has_control_characters(const char *text)
 	return false;
 }
 
-/* What a node can be judged by alone. */
-static simpler_status check_node(const struct tree_node *node)
+/* What is wrong with a node, its place in the tree aside; NULL if nothing is. */
+static const char *flaw_of_node(const struct tree_node *node)
 {
 	if (node->level < TREE_MIN_LEVEL || node->level > TREE_MAX_LEVEL)
-		return malformed("a tree", "a worker's level is none");
+		return "the level of a worker below is 3 to 5";
 	if (node->chips > 0 && node->level != TREE_MIN_LEVEL)
-		return malformed("a tree", "a worker above level 3 has chips");
+		return "a worker above level 3 has chips";
 	if (node->child_count > 0 && node->level == TREE_MIN_LEVEL)
-		return malformed("a tree", "a worker of level 3 has workers below it");
+		return "a worker of level 3 has workers below it";
 	/* As 64 bits, so that the sum cannot wrap. */
 	if ((uint64_t)node->sub_workers + node->chips + node->child_count > TREE_MAX_CHILDREN)
-		return malformed("a tree", "a worker has too many children");
-	if (node->child_count == 0 && node->first_child != 0)
-		return malformed("a tree", "a worker without workers below it names one");
-	return has_control_characters(node->device)
-	               ? malformed("a tree", "a device's name has control characters")
-	               : SIMPLER_OK;
+		return "a worker has more than 256 children";
+	return has_control_characters(node->device) ? "a device's name has control characters"
+	                                            : NULL;
+}
+
+static const char *flaw_of_levels(const struct tree *tree, const struct tree_node *parent)
+{
+	for (uint32_t i = 0; i < parent->child_count; i++) {
+		if (tree->nodes[parent->first_child + i].level != parent->level - 1)
+			return "a worker is not one level below its parent";
+	}
+	return NULL;
+}
+
+/* Whether the blocks of children are all nodes but the first, in order, each behind its parent. */
+static const char *flaw_of(const struct tree *tree)
+{
+	uint32_t next = 1;
+
+	if (tree->count == 0 || tree->count > TREE_MAX_NODES)
+		return "it has no workers, or more than 64";
+	for (uint32_t i = 0; i < tree->count; i++) {
+		const struct tree_node *node = &tree->nodes[i];
+		const char *flaw = flaw_of_node(node);
+
+		if (!flaw && i >= next)
+			flaw = "a worker has no parent before it";
+		if (!flaw && node->child_count > 0 && node->first_child != next)
+			flaw = "its workers are out of order";
+		if (!flaw && node->child_count > tree->count - next)
+			flaw = "a worker has children that are not there";
+		if (!flaw)
+			flaw = flaw_of_levels(tree, node);
+		if (flaw)
+			return flaw;
+		next += node->child_count;
+	}
+	return NULL;
+}
+
+simpler_status tree_check(const struct tree *tree)
+{
+	const char *flaw = flaw_of(tree);
+
+	return flaw ? error_raise(SIMPLER_EINVAL, "there cannot be such a tree of workers: %s",
+	                          flaw)
+	            : SIMPLER_OK;
 }
 
 static simpler_status get_node(struct reader *reader, struct tree_node *out)
@@ -71,58 +112,30 @@ static simpler_status get_node(struct reader *reader, struct tree_node *out)
 	get(reader, &out->heap_bytes, sizeof(out->heap_bytes));
 	get(reader, &out->max_tasks, sizeof(out->max_tasks));
 	get(reader, &out->grace_ms, sizeof(out->grace_ms));
-	return status == SIMPLER_OK ? check_node(out) : status;
-}
-
-static simpler_status check_levels(const struct tree *tree, const struct tree_node *parent)
-{
-	for (uint32_t i = 0; i < parent->child_count; i++) {
-		if (tree->nodes[parent->first_child + i].level != parent->level - 1)
-			return malformed("a tree", "a worker is not one level below its parent");
-	}
-	return SIMPLER_OK;
-}
-
-/* That the blocks of children are all nodes but the first, in order, each behind its parent. */
-static simpler_status check_shape(const struct tree *tree)
-{
-	uint32_t next = 1;
-
-	for (uint32_t i = 0; i < tree->count; i++) {
-		const struct tree_node *node = &tree->nodes[i];
-		simpler_status status;
-
-		if (i >= next)
-			return malformed("a tree", "a worker has no parent before it");
-		if (node->child_count == 0)
-			continue;
-		if (node->first_child != next)
-			return malformed("a tree", "its workers are out of order");
-		if (node->child_count > tree->count - next)
-			return malformed("a tree", "a worker has children that are not there");
-		status = check_levels(tree, node);
-		if (status != SIMPLER_OK)
-			return status;
-		next += node->child_count;
-	}
-	return SIMPLER_OK;
+	if (status == SIMPLER_OK && out->child_count == 0 && out->first_child != 0)
+		status = malformed("a tree", "a worker without workers below it names one");
+	return status;
 }
 
 simpler_status tree_decode(const void *bytes, size_t size, struct tree *out)
 {
 	struct reader reader = read_from(bytes, size);
+	const char *flaw;
 	simpler_status status;
 
 	get(&reader, &out->count, sizeof(out->count));
 	if (out->count == 0 || out->count > TREE_MAX_NODES)
-		return malformed("a tree", "it has no workers, or too many");
+		return malformed("a tree", "it has no workers, or more than 64");
 	for (uint32_t i = 0; i < out->count; i++) {
 		status = get_node(&reader, &out->nodes[i]);
 		if (status != SIMPLER_OK)
 			return status;
 	}
 	status = get_end(&reader, "a tree");
-	return status == SIMPLER_OK ? check_shape(out) : status;
+	if (status != SIMPLER_OK)
+		return status;
+	flaw = flaw_of(out);
+	return flaw ? malformed("a tree", flaw) : SIMPLER_OK;
 }
 
 void tree_subtree(const struct tree *tree, uint32_t node, struct tree *out)

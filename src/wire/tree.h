@@ -42,10 +42,13 @@ struct tree {
 /* Longest encoding. */
 #define TREE_BYTES_MAX (4u + TREE_MAX_NODES * 80u)
 
+/* SIMPLER_EINVAL, saying why, for anything but what is described above. Whether a heap, a limit or
+ * a device can be is for those to say who make it. */
+simpler_status tree_check(const struct tree *tree);
+
 /* The bytes written, or 0 when `capacity` is too small, which for TREE_BYTES_MAX never happens. */
 size_t tree_encode(const struct tree *tree, void *bytes, size_t capacity);
-/* SIMPLER_EPROTOCOL for anything but what is described above; `*out` is unspecified then. Whether a
- * heap, a limit or a device can be is for those to say who make it. */
+/* SIMPLER_EPROTOCOL for what tree_check() refuses, too; `*out` is unspecified then. */
 simpler_status tree_decode(const void *bytes, size_t size, struct tree *out);
 
 /* The tree below and including a node: what to send to that child. `out` is another tree. */

@@ -109,21 +109,22 @@ static void what_is_no_tree_is_refused(void **state)
 		const char *message;
 	} cases[] = {
 #define FIELD(name) offsetof(struct tree_node, name)
-		{ "a level too high", 0, FIELD(level), 6, "level is none" },
-		{ "a level too low", 3, FIELD(level), 2, "level is none" },
+		{ "a level too high", 0, FIELD(level), 6, "is 3 to 5" },
+		{ "a level too low", 3, FIELD(level), 2, "is 3 to 5" },
 		{ "a root two levels above", 2, FIELD(level), 3, "level 3 has workers" },
 		{ "a grandchild of its parent's level", 3, FIELD(level), 4, "chips" },
 		{ "an empty one of its parent's level", 5, FIELD(level), 4, "one level below" },
 		{ "a child of the root's level", 1, FIELD(level), 5, "one level below" },
 		{ "chips above level 3", 1, FIELD(chips), 1, "above level 3 has chips" },
 		{ "workers below level 3", 5, FIELD(child_count), 1, "level 3 has workers" },
-		{ "one child too many", 3, FIELD(sub_workers), 201, "too many children" },
-		{ "children that wrap", 3, FIELD(sub_workers), UINT32_MAX, "too many children" },
-		{ "workers beyond counting", 1, FIELD(child_count), UINT32_MAX, "too many" },
+		{ "one child too many", 3, FIELD(sub_workers), 201, "more than 256 children" },
+		{ "children that wrap", 3, FIELD(sub_workers), UINT32_MAX,
+		  "more than 256 children" },
+		{ "workers beyond counting", 1, FIELD(child_count), UINT32_MAX, "more than 256" },
 		{ "a child that is not there", 2, FIELD(child_count), 3, "not there" },
 		{ "an orphan", 2, FIELD(child_count), 1, "no parent" },
-		{ "orphans that come early", 0, FIELD(child_count), 1, "" },
-		{ "no children of the root", 0, FIELD(child_count), 0, "" },
+		{ "orphans that come early", 0, FIELD(child_count), 1, "out of order" },
+		{ "no children of the root", 0, FIELD(child_count), 0, "names one" },
 		{ "its own child", 0, FIELD(first_child), 0, "out of order" },
 		{ "a child of two", 2, FIELD(first_child), 3, "out of order" },
 		{ "a gap", 1, FIELD(first_child), 4, "out of order" },
@@ -147,6 +148,27 @@ static void what_is_no_tree_is_refused(void **state)
 		assert_int_equal(tree_decode(bytes, size, &out), SIMPLER_EPROTOCOL);
 		assert_non_null(strstr(simpler_last_error(), cases[i].message));
 	}
+}
+
+/* What a decoder refuses of a message is refused of a program's own, but for what an encoder mends.
+ */
+static void a_tree_is_checked_before_it_is_sent(void **state)
+{
+	struct tree tree = family();
+
+	(void)state;
+	assert_int_equal(tree_check(&tree), SIMPLER_OK);
+	tree.nodes[5].first_child = 6; /* of no children */
+	assert_int_equal(tree_check(&tree), SIMPLER_OK);
+	assert_int_equal(tree_decode(bytes, tree_encode(&tree, bytes, TREE_BYTES_MAX), &out),
+	                 SIMPLER_OK);
+	tree.nodes[3].sub_workers = 201;
+	assert_int_equal(tree_check(&tree), SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "a worker has more than 256 children"));
+	tree.count = 0;
+	assert_int_equal(tree_check(&tree), SIMPLER_EINVAL);
+	tree.count = TREE_MAX_NODES + 1;
+	assert_int_equal(tree_check(&tree), SIMPLER_EINVAL);
 }
 
 static void a_number_of_workers_that_cannot_be_is_refused(void **state)
@@ -219,6 +241,7 @@ int main(void)
 		cmocka_unit_test(a_tree_comes_out_as_it_went_in),
 		cmocka_unit_test(a_tree_cut_anywhere_or_with_a_tail_is_refused),
 		cmocka_unit_test(what_is_no_tree_is_refused),
+		cmocka_unit_test(a_tree_is_checked_before_it_is_sent),
 		cmocka_unit_test(a_number_of_workers_that_cannot_be_is_refused),
 		cmocka_unit_test(a_device_s_name_is_text),
 		cmocka_unit_test(a_subtree_is_a_tree_of_its_own),
