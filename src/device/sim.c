@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "device/sim_pool.h"
 #include "os/memory.h"
 #include "tensor/arena.h"
@@ -29,6 +30,7 @@ struct simpler_device {
 	struct arena *arena;
 	struct sim_block *blocks;
 	struct sim_pool *pool;
+	bool warned; /* of diagnostic flags */
 };
 
 static simpler_status sim_count(uint32_t *out)
@@ -252,8 +254,20 @@ static simpler_status sim_copy_out(simpler_device *device, void *to_host, const 
 	return status;
 }
 
+/* Once, as kernels come by the thousand. */
+static void warn_of_diagnostics(simpler_device *device, const simpler_config *config)
+{
+	if (device->warned ||
+	    !(config->enable_l2_swimlane || config->enable_dump_tensor || config->enable_pmu != 0))
+		return;
+	device->warned = true;
+	simpler_log(SIMPLER_LOG_WARN, "a simulated device makes no swimlane, dump or counters: the "
+	                              "diagnostic flags of the config do nothing");
+}
+
 static simpler_status sim_launch(simpler_device *device, const simpler_device_launch *launch)
 {
+	warn_of_diagnostics(device, launch->config);
 	return sim_pool_launch(device->pool, launch);
 }
 
