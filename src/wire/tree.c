@@ -65,29 +65,39 @@ static const char *flaw_of_levels(const struct tree *tree, const struct tree_nod
 }
 
 /* Whether the blocks of children are all nodes but the first, in order, each behind its parent. */
-static const char *flaw_of(const struct tree *tree)
+static const char *flaw_of_shape(const struct tree *tree)
 {
 	uint32_t next = 1;
 
-	if (tree->count == 0 || tree->count > TREE_MAX_NODES)
-		return "it has no workers, or more than 64";
 	for (uint32_t i = 0; i < tree->count; i++) {
 		const struct tree_node *node = &tree->nodes[i];
-		const char *flaw = flaw_of_node(node);
+		const char *flaw;
 
-		if (!flaw && i >= next)
-			flaw = "a worker has no parent before it";
-		if (!flaw && node->child_count > 0 && node->first_child != next)
-			flaw = "its workers are out of order";
-		if (!flaw && node->child_count > tree->count - next)
-			flaw = "a worker has children that are not there";
-		if (!flaw)
-			flaw = flaw_of_levels(tree, node);
+		if (i >= next)
+			return "a worker has no parent before it";
+		if (node->child_count > 0 && node->first_child != next)
+			return "its workers are out of order";
+		if (node->child_count > tree->count - next)
+			return "a worker has children that are not there";
+		flaw = flaw_of_levels(tree, node);
 		if (flaw)
 			return flaw;
 		next += node->child_count;
 	}
 	return NULL;
+}
+
+static const char *flaw_of(const struct tree *tree)
+{
+	if (tree->count == 0 || tree->count > TREE_MAX_NODES)
+		return "it has no workers, or more than 64";
+	for (uint32_t i = 0; i < tree->count; i++) {
+		const char *flaw = flaw_of_node(&tree->nodes[i]);
+
+		if (flaw)
+			return flaw;
+	}
+	return flaw_of_shape(tree);
 }
 
 simpler_status tree_check(const struct tree *tree)
