@@ -112,18 +112,23 @@ static struct dag_task *find_task(const struct dag *dag, dag_task_id id)
 	return task && task->state != POISONED ? task : NULL;
 }
 
-void *dag_payload(const struct dag *dag, dag_task_id id)
+void *dag_payload(const struct dag *dag, dag_task_id task)
 {
-	const struct dag_task *task = find_task(dag, id);
+	const struct dag_task *found = find_task(dag, task);
 
-	return task ? task->payload : NULL;
+	return found ? found->payload : NULL;
 }
 
+/* A free task has no edges, uses or holds left, and all else is set when it begins to matter; so
+ * there is no need to clear it. */
 static struct dag_task *take_task(struct dag *dag, void *payload)
 {
 	struct dag_task *task = slots_take(&dag->tasks);
 
-	*task = (struct dag_task){ .slot = task->slot, .payload = payload, .state = WAITING };
+	assert(!task->waiting_for && !task->incoming && !task->first_out && !task->uses &&
+	       !task->holds);
+	task->payload = payload;
+	task->state = WAITING;
 	return task;
 }
 
@@ -383,21 +388,21 @@ static void poison_all_behind(struct dag *dag, struct dag_task *task)
 		poison_successors(dag, (struct dag_task *)at, cause);
 }
 
-simpler_status dag_cancel(struct dag *dag, dag_task_id id)
+simpler_status dag_cancel(struct dag *dag, dag_task_id task)
 {
-	struct dag_task *task = find_task(dag, id);
+	struct dag_task *found = find_task(dag, task);
 
-	if (!task)
+	if (!found)
 		return error_raise(SIMPLER_ENOTFOUND,
 		                   "task %llu of the graph has ended or failed already; there is "
 		                   "nothing to cancel",
-		                   (unsigned long long)id);
-	if (task->state == RUNNING)
+		                   (unsigned long long)task);
+	if (found->state == RUNNING)
 		return error_raise(SIMPLER_ESTATE,
 		                   "task %llu of the graph runs; stop it where it runs",
-		                   (unsigned long long)id);
-	poison(dag, task, id);
-	poison_all_behind(dag, task);
+		                   (unsigned long long)task);
+	poison(dag, found, task);
+	poison_all_behind(dag, found);
 	return SIMPLER_OK;
 }
 

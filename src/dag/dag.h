@@ -117,6 +117,7 @@ bool dag_next_event(struct dag *dag, struct dag_event *out);
 
 struct dag_submission {
 	void *payload;
+	uint64_t domain;            /* poison stays within it; order does not */
 	const struct dag_use *uses; /* they never wait for one another */
 	size_t use_count;
 	const dag_task_id *after; /* to wait for as well; ids that are gone count as done */

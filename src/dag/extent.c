@@ -1,12 +1,5 @@
 #include "dag/extent.h"
 
-struct extent extent_of(const struct dag_use *use)
-{
-	bool strided = use->pitch != 0 && use->width != use->pitch && use->width != use->nbytes;
-
-	return (struct extent){ use->offset, use->offset + use->nbytes, strided ? use->pitch : 0 };
-}
-
 /* Of one row of a strided extent. */
 static uint64_t width_of(const struct extent *extent)
 {
@@ -69,9 +62,8 @@ static uint64_t common_divisor(uint64_t a, uint64_t b)
 
 /* Modulo a divisor of both pitches the rows of each fall upon one another. If the two do not meet
  * there, they meet nowhere. */
-static bool meet_modulo_divisor(const struct extent *a, const struct extent *b)
+static bool meet_modulo(const struct extent *a, const struct extent *b, uint64_t divisor)
 {
-	uint64_t divisor = common_divisor(a->pitch, b->pitch);
 	const struct extent *first = a->start <= b->start ? a : b;
 	const struct extent *second = first == a ? b : a;
 	uint64_t distance = (second->start - first->start) % divisor;
@@ -84,11 +76,13 @@ bool extent_overlaps_strided(const struct extent *a, const struct extent *b)
 	uint64_t start = a->start > b->start ? a->start : b->start;
 	uint64_t end = a->end < b->end ? a->end : b->end;
 
+	/* Blocks of columns of one matrix mostly differ, which the quick test tells. */
 	if (a->pitch == b->pitch)
-		return share_byte_in(a, b, start, end);
+		return meet_modulo(a, b, a->pitch) && share_byte_in(a, b, start, end);
 	if (!has_byte_in(a, start, end) || !has_byte_in(b, start, end))
 		return false;
-	return a->pitch == 0 || b->pitch == 0 || meet_modulo_divisor(a, b);
+	return a->pitch == 0 || b->pitch == 0 ||
+	       meet_modulo(a, b, common_divisor(a->pitch, b->pitch));
 }
 
 bool extent_covers(const struct extent *outer, const struct extent *inner)

@@ -19,7 +19,12 @@ struct extent {
 };
 
 /* Of a use that was found valid and is not empty. */
-struct extent extent_of(const struct dag_use *use);
+static inline struct extent extent_of(const struct dag_use *use)
+{
+	bool strided = use->pitch != 0 && use->width != use->pitch && use->width != use->nbytes;
+
+	return (struct extent){ use->offset, use->offset + use->nbytes, strided ? use->pitch : 0 };
+}
 
 static inline bool extent_equals(const struct extent *a, const struct extent *b)
 {

@@ -31,7 +31,7 @@ void slots_release(struct slots *slots);
 
 /* Make sure of one more object. False when memory is out. */
 bool slots_reserve(struct slots *slots);
-/* The one reserved, with its slot set and nothing else. */
+/* The one reserved, with its slot set. All else is as it was left, or 0 when it is new. */
 void *slots_take(struct slots *slots);
 /* `slot` is the object's own; all ids of it are void from now on. */
 void slots_give(struct slots *slots, struct slot *slot);

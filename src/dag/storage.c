@@ -88,11 +88,8 @@ simpler_status storages_add(struct storages *all, dag_scope_id scope_id, void *p
 	return SIMPLER_OK;
 }
 
-/* Out of its scope, and unused unless it is held. */
-static void end_storage(struct storages *all, struct storage *storage)
+static void leave_scope(struct storage *storage, struct scope *scope)
 {
-	struct scope *scope = storage->scope;
-
 	if (storage->before)
 		storage->before->after = storage->after;
 	else
@@ -101,6 +98,11 @@ static void end_storage(struct storages *all, struct storage *storage)
 		storage->after->before = storage->before;
 	else
 		scope->last = storage->before;
+}
+
+/* From here on no id finds it; it is unused unless it is held. */
+static void end_storage(struct storages *all, struct storage *storage)
+{
 	storage->scope = NULL;
 	if (storage->holders == 0)
 		slot_queue_put(&all->unused, &storage->slot);
@@ -112,6 +114,7 @@ simpler_status storages_end(struct storages *all, dag_storage_id id)
 
 	if (!storage)
 		return raise_gone("storage", id);
+	leave_scope(storage, storage->scope);
 	end_storage(all, storage);
 	return SIMPLER_OK;
 }
@@ -122,8 +125,8 @@ simpler_status storages_close_scope(struct storages *all, dag_scope_id id)
 
 	if (!scope)
 		return raise_gone("scope", id);
-	while (scope->first)
-		end_storage(all, scope->first);
+	for (struct storage *each = scope->first; each; each = each->after)
+		end_storage(all, each);
 	slots_give(&all->scopes, &scope->slot);
 	return SIMPLER_OK;
 }

@@ -31,10 +31,10 @@ void storages_release(struct storages *all);
 
 /* What dag_scope_open(), dag_scope_close(), dag_storage_add() and dag_storage_release() do. */
 simpler_status storages_open_scope(struct storages *all, dag_scope_id *out);
-simpler_status storages_close_scope(struct storages *all, dag_scope_id scope);
-simpler_status storages_add(struct storages *all, dag_scope_id scope, void *payload,
+simpler_status storages_close_scope(struct storages *all, dag_scope_id id);
+simpler_status storages_add(struct storages *all, dag_scope_id scope_id, void *payload,
                             dag_storage_id *out);
-simpler_status storages_end(struct storages *all, dag_storage_id storage);
+simpler_status storages_end(struct storages *all, dag_storage_id id);
 
 /* SIMPLER_ESTALE if one of these is not open. */
 simpler_status storages_check(const struct storages *all, const dag_storage_id *ids, size_t count);

@@ -461,7 +461,7 @@ static void add_to_graph(struct model *model, struct model_task *task)
 
 static void submit(struct model *model)
 {
-	struct model_task refused = { GONE }, *task = pick(model, GONE), *place = task;
+	struct model_task refused = { .state = GONE }, *task = pick(model, GONE), *place = task;
 	struct model_task made = { .number = ++model->submitted };
 	dag_task_id after[MAX_AFTER];
 	dag_storage_id holds[MAX_HOLDS];
