@@ -456,7 +456,7 @@ static void random_tensors_have_the_bytes_of_their_elements(void **state)
 
 static void describing_what_has_no_place_yet(void **state)
 {
-	static const int64_t shape[] = { 3, 4 };
+	static const int64_t shape[SIMPLER_MAX_DIMS + 1] = { 3, 4 };
 	simpler_tensor tensor;
 	uint64_t nbytes;
 
