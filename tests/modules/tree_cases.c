@@ -3,8 +3,10 @@
  * are below the one that runs it: with 0 it submits sub tasks, else itself to the next level.
  * Tensor 0 is an array of int64, the cells that test and tasks talk over.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -156,7 +158,47 @@ AT_THE_BOTTOM(ignore)
 	return SIMPLER_OK;
 }
 
+/* --- for tests whose memory is elsewhere: the path of a fifo is in tensor 0 --- */
+
+/* Writes 'r' to say that it runs, and 's' when it has seen that it is to stop. */
+static simpler_status tell_and_wait(const simpler_args *args, bool obeys)
+{
+	simpler_tensor path;
+	int fifo;
+
+	if (simpler_args_tensor(args, 0, &path) != SIMPLER_OK)
+		return simpler_last_status();
+	fifo = open(path.data, O_WRONLY);
+	if (fifo < 0 || write(fifo, "r", 1) != 1)
+		return simpler_fail(SIMPLER_EUSER, "the fifo takes no byte");
+	while (!obeys || !simpler_should_stop())
+		rest();
+	if (write(fifo, "s", 1) != 1)
+		return simpler_fail(SIMPLER_EUSER, "the fifo takes no more");
+	(void)close(fifo);
+	return SIMPLER_OK;
+}
+
+AT_THE_BOTTOM(tell_obey)
+{
+	(void)state;
+	return tell_and_wait(args, true);
+}
+
+AT_THE_BOTTOM(tell_ignore)
+{
+	(void)state;
+	return tell_and_wait(args, false);
+}
+
 /* --- what orchestration functions do --- */
+
+IN_THE_WORKER(tell_obey_here)
+{
+	(void)orch;
+	(void)config;
+	return tell_obey_sub(args, state);
+}
 
 /* Its process into cell 3, then a sub task as `obey`. */
 IN_THE_WORKER(watched_obey)
