@@ -69,7 +69,7 @@ simpler_status chip_open(const char *device, uint32_t index, struct chip **out)
 	status = open_device(device, chip);
 	if (status) {
 		free(chip);
-		return error_context("opening chip %" PRIu32 " of device '%s'", index, device);
+		return status;
 	}
 	block_cache_init(&chip->cache, chip->ops, chip->device);
 	transfer_init(&chip->transfer, chip->ops, chip->device);
