@@ -8,8 +8,9 @@
 #include "os/fault.h"
 #include "os/symbolize.h"
 
-#define MAX_STEPS  8
-#define STEP_BYTES 200 /* eight of them leave room for the steps of callers */
+#define MAX_STEPS    8
+#define STEP_BYTES   200 /* eight of them leave room for the steps of callers */
+#define OBJECT_BYTES 80
 /* An access this near to the stack pointer is one to the stack: it has come to its end. */
 #define NEAR_STACK ((uint64_t)64 << 10)
 
@@ -23,8 +24,8 @@ static bool is_memory_fault(const struct crash_report *report)
 static bool is_stack_overflow(const struct crash_report *report)
 {
 	/* Either way around: a large frame faults far below the stack pointer, or it moved first.
-	 */
-	return report->signal == SIGSEGV &&
+	 * No stack is near 0, but a stack pointer that was overwritten may be. */
+	return report->signal == SIGSEGV && report->address >= NEAR_STACK &&
 	       report->address - report->sp + NEAR_STACK < 2 * NEAR_STACK;
 }
 
@@ -156,19 +157,25 @@ static void close_sources(struct sources *sources)
 		symbolizer_close(sources->of[i].symbolizer);
 }
 
-/* "module 5be9c2d01f7ab3c4", as logs have digests; "/lib/x86_64-linux-gnu/libc.so.6" */
-static void object_text(const struct crash_object *object, char *text, size_t capacity)
+/* "module 5be9c2d01f7ab3c4", as logs have digests; "/lib/x86_64-linux-gnu/libc.so.6", or the end of
+ * a path that is long. */
+static void object_text(const struct crash_object *object, char text[OBJECT_BYTES])
 {
-	size_t used;
+	const char *path = (const char *)object->name;
+	size_t size = object->kind == CRASH_MODULE ? 0 : strlen(path), used;
 
-	if (object->kind != CRASH_MODULE) {
-		(void)snprintf(text, capacity, "%s",
-		               object->name[0] ? (const char *)object->name : "the program");
-		return;
+	if (object->kind == CRASH_MODULE) {
+		used = (size_t)snprintf(text, OBJECT_BYTES, "module ");
+		for (size_t i = 0; i < 8; i++)
+			used += (size_t)snprintf(text + used, OBJECT_BYTES - used, "%02x",
+			                         object->name[i]);
+	} else if (size == 0) {
+		(void)snprintf(text, OBJECT_BYTES, "the program");
+	} else if (size < OBJECT_BYTES) {
+		memcpy(text, path, size + 1);
+	} else {
+		(void)snprintf(text, OBJECT_BYTES, "...%s", path + size - (OBJECT_BYTES - 4));
 	}
-	used = (size_t)snprintf(text, capacity, "module ");
-	for (size_t i = 0; i < 8; i++)
-		used += (size_t)snprintf(text + used, capacity - used, "%02x", object->name[i]);
 }
 
 static size_t frame_text(struct sources *sources, const struct crash_report *report, uint32_t index,
@@ -178,13 +185,13 @@ static size_t frame_text(struct sources *sources, const struct crash_report *rep
 	const struct crash_object *object = object_of(report, index);
 	const struct symbolizer *symbolizer;
 	struct symbol symbol;
-	char where[80];
+	char where[OBJECT_BYTES];
 	int size;
 
 	if (!object)
 		return (size_t)snprintf(text, capacity, "at 0x%" PRIx64 ", of no known object",
 		                        frame->address);
-	object_text(object, where, sizeof(where));
+	object_text(object, where);
 	symbolizer = get_symbolizer(sources, report, frame->object);
 	if (!symbolizer ||
 	    !symbolizer_find(symbolizer, frame->address, frame->call_site == 1, &symbol))
