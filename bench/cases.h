@@ -5,21 +5,36 @@
 #include "bare_grpc.h"
 #include "daemon.h"
 
+struct callables;
+struct exec_callable;
+
 struct bench {
 	unsigned rounds;     /* 1 to STATS_MAX_ROUNDS */
 	unsigned iterations; /* a round */
 	const char *module;  /* bench_module.so */
+	double *samples;     /* `iterations` of them, for a case to use */
+	/* For the cases of remote tasks; the others have neither. */
 	struct bare_grpc_client *bare;
 	struct daemon node;
-	double *samples; /* `iterations` of them, for a case to use */
 };
 
 typedef void bench_case(const char *name, const struct bench *bench);
 
-bench_case case_rpc_hop;       /* Heartbeat; floor: a bare unary echo of the same size */
-bench_case case_dispatch;      /* a remote no-op, one outstanding; floor: a bare unary echo */
+/* Remote ones; floor: a bare unary echo. */
+bench_case case_rpc_hop;       /* Heartbeat */
+bench_case case_dispatch;      /* a remote no-op, one outstanding */
 bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
+
+/* Within this process; floor: memory allocated and freed. */
+bench_case case_submit; /* a submit with two tensors, and nothing executed */
+
+/* On this machine; floor: a cache line to another process and back. */
+bench_case case_mailbox;           /* to a sub worker and back, without the graph */
+bench_case case_tasks_independent; /* sub tasks without tensors on two sub workers, each of many */
+bench_case case_tasks_chain;       /* the same where each waits for the one before */
+bench_case case_fan;               /* one writes what a thousand read, and one writes it again */
+bench_case case_task_latency;      /* a run of one */
 
 /*
  * Before each measurement: keep all cores busy for a moment. Where the scheduler happens to have
@@ -28,6 +43,9 @@ bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo
  * over many rounds compare the programs and not their luck.
  */
 void bench_stir(void);
+
+/* The sub task that does nothing, for a case that goes without a worker. */
+const struct exec_callable *bench_callable(const struct bench *bench, struct callables *table);
 
 /* End the program with a message and simpler's last error. */
 _Noreturn void bench_give_up(const char *what);

@@ -7,27 +7,45 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "cases.h"
+#include "catalog/module_read.h"
 #include "simpler/status.h"
 #include "stats.h"
+#include "worker/callables.h"
 
-static const struct {
+static const struct bench_entry {
 	const char *name, *what;
 	bench_case *run;
+	bool remote; /* needs a daemon and the bare echo */
 } cases[] = {
-	{ "rpc_hop", "Heartbeat to the daemon; floor: bare gRPC unary echo", case_rpc_hop },
-	{ "dispatch", "remote no-op, one outstanding; floor: bare gRPC unary echo", case_dispatch },
+	{ "rpc_hop", "Heartbeat to the daemon; floor: bare gRPC unary echo", case_rpc_hop, true },
+	{ "dispatch", "remote no-op, one outstanding; floor: bare gRPC unary echo", case_dispatch,
+	  true },
 	{ "dispatch_sub", "remote no-op with one sub task; floor: bare gRPC unary echo",
-	  case_dispatch_sub },
+	  case_dispatch_sub, true },
 	{ "dispatch_many",
 	  "remote no-ops a second, 64 outstanding; floor: bare echoes, 64 outstanding",
-	  case_dispatch_many },
+	  case_dispatch_many, true },
+	{ "submit", "a task with two tensors into the graph; floor: malloc and free", case_submit,
+	  false },
+	{ "mailbox", "a task to a sub worker and back; floor: a cache line there and back",
+	  case_mailbox, false },
+	{ "tasks_independent", "10,000 sub tasks, each of them; floor: as for mailbox",
+	  case_tasks_independent, false },
+	{ "tasks_chain", "10,000 sub tasks in a chain, each of them; floor: as for mailbox",
+	  case_tasks_chain, false },
+	{ "fan", "1 sub task, then 1,000, then 1, each of them; floor: as for mailbox", case_fan,
+	  false },
+	{ "task_latency", "a run of one sub task; floor: as for mailbox", case_task_latency,
+	  false },
 };
 
 #define STIR_MS   10
@@ -39,7 +57,7 @@ static int usage(FILE *out, int status)
 {
 	fprintf(out, "usage: simpler-bench [--rounds N] [--iterations N] CASE...|all\n\n");
 	for (size_t i = 0; i < CASE_COUNT; i++)
-		fprintf(out, "  %-14s %s\n", cases[i].name, cases[i].what);
+		fprintf(out, "  %-18s %s\n", cases[i].name, cases[i].what);
 	return status;
 }
 
@@ -69,31 +87,112 @@ _Noreturn void bench_give_up(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-static int run_case(const char *name, const struct bench *bench)
+const struct exec_callable *bench_callable(const struct bench *bench, struct callables *table)
 {
-	int found = 0;
+	const struct exec_callable *callable;
+	struct module *module;
+	uint8_t *bytes;
+	size_t size;
+
+	if (module_read(bench->module, &bytes, &size) != SIMPLER_OK ||
+	    callables_add_module(table, bytes, size, &module) != SIMPLER_OK ||
+	    callables_add(table, module, "noop_sub", SIMPLER_KIND_SUB, simpler_no_state(),
+	                  &callable) != SIMPLER_OK)
+		bench_give_up("taking a callable from the module");
+	free(bytes);
+	return callable;
+}
+
+/* --- cases, in processes of their own --- */
+
+static void run_remote(const struct bench_entry *entry, struct bench *bench)
+{
+	static const char *const options[] = { "--sub-workers", "2", "--log-level", "warn", NULL };
+	struct bare_grpc_server echo;
+
+	/* First of all, since it forks. */
+	if (!bare_grpc_server_start(&echo))
+		bench_give_up("starting the bare echo");
+	bench->bare = bare_grpc_connect(echo.address);
+	if (!bench->bare)
+		bench_give_up("connecting to the bare echo");
+	daemon_start(&bench->node, options);
+	entry->run(entry->name, bench);
+	(void)daemon_stop(&bench->node);
+	bare_grpc_close(bench->bare);
+	bare_grpc_server_stop(&echo);
+}
+
+static _Noreturn void be_case(const struct bench_entry *entry, struct bench *bench)
+{
+	bench->samples = calloc(bench->iterations, sizeof(double));
+	if (!bench->samples)
+		bench_give_up("memory");
+	if (entry->remote)
+		run_remote(entry, bench);
+	else
+		entry->run(entry->name, bench);
+	free(bench->samples);
+	exit(EXIT_SUCCESS);
+}
+
+/* So that none finds the memory and the threads that another has left. */
+static bool run_apart(const struct bench_entry *entry, struct bench *bench)
+{
+	pid_t pid;
+	int status;
+
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		be_case(entry, bench);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
+		fprintf(stderr, "simpler-bench: case %s failed\n", entry->name);
+		return false;
+	}
+	return true;
+}
+
+static bool is_meant(const struct bench_entry *entry, const char *name)
+{
+	return strcmp(name, "all") == 0 || strcmp(name, entry->name) == 0;
+}
+
+static bool is_known(const char *name)
+{
+	bool known = false;
+
+	for (size_t i = 0; i < CASE_COUNT; i++)
+		known |= is_meant(&cases[i], name);
+	return known;
+}
+
+static bool run_cases(const char *name, struct bench *bench)
+{
+	bool good = true;
 
 	for (size_t i = 0; i < CASE_COUNT; i++) {
-		if (strcmp(name, "all") != 0 && strcmp(name, cases[i].name) != 0)
-			continue;
-		cases[i].run(cases[i].name, bench);
-		(void)fflush(stdout);
-		found = 1;
+		if (is_meant(&cases[i], name))
+			good = run_apart(&cases[i], bench) && good;
 	}
-	return found;
+	return good;
 }
+
+/* --- the command line --- */
 
 /* What is built beside this program, unless the environment names another. */
 static void default_paths(const char *program, struct bench *bench)
 {
-	static char module[4096], daemon[4096];
+	static char module[4096], daemon[4096], host[4096];
 	char *copy = strdup(program);
 	const char *folder = copy ? dirname(copy) : ".";
 
 	(void)snprintf(module, sizeof(module), "%s/bench_module.so", folder);
 	(void)snprintf(daemon, sizeof(daemon), "%s/../tools/simpler-l3d", folder);
 	bench->module = module;
+	(void)snprintf(host, sizeof(host), "%s/../tools/simpler-host", folder);
 	(void)setenv("SIMPLER_L3D", daemon, 0);
+	(void)setenv("SIMPLER_HOST", host, 0);
 	free(copy);
 }
 
@@ -130,26 +229,18 @@ static int parse(int argc, char **argv, struct bench *bench, int *first)
 
 int main(int argc, char **argv)
 {
-	static const char *const daemon_options[] = { "--sub-workers", "2", "--log-level", "warn",
-		                                      NULL };
 	struct bench bench = { .rounds = 21, .iterations = 1000 };
-	struct bare_grpc_server echo;
-	int first, known = 1;
+	bool good = true;
+	int first;
 
 	default_paths(argv[0], &bench);
 	if (!parse(argc, argv, &bench, &first))
 		return usage(stderr, 2);
-	bench.samples = calloc(bench.iterations, sizeof(double));
-	/* First of all, since it forks. */
-	if (!bench.samples || !bare_grpc_server_start(&echo))
-		bench_give_up("starting the bare echo");
-	bench.bare = bare_grpc_connect(echo.address);
-	daemon_start(&bench.node, daemon_options);
-	for (int i = first; i < argc && known; i++)
-		known = run_case(argv[i], &bench);
-	(void)daemon_stop(&bench.node);
-	bare_grpc_close(bench.bare);
-	bare_grpc_server_stop(&echo);
-	free(bench.samples);
-	return known ? 0 : usage(stderr, 2);
+	for (int i = first; i < argc; i++) {
+		if (!is_known(argv[i]))
+			return usage(stderr, 2);
+	}
+	for (int i = first; i < argc; i++)
+		good = run_cases(argv[i], &bench) && good;
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

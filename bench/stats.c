@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int compare(const void *a, const void *b)
 {
@@ -22,12 +23,17 @@ static double median(double *samples, size_t count)
 	return quantile(samples, count, 0.5);
 }
 
-static struct stats_figure times(double *samples, size_t count)
+static double nanoseconds_in(const char *unit)
+{
+	return strcmp(unit, "ns") == 0 ? 1 : 1e3;
+}
+
+static struct stats_figure times(const char *unit, double *samples, size_t count)
 {
 	struct stats_figure figure;
 
-	figure.p50 = median(samples, count) / 1e3;
-	figure.p99 = quantile(samples, count, 0.99) / 1e3;
+	figure.p50 = median(samples, count) / nanoseconds_in(unit);
+	figure.p99 = quantile(samples, count, 0.99) / nanoseconds_in(unit);
 	return figure;
 }
 
@@ -40,12 +46,12 @@ static struct stats_figure rate(uint64_t count, int64_t nanoseconds)
 
 void stats_floor(struct stats_rounds *rounds, double *samples, size_t count)
 {
-	rounds->floor[rounds->floors++] = times(samples, count);
+	rounds->floor[rounds->floors++] = times(rounds->unit, samples, count);
 }
 
 void stats_value(struct stats_rounds *rounds, double *samples, size_t count)
 {
-	rounds->value[rounds->values++] = times(samples, count);
+	rounds->value[rounds->values++] = times(rounds->unit, samples, count);
 }
 
 void stats_floor_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds)
@@ -73,15 +79,23 @@ static void print_round(const struct stats_rounds *rounds, size_t i)
 
 void stats_report(const char *name, struct stats_rounds *rounds)
 {
-	double values[STATS_MAX_ROUNDS], floors[STATS_MAX_ROUNDS], value, floor;
+	double values[STATS_MAX_ROUNDS], floors[STATS_MAX_ROUNDS], tails[STATS_MAX_ROUNDS];
+	double value, floor;
 
 	for (size_t i = 0; i < rounds->values; i++) {
 		print_round(rounds, i);
 		values[i] = rounds->value[i].p50;
 		floors[i] = rounds->floor[i].p50;
+		tails[i] = rounds->value[i].p99;
 	}
 	value = median(values, rounds->values);
 	floor = median(floors, rounds->values);
-	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s\n", name, value / floor, value, floor,
+	if (rounds->many)
+		printf("%s rate=%.0f unit=per_s\n", name,
+		       1e9 / (value * nanoseconds_in(rounds->unit)));
+	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=%s", name, value / floor, value, floor,
 	       rounds->unit);
+	if (rounds->tail)
+		printf(" p99=%.1f", median(tails, rounds->values));
+	printf("\n");
 }

@@ -2,6 +2,7 @@
 #ifndef BENCH_STATS_H
 #define BENCH_STATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,7 +13,9 @@ struct stats_figure {
 };
 
 struct stats_rounds {
-	const char *unit; /* "us" for times, "per_s" for rates */
+	const char *unit; /* "us" or "ns" for times, "per_s" for rates */
+	bool many;        /* times of one of many: also say how many a second that makes */
+	bool tail;        /* the 99th percentile goes into the last line, too */
 	struct stats_figure floor[STATS_MAX_ROUNDS], value[STATS_MAX_ROUNDS];
 	size_t floors, values;
 };
@@ -26,9 +29,10 @@ void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanos
 
 /*
  * Print a line a round and, last, "CASE ratio=R value=V floor=F unit=U": the medians over the
- * rounds, and the one by the other. Not the median of the rounds' ratios: where the scheduler puts
- * the processes is drawn anew for each measurement (bench_stir()), so a round's two have no more to
- * do with each other than any two. Less is better for a time, more for a rate.
+ * rounds, and the one by the other. With `tail` also " p99=P", the median of the values' ones; with
+ * `many` a line "CASE rate=N unit=per_s" before it. Not the median of the rounds' ratios: where the
+ * scheduler puts the processes is drawn anew for each measurement (bench_stir()), so a round's two
+ * have no more to do with each other than any two. Less is better for a time, more for a rate.
  */
 void stats_report(const char *name, struct stats_rounds *rounds);
 
