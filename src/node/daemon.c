@@ -25,7 +25,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "ipc/host_program.h"
-#include "ipc/worker_process.h"
 #include "node/address.h"
 #include "node/node.h"
 #include "node/port_file.h"
@@ -34,6 +33,7 @@
 #include "os/process.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
+#include "wire/tree.h"
 
 #define PROGRAM_MAX 4096
 #define MAX_HANDLES 65536u
@@ -156,13 +156,16 @@ static simpler_status build_pool(struct daemon *daemon)
 	return pool_create(&options, &daemon->node.pool);
 }
 
-static unsigned count_processors(void)
+/* As many as there are processors, unless the options say otherwise. */
+static unsigned count_sub_workers(const struct options *options)
 {
-	long count = sysconf(_SC_NPROCESSORS_ONLN);
+	long count = sysconf(_SC_NPROCESSORS_ONLN), most = TREE_MAX_CHILDREN - options->chips;
 
+	if (options->sub_workers != OPTIONS_PROCESSORS)
+		return options->sub_workers;
 	if (count < 1)
 		return 1;
-	return count > WORKER_MAX ? WORKER_MAX : (unsigned)count;
+	return (unsigned)(count > most ? most : count);
 }
 
 static simpler_status describe_engine(struct daemon *daemon)
@@ -172,7 +175,11 @@ static simpler_status describe_engine(struct daemon *daemon)
 	daemon->engine_options = (struct engine_options){
 		.program = daemon->program,
 		.node_id = daemon->node_id,
-		.sub_workers = options->sub_workers ? options->sub_workers : count_processors(),
+		.sub_workers = count_sub_workers(options),
+		.chips = options->chips,
+		.device = options->device,
+		.heap_bytes = options->heap_bytes,
+		.stop_grace_ms = options->stop_grace,
 		.arena_fd = daemon->arena_fd,
 		.arena_bytes = daemon->arena_bytes,
 		.log_level = options->log_level,

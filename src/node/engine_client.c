@@ -8,6 +8,10 @@
  * the outcome thread's wake-up. How long adapts to whether it has paid. The ring is taken from
  * under `pop_lock`, so both may look.
  *
+ * A task is told to stop by a record on the ring of requests, behind the task's own. While that
+ * ring is full the supervisor tries again. How long the engine may take then is the supervisor's to
+ * see to, as is all that an engine has to do in time.
+ *
  * A death in order: no more submits (DOWN); the processes are killed and reaped, so that nobody
  * writes to the arena any more; the outcome thread takes what the engine had still answered, and is
  * joined; the rest is lost and told so. Only then may storage that those tasks used be freed, which
@@ -28,6 +32,7 @@
 #include "node/in_flight.h"
 #include "node/installer.h"
 #include "os/descriptor.h"
+#include "os/events.h"
 #include "os/process.h"
 #include "os/socket.h"
 
@@ -37,6 +42,8 @@
 #define LONGEST_BACKOFF_MS 5000
 /* How long the outcome thread sleeps without a ring. */
 #define LOOK_AT_OUTCOMES_MS 1000
+/* Between two attempts to tell it of a stop. */
+#define SEND_AGAIN_MS 5
 
 struct engine_client {
 	const struct engine_options *options;
@@ -168,6 +175,51 @@ static simpler_status push_task(struct engine_client *client, const struct recor
 	                   "the node's engine failed and is being restarted; try again");
 }
 
+/* --- stops --- */
+
+static simpler_status push_stop(struct engine_client *client, uint64_t token)
+{
+	const struct record_stop stop = { .token = token };
+	uint8_t bytes[RECORD_STOP_MAX];
+	size_t size = record_stop_encode(&stop, bytes, sizeof(bytes));
+	simpler_status status = SIMPLER_OK;
+
+	pthread_mutex_lock(&client->push_lock);
+	/* An engine that is not there any more answers for nothing. */
+	if (engine_client_state(client) == ENGINE_READY)
+		status = ring_push(&client->process.requests, bytes, size);
+	pthread_mutex_unlock(&client->push_lock);
+	return status;
+}
+
+/* False when there are some left, as the ring is full. */
+static bool send_stops(struct engine_client *client)
+{
+	uint64_t token;
+
+	while (in_flight_next_stop(&client->in_flight, &token)) {
+		simpler_status status = push_stop(client, token);
+
+		if (status == SIMPLER_ENOSPACE) {
+			in_flight_unsent(&client->in_flight, token);
+			return false;
+		}
+		if (status != SIMPLER_OK)
+			kill_for_nonsense(client);
+	}
+	return true;
+}
+
+void engine_client_cancel(struct engine_client *client, uint64_t token)
+{
+	int64_t due = clock_after_ms(engine_stop_ms(client->options));
+
+	if (!in_flight_stop(&client->in_flight, token, due))
+		return;
+	(void)send_stops(client);
+	events_wake(client->options->wakeup);
+}
+
 /* --- staying for the outcome --- */
 
 /* Before the push, so that the outcome rings for the visitor. */
@@ -201,7 +253,8 @@ simpler_status engine_client_submit(struct engine_client *client, struct record_
                                     engine_done *done, void *context)
 {
 	uint64_t token;
-	simpler_status status = in_flight_take(&client->in_flight, done, context, &token);
+	simpler_status status =
+		in_flight_take(&client->in_flight, task->callable, done, context, &token);
 	bool visiting;
 
 	if (status != SIMPLER_OK)
@@ -436,28 +489,58 @@ void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CL
 	fds[0].events = fds[1].events = POLLIN;
 }
 
+static simpler_status raise_unstoppable(struct engine_client *client, uint64_t callable)
+{
+	struct catalog_entry entry;
+	bool found = catalog_get(client->installer.catalog, callable, &entry);
+
+	return error_raise(SIMPLER_EDEADLINE,
+	                   "orchestration function '%s' had not ended %g s after it was stopped",
+	                   found ? entry.payload.name : "?",
+	                   (double)engine_stop_ms(client->options) / 1000);
+}
+
+/* Whether the engine is late with something, which is raised then; else until when it is not. */
+static bool is_late(struct engine_client *client, int64_t *until)
+{
+	int64_t now = clock_now(), stop_due;
+	uint64_t callable = 0;
+
+	if (engine_client_state(client) == ENGINE_STARTING) {
+		*until = client->started + UP_MS * CLOCK_MS;
+		if (*until <= now)
+			(void)error_raise(SIMPLER_EDEADLINE, "its workers were not up within %d s",
+			                  UP_MS / 1000);
+		return *until <= now;
+	}
+	*until = installer_due(&client->installer);
+	stop_due = in_flight_due(&client->in_flight, &callable);
+	if (*until <= now)
+		(void)installer_overdue(&client->installer);
+	else if (stop_due <= now)
+		(void)raise_unstoppable(client, callable);
+	if (stop_due < *until)
+		*until = stop_due;
+	return *until <= now;
+}
+
 /* Kill an engine that is late. Returns when it is. */
 static int64_t hold_to_deadlines(struct engine_client *client)
 {
-	bool starting = engine_client_state(client) == ENGINE_STARTING;
-	int64_t due =
-		starting ? client->started + UP_MS * CLOCK_MS : installer_due(&client->installer);
+	int64_t until;
 
 	if (atomic_load(&client->nonsense))
 		return CLOCK_NEVER; /* killed already */
-	if (clock_now() < due)
-		return due;
-	if (starting)
-		(void)error_raise(SIMPLER_EDEADLINE, "its workers were not up within %d s",
-		                  UP_MS / 1000);
-	else
-		(void)installer_overdue(&client->installer);
+	if (!is_late(client, &until))
+		return until;
 	kill_for_nonsense(client);
 	return CLOCK_NEVER;
 }
 
 static int64_t step_alive(struct engine_client *client)
 {
+	int64_t due;
+
 	if (descriptor_wait_readable(client->process.pidfd, 0)) {
 		bury(client);
 		schedule_restart(client);
@@ -465,7 +548,10 @@ static int64_t step_alive(struct engine_client *client)
 	}
 	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
 		read_control(client);
-	return hold_to_deadlines(client);
+	due = hold_to_deadlines(client);
+	if (!send_stops(client) && due > clock_after_ms(SEND_AGAIN_MS))
+		due = clock_after_ms(SEND_AGAIN_MS);
+	return due;
 }
 
 int64_t engine_client_step(struct engine_client *client)

@@ -4,7 +4,8 @@
  *   DOWN -exec-> STARTING -its workers are up-> INSTALLING -all callables are-> READY
  *     ^             |                               |                             |
  *     `-------------+-------------------------------+-----------------------------'
- *                     death, kill for nonsense, or not up or not done with a callable in time
+ *                     death, kill for nonsense, or not up, not done with a callable or with a
+ *                     stopped task in time
  *
  * The client is driven by one thread, its supervisor, which polls the descriptors of
  * engine_client_fds() and calls engine_client_step() when one is readable or the deadline that step
@@ -41,13 +42,22 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 enum engine_state engine_client_state(struct engine_client *client);
 
 /*
- * Hand a task to the engine. `task->token` is set by this. Thread-safe; does not block.
+ * Hand a task to the engine. `task->token` is set by this, also for the caller to stop it with.
+ * Thread-safe; does not block.
  *
  * @return SIMPLER_EUNAVAILABLE when the engine is not READY; SIMPLER_ENOSPACE naming the limit.
  *         `done` is called only if this returned SIMPLER_OK.
  */
 simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
                                     engine_done *done, void *context);
+
+/*
+ * Have a task that was handed over end early. Its outcome comes by `done`, as ever, and until then
+ * its storage is in use. An engine that has not answered for it within engine_stop_ms() is ended,
+ * whatever else it is doing. A token that is not in flight any more is none to stop. Thread-safe;
+ * does not block.
+ */
+void engine_client_cancel(struct engine_client *client, uint64_t token);
 
 /*
  * See to it that the pending callable `key` of the catalog gets installed, and call `done` when it

@@ -4,12 +4,16 @@
  *
  *   descriptor 3  control: a SOCK_SEQPACKET socket
  *   descriptor 4  the tensor arena, segment ENGINE_ARENA_SEGMENT
- *   descriptor 5  command memory: the ring of requests (record_task, front end to engine) and
- *                 behind it the ring of outcomes (record_outcome, engine to front end), each of
- *                 ENGINE_RING_BYTES
+ *   descriptor 5  command memory: the ring of requests (record_task and record_stop, front end to
+ *                 engine) and behind it the ring of outcomes (record_outcome, engine to front end),
+ *                 each of ENGINE_RING_BYTES
  *
  *   simpler-host engine --sub-workers N --arena-bytes N --node-id ID --log-level LEVEL
+ *                       --heap-bytes N --stop-grace MS [--chips N --device NAME]
  *                       [--unlink PATH]...
+ *
+ * There are sub workers or chips, or both. --heap-bytes is the capacity of the engine's own heap,
+ * for tensors that orchestration functions allocate.
  *
  * Control, engine to front end: one record_outcome with token 0 when its workers are up, or with
  * what went wrong. Front end to engine: record_install, with the module's descriptor the first
@@ -18,6 +22,13 @@
  *
  * Any number of requests are in flight; outcomes come in any order. A request's token is the front
  * end's to choose and is returned in its outcome.
+ *
+ * A record_stop names a request by its token, behind that request's own record: it is to end early.
+ * The engine has its run end with SIMPLER_ECANCELLED, and code below that goes on for longer than
+ * --stop-grace is killed. The request is answered as ever, and only when nothing of it runs any
+ * more, since the front end takes its storage back then. One that has been answered already, or was
+ * stopped before, is left alone. An orchestration function that never returns cannot be ended in
+ * this way: the front end waits for engine_stop_ms(), and kills the engine.
  *
  * The engine ends when control closes, whatever it is doing: its workers are killed, and each PATH
  * (the daemon's unix socket, its port file) is removed, since a front end that was killed could

@@ -49,32 +49,54 @@ static simpler_status open_rings(struct engine_process *engine, int *fd)
 	return SIMPLER_OK;
 }
 
+/* Most pairs of an option and its value. */
+#define MAX_PAIRS (8 + ENGINE_MAX_UNLINKS)
+
+/* The arguments of an engine. */
+struct command_line {
+	char *words[2 + 2 * MAX_PAIRS + 1];
+	size_t count;
+	char numbers[MAX_PAIRS][NUMBER_MAX];
+	size_t number_count;
+};
+
+/* exec's argv is not const for historical reasons; nothing writes to it. */
+static void add(struct command_line *line, const char *first, const char *second)
+{
+	line->words[line->count++] = (char *)(uintptr_t)first;
+	line->words[line->count++] = (char *)(uintptr_t)second;
+	line->words[line->count] = NULL;
+}
+
+static void add_number(struct command_line *line, const char *name, uint64_t value)
+{
+	char *text = line->numbers[line->number_count++];
+
+	(void)snprintf(text, NUMBER_MAX, "%llu", (unsigned long long)value);
+	add(line, name, text);
+}
+
 static simpler_status execute(const struct engine_options *options, const int *fds,
                               struct engine_process *engine)
 {
-	char workers[NUMBER_MAX], bytes[NUMBER_MAX];
-	char *arguments[10 + 2 * ENGINE_MAX_UNLINKS + 1];
-	size_t count = 0;
+	struct command_line line = { .count = 0 };
 
-	(void)snprintf(workers, sizeof(workers), "%u", options->sub_workers);
-	(void)snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)options->arena_bytes);
-	const char *const fixed[] = { options->program, "engine",
-		                      "--sub-workers",  workers,
-		                      "--arena-bytes",  bytes,
-		                      "--node-id",      options->node_id,
-		                      "--log-level",    log_level_name(options->log_level) };
-
-	/* exec's argv is not const for historical reasons; nothing writes to it. */
-	for (; count < sizeof(fixed) / sizeof(fixed[0]); count++)
-		arguments[count] = (char *)(uintptr_t)fixed[count];
-	for (size_t i = 0; i < ENGINE_MAX_UNLINKS; i++) {
-		if (!options->unlinks[i])
-			continue;
-		arguments[count++] = (char *)(uintptr_t) "--unlink";
-		arguments[count++] = (char *)(uintptr_t)options->unlinks[i];
+	add(&line, options->program, "engine");
+	add_number(&line, "--sub-workers", options->sub_workers);
+	add_number(&line, "--arena-bytes", options->arena_bytes);
+	add(&line, "--node-id", options->node_id);
+	add(&line, "--log-level", log_level_name(options->log_level));
+	add_number(&line, "--heap-bytes", options->heap_bytes);
+	add_number(&line, "--stop-grace", options->stop_grace_ms);
+	if (options->chips > 0) {
+		add_number(&line, "--chips", options->chips);
+		add(&line, "--device", options->device);
 	}
-	arguments[count] = NULL;
-	return process_start_group(options->program, arguments, fds, 3, &engine->pid,
+	for (size_t i = 0; i < ENGINE_MAX_UNLINKS; i++) {
+		if (options->unlinks[i])
+			add(&line, "--unlink", options->unlinks[i]);
+	}
+	return process_start_group(options->program, line.words, fds, 3, &engine->pid,
 	                           &engine->pidfd);
 }
 

@@ -23,8 +23,11 @@
 struct engine_options {
 	const char *program; /* simpler-host; see ipc/host_program.h */
 	const char *node_id;
-	unsigned sub_workers;
-	int arena_fd; /* borrowed */
+	unsigned sub_workers, chips;
+	const char *device;     /* of the chips */
+	uint64_t heap_bytes;    /* of its own heap */
+	uint64_t stop_grace_ms; /* from the order to stop until what goes on is killed */
+	int arena_fd;           /* borrowed */
 	uint64_t arena_bytes;
 	simpler_log_level log_level;
 	const char *unlinks[ENGINE_MAX_UNLINKS]; /* what it removes at its end; NULL: none */
@@ -32,6 +35,15 @@ struct engine_options {
 	                        longer */
 	int wakeup;          /* borrowed; wakes the supervisor before the time it was told */
 };
+
+/* How long an engine may take to answer for a task that was stopped. Code that does not look
+ * whether it should stop is killed after the grace period, in as many levels as there may be; what
+ * is left then is an orchestration function that does not return, which only the engine's end can
+ * end. */
+static inline uint64_t engine_stop_ms(const struct engine_options *options)
+{
+	return 3 * options->stop_grace_ms + 1000;
+}
 
 struct engine_process {
 	pid_t pid;

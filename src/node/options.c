@@ -12,8 +12,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "ipc/worker_process.h"
 #include "node/address.h"
+#include "wire/tree.h"
 
 const char options_usage[] =
 	"Usage: simpler-l3d [OPTION]...\n"
@@ -23,14 +23,22 @@ const char options_usage[] =
 	"                         (default 127.0.0.1:5050)\n"
 	"  --insecure             allow an ADDR that other machines can reach, although whoever\n"
 	"                         connects can then run code on this machine\n"
-	"  --sub-workers N        worker processes for sub tasks, 1 to 256\n"
+	"  --sub-workers N        worker processes for sub tasks, 1 to 256; with chips 0, too\n"
 	"                         (default: the number of processors)\n"
+	"  --chips N              worker processes for chip tasks, one a chip, at most 64\n"
+	"                         (default 0)\n"
+	"  --device NAME          the device that the chips are of, or the path of a shared\n"
+	"                         object with its driver (default sim)\n"
 	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
+	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
+	"                         allocate, 1M to 16384G (default 1G)\n"
 	"  --node-id ID           the node's name, 1 to 63 characters of A-Z a-z 0-9 . _ : -\n"
 	"                         (default: the host's name and a random suffix)\n"
 	"  --port-file FILE       write the address to FILE when ready; removed at exit\n"
 	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
 	"                         (default 30)\n"
+	"  --stop-grace MS        how long code may go on that was told to stop, in milliseconds,\n"
+	"                         until it is killed, at most 86400000 (default 1000)\n"
 	"  --log-level LEVEL      error, warn, info or debug (default info)\n"
 	"  --help                 print this and exit\n"
 	"  --version              print the version and exit\n";
@@ -39,10 +47,14 @@ enum option_id {
 	OPTION_LISTEN = 256, /* above all characters: there are no short options */
 	OPTION_INSECURE,
 	OPTION_SUB_WORKERS,
+	OPTION_CHIPS,
+	OPTION_DEVICE,
 	OPTION_POOL_BYTES,
+	OPTION_HEAP,
 	OPTION_NODE_ID,
 	OPTION_PORT_FILE,
 	OPTION_DRAIN_GRACE,
+	OPTION_STOP_GRACE,
 	OPTION_LOG_LEVEL,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -52,10 +64,14 @@ static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, OPTION_LISTEN },
 	{ "insecure", no_argument, NULL, OPTION_INSECURE },
 	{ "sub-workers", required_argument, NULL, OPTION_SUB_WORKERS },
+	{ "chips", required_argument, NULL, OPTION_CHIPS },
+	{ "device", required_argument, NULL, OPTION_DEVICE },
 	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
+	{ "heap", required_argument, NULL, OPTION_HEAP },
 	{ "node-id", required_argument, NULL, OPTION_NODE_ID },
 	{ "port-file", required_argument, NULL, OPTION_PORT_FILE },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
+	{ "stop-grace", required_argument, NULL, OPTION_STOP_GRACE },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -127,6 +143,20 @@ static bool parse_node_id(const char *text, char out[OPTIONS_NODE_ID_MAX + 1])
 	return true;
 }
 
+static bool parse_device(const char *text, char out[OPTIONS_DEVICE_MAX + 1])
+{
+	size_t size = strlen(text);
+
+	if (size == 0 || size > OPTIONS_DEVICE_MAX)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	}
+	memcpy(out, text, size + 1);
+	return true;
+}
+
 static simpler_status parse_listen(const char *text, struct options *out)
 {
 	if (strlen(text) > OPTIONS_ADDRESS_MAX || address_classify(text) == ADDRESS_INVALID)
@@ -145,9 +175,26 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		out->insecure = true;
 		return SIMPLER_OK;
 	case OPTION_SUB_WORKERS:
-		return parse_count(value, 1, WORKER_MAX, &out->sub_workers)
+		return parse_count(value, 0, TREE_MAX_CHILDREN, &out->sub_workers)
 		               ? SIMPLER_OK
 		               : refuse("sub-workers", value, "a number from 1 to 256");
+	case OPTION_CHIPS:
+		return parse_count(value, 0, OPTIONS_CHIPS_MAX, &out->chips)
+		               ? SIMPLER_OK
+		               : refuse("chips", value, "a number from 0 to 64");
+	case OPTION_DEVICE:
+		return parse_device(value, out->device)
+		               ? SIMPLER_OK
+		               : refuse("device", value,
+		                        "a name or a path of 1 to 31 printable characters");
+	case OPTION_HEAP:
+		return parse_bytes(value, &out->heap_bytes)
+		               ? SIMPLER_OK
+		               : refuse("heap", value, "bytes from 1M to 16384G, such as 512M");
+	case OPTION_STOP_GRACE:
+		return parse_count(value, 0, OPTIONS_GRACE_MAX * 1000, &out->stop_grace)
+		               ? SIMPLER_OK
+		               : refuse("stop-grace", value, "milliseconds from 0 to 86400000");
 	case OPTION_POOL_BYTES:
 		return parse_bytes(value, &out->pool_bytes)
 		               ? SIMPLER_OK
@@ -201,6 +248,22 @@ static simpler_status check_reach(const struct options *options)
 		options->listen);
 }
 
+static simpler_status check_workers(const struct options *options)
+{
+	if (options->sub_workers == OPTIONS_PROCESSORS)
+		return SIMPLER_OK;
+	if (options->sub_workers == 0 && options->chips == 0)
+		return error_raise(SIMPLER_EINVAL,
+		                   "--sub-workers '0': expected a number from 1 to 256, or --chips "
+		                   "as well: a node without workers runs nothing");
+	if (options->sub_workers + options->chips > TREE_MAX_CHILDREN)
+		return error_raise(SIMPLER_EINVAL,
+		                   "--sub-workers '%u' and --chips '%u': together they may be at "
+		                   "most %u",
+		                   options->sub_workers, options->chips, TREE_MAX_CHILDREN);
+	return SIMPLER_OK;
+}
+
 static void set_defaults(struct options *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -208,6 +271,10 @@ static void set_defaults(struct options *out)
 	out->pool_bytes = UINT64_C(1) << 30;
 	out->log_level = SIMPLER_LOG_INFO;
 	out->drain_grace = 30;
+	out->sub_workers = OPTIONS_PROCESSORS;
+	snprintf(out->device, sizeof(out->device), "sim");
+	out->heap_bytes = UINT64_C(1) << 30;
+	out->stop_grace = 1000;
 }
 
 simpler_status options_parse(int argc, char **argv, struct options *out,
@@ -236,5 +303,6 @@ simpler_status options_parse(int argc, char **argv, struct options *out,
 		return error_raise(SIMPLER_EINVAL,
 		                   "'%s': simpler-l3d takes options only; see --help",
 		                   argv[optind]);
-	return check_reach(out);
+	status = check_workers(out);
+	return status == SIMPLER_OK ? check_reach(out) : status;
 }

@@ -5,6 +5,7 @@
 #ifndef NODE_OPTIONS_H
 #define NODE_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,16 +17,23 @@
 #define OPTIONS_POOL_MIN    (UINT64_C(1) << 20)
 #define OPTIONS_POOL_MAX    (UINT64_C(1) << 44)
 #define OPTIONS_GRACE_MAX   86400u
+#define OPTIONS_DEVICE_MAX  31
+#define OPTIONS_CHIPS_MAX   64u
+#define OPTIONS_PROCESSORS  UINT_MAX
 
 struct options {
 	char listen[OPTIONS_ADDRESS_MAX + 1];
 	char node_id[OPTIONS_NODE_ID_MAX + 1]; /* empty: the daemon makes one up */
-	unsigned sub_workers;                  /* 0: as many as there are processors */
-	uint64_t pool_bytes;
+	/* OPTIONS_PROCESSORS: as many as there are. 0 only if there are chips. */
+	unsigned sub_workers;
+	unsigned chips;
+	char device[OPTIONS_DEVICE_MAX + 1];
+	uint64_t pool_bytes, heap_bytes;
 	simpler_log_level log_level;
 	bool insecure;
 	const char *port_file; /* points into argv; NULL: none */
 	unsigned drain_grace;  /* seconds */
+	unsigned stop_grace;   /* milliseconds */
 };
 
 enum options_action {

@@ -5,9 +5,16 @@
  * and answered by the thread that takes outcomes: no other thread is woken. Its state comes from a
  * table of as many as the engine takes, so that nothing is allocated on the way.
  *
+ * A client that cancels, whose deadline passes or that is lost has its task stopped. The call is
+ * answered when the engine has answered for the task, which nobody reads; tensors stay pinned until
+ * then, since code that runs may use them. Which task is a call's is its state: the engine's token
+ * and no pointer, since the answer may be on its way in another thread, and the dispatch be another
+ * call's by then.
+ *
  * What fails before the task runs fails the RPC. A task that ran and failed is an RPC that
  * succeeded, with error_code; a lost engine is UNAVAILABLE.
  */
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +225,7 @@ static simpler_status find_callable(struct dispatch *dispatch, const struct msg_
 static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatch *request)
 {
 	struct node *node = dispatch->node;
+	struct rpc_call *call = dispatch->call;
 	struct record_task task;
 	simpler_status status = find_callable(dispatch, request, &task);
 
@@ -229,7 +237,10 @@ static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatc
 	task.scalar_count = request->scalar_count;
 	memcpy(task.scalars, request->scalars, request->scalar_count * sizeof(task.scalars[0]));
 	status = engine_client_submit(node->engine, &task, dispatch_done, dispatch);
-	if (status != SIMPLER_OK)
+	/* The call lives on at least until on_message has returned, and the dispatch may not. */
+	if (status == SIMPLER_OK)
+		rpc_call_set_state(call, (void *)(uintptr_t)task.token);
+	else
 		unbind_tensors(node, &dispatch->bound);
 	return status;
 }
@@ -276,6 +287,13 @@ static void dispatch(struct rpc_call *call, const uint8_t *data, size_t size)
 		reply_error(call);
 }
 
+static_assert(sizeof(void *) >= sizeof(uint64_t), "a token fits a call's state");
+
+static void dispatch_cancelled(struct rpc_call *call)
+{
+	engine_client_cancel(node_of(call)->engine, (uintptr_t)rpc_call_state(call));
+}
+
 /* --- heartbeat --- */
 
 static void heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
@@ -296,6 +314,6 @@ static void heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
 }
 
 const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
-	{ .path = MSG_DISPATCH, .on_message = dispatch },
+	{ .path = MSG_DISPATCH, .on_message = dispatch, .on_cancel = dispatch_cancelled },
 	{ .path = MSG_HEARTBEAT, .on_message = heartbeat },
 };

@@ -69,6 +69,8 @@ struct rpc_call; /* one call at the server */
  * for or being sent will not be reported any more; the call is still to be answered, with any code.
  * Another thread may be answering it at the same moment.
  *
+ * A unary method with on_cancel is not shown calls whose deadline has passed when their turn comes.
+ *
  * Required: on_message (unary); on_open and on_cancel (streaming). `data` is valid during
  * on_message only. A unary method that can do without on_cancel is a little faster.
  */

@@ -261,6 +261,11 @@ static void deliver(struct rpc_call *call)
 	grpc_byte_buffer_destroy(message);
 }
 
+static bool is_expired(const struct rpc_call *call)
+{
+	return gpr_time_cmp(call->deadline, gpr_now(call->deadline.clock_type)) <= 0;
+}
+
 static void accepted(struct rpc_call *call)
 {
 	const struct rpc_method *method = call->slot->method;
@@ -273,6 +278,11 @@ static void accepted(struct rpc_call *call)
 	if (!method->streaming && !core_readable(call->incoming)) {
 		rpc_finish(call, RPC_INVALID_ARGUMENT,
 		           "the call came without a message, or with a compressed one", NULL);
+		return;
+	}
+	if (!method->streaming && method->on_cancel && is_expired(call)) {
+		rpc_finish(call, RPC_DEADLINE_EXCEEDED,
+		           "the deadline passed before the call's turn came", NULL);
 		return;
 	}
 	call->opened = true;

@@ -33,6 +33,7 @@ static uint64_t arena_bytes;
 static struct record_task held[ENGINE_MAX_IN_FLIGHT];
 static size_t held_count;
 static int64_t installs;
+static int64_t stops[3]; /* as FAKE_STOPS tells */
 static _Atomic bool control_given_up;
 
 static void push_outcome(const struct record_outcome *outcome)
@@ -91,6 +92,37 @@ static void fail(const struct record_task *task)
 	push_outcome(&outcome);
 }
 
+static void tell_stops(const struct record_task *task)
+{
+	struct record_outcome outcome = { .token = task->token };
+
+	memcpy(arena + task->tensors[0].offset, stops, sizeof(stops));
+	push_outcome(&outcome);
+}
+
+static uint64_t scalar(const struct record_task *task, uint32_t index)
+{
+	return task->scalar_count > index ? task->scalars[index] : 0;
+}
+
+static void stop(uint64_t token)
+{
+	size_t i = 0;
+
+	while (i < held_count && held[i].token != token)
+		i++;
+	if (i == held_count) {
+		stops[2]++;
+		return;
+	}
+	stops[0]++;
+	stops[1] = (int64_t)scalar(&held[i], 1);
+	if (scalar(&held[i], 0) != FAKE_HOLD_STOPPABLE)
+		return;
+	fail(&held[i]);
+	held[i] = held[--held_count];
+}
+
 static void send_outcome(uint64_t token, simpler_status status)
 {
 	struct record_outcome outcome = { .token = token };
@@ -147,9 +179,8 @@ static void talk_nonsense(enum fake_command command, const struct record_task *t
 
 static void obey(const struct record_task *task)
 {
-	enum fake_command command =
-		task->scalar_count > 0 ? (enum fake_command)task->scalars[0] : FAKE_ANSWER;
-	int value = task->scalar_count > 1 ? (int)task->scalars[1] : 0;
+	enum fake_command command = (enum fake_command)scalar(task, 0);
+	int value = (int)scalar(task, 1);
 
 	switch (command) {
 	case FAKE_ANSWER:
@@ -158,7 +189,11 @@ static void obey(const struct record_task *task)
 	case FAKE_FAIL:
 		fail(task);
 		break;
+	case FAKE_STOPS:
+		tell_stops(task);
+		break;
 	case FAKE_HOLD:
+	case FAKE_HOLD_STOPPABLE:
 		held[held_count++] = *task;
 		break;
 	case FAKE_RELEASE:
@@ -176,12 +211,25 @@ static void obey(const struct record_task *task)
 	}
 }
 
+static void take(const uint8_t *bytes, size_t size)
+{
+	struct record_task task;
+	struct record_stop order;
+
+	if (record_kind_of(bytes, size) == RECORD_STOP &&
+	    record_stop_decode(bytes, size, &order) == SIMPLER_OK)
+		stop(order.token);
+	else if (record_task_decode(bytes, size, &task) == SIMPLER_OK)
+		obey(&task);
+	else
+		_exit(99);
+}
+
 static void *requests_main(void *argument)
 {
 	struct doorbell *bell = &ring_bells(&requests)->resident;
 	struct spin_budget spin = { 0 };
 	uint8_t bytes[RECORD_TASK_MAX];
-	struct record_task task;
 	size_t size;
 
 	(void)argument;
@@ -194,12 +242,11 @@ static void *requests_main(void *argument)
 			(void)doorbell_wait(bell, ticket, &spin, CLOCK_NEVER);
 			continue;
 		}
-		if (record_task_decode(bytes, size, &task) != SIMPLER_OK)
-			_exit(99);
 		pthread_mutex_lock(&lock);
-		obey(&task);
+		take(bytes, size);
 		pthread_mutex_unlock(&lock);
 	}
+	return NULL;
 }
 
 static void *signals_main(void *argument)

@@ -17,11 +17,16 @@ enum fake_command {
 	FAKE_BAD_CONTROL,     /* send bytes on control that are no outcome */
 	FAKE_UNASKED_INSTALL, /* answer for a callable that was not sent */
 	FAKE_CLOSE_CONTROL,   /* shut control down and live on */
+	FAKE_HOLD_STOPPABLE,  /* keep it, until it is stopped as well */
+	FAKE_STOPS,           /* what it was told to stop; see below */
 };
 
 /* A task that is answered with success has all its output tensors of int64 filled: an INOUT's
  * elements grow by 1; the others get element 0 the engine's pid, element 1 how many callables it
  * was sent, element 2 what its first was before, element 3 how many tasks it holds, the rest 42. */
+
+/* FAKE_STOPS fills its first output with: how often it was told to stop a task that it holds; the
+ * last such task's second scalar; how often to stop one that it does not hold. */
 
 /* A callable whose captured state is one of these texts is answered accordingly. */
 #define FAKE_STATE_REFUSE "refuse"

@@ -282,6 +282,32 @@ void dispatch_begin(struct front_end *front_end, const struct msg_dispatch *requ
 	call_begin(front_end, MSG_DISPATCH, &buffer, outcome);
 }
 
+struct rpc_client_call *dispatch_open(struct front_end *front_end,
+                                      const struct msg_dispatch *request, int64_t deadline,
+                                      struct outcome *outcome)
+{
+	struct rpc_client_call *opened =
+		rpc_client_call_create(front_end->channel, MSG_DISPATCH, deadline);
+	struct rpc_buffer buffer;
+
+	assert_non_null(opened);
+	assert_int_equal(msg_dispatch_encode(request, &buffer), SIMPLER_OK);
+	outcome_init(outcome);
+	rpc_unary_begin(opened, false, &buffer, outcome_done, outcome);
+	return opened;
+}
+
+void wait_taken(struct front_end *front_end)
+{
+	struct rpc_buffer empty;
+	struct outcome outcome;
+
+	assert_int_equal(msg_empty_encode(&empty), SIMPLER_OK);
+	call(front_end, MSG_HEARTBEAT, &empty, &outcome);
+	expect(&outcome, RPC_OK, "");
+	outcome_destroy(&outcome);
+}
+
 void dispatch(struct front_end *front_end, const struct msg_dispatch *request,
               struct outcome *outcome)
 {
@@ -324,6 +350,25 @@ struct engine_facts ask_engine(struct front_end *front_end)
 	facts.pid = (pid_t)element(&response.outputs[0], 0);
 	facts.installs = element(&response.outputs[0], 1);
 	facts.held = element(&response.outputs[0], 3);
+	bump_release(&bump);
+	outcome_destroy(&outcome);
+	return facts;
+}
+
+struct stop_facts ask_stops(struct front_end *front_end)
+{
+	struct msg_dispatch request = make_dispatch(&front_end->orch, 1, FAKE_STOPS, 0);
+	struct stop_facts facts;
+	struct msg_outcome response;
+	struct outcome outcome;
+	struct bump bump;
+
+	add_inline(&request, SIMPLER_OUTPUT, NULL, 3);
+	dispatch(front_end, &request, &outcome);
+	expect_response(&outcome, &bump, &response);
+	facts.stops = element(&response.outputs[0], 0);
+	facts.last = element(&response.outputs[0], 1);
+	facts.unknown = element(&response.outputs[0], 2);
 	bump_release(&bump);
 	outcome_destroy(&outcome);
 	return facts;

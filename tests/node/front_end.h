@@ -75,6 +75,12 @@ void add_handle(struct msg_dispatch *request, simpler_tag tag, const struct msg_
                 int64_t count);
 void dispatch_begin(struct front_end *front_end, const struct msg_dispatch *request,
                     struct outcome *outcome);
+/* One that the test may cancel, until it has ended; at the latest at `deadline`. */
+struct rpc_client_call *dispatch_open(struct front_end *front_end,
+                                      const struct msg_dispatch *request, int64_t deadline,
+                                      struct outcome *outcome);
+/* Returns when the node has taken in all that was sent before. */
+void wait_taken(struct front_end *front_end);
 void dispatch(struct front_end *front_end, const struct msg_dispatch *request,
               struct outcome *outcome);
 /* A dispatch that ends well. `response` lasts as long as `outcome`; `bump` is the caller's. */
@@ -87,6 +93,11 @@ struct engine_facts {
 	int64_t installs, held;
 };
 struct engine_facts ask_engine(struct front_end *front_end);
+/* What it was told to stop; see FAKE_STOPS. */
+struct stop_facts {
+	int64_t stops, last, unknown;
+};
+struct stop_facts ask_stops(struct front_end *front_end);
 /* Until it holds so many: requests that were begun at the same time arrive in any order. */
 void wait_held(struct front_end *front_end, int64_t count);
 
