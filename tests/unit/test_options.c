@@ -10,7 +10,7 @@
 #include "node/address.h"
 #include "node/options.h"
 
-#define MAX_WORDS 8
+#define MAX_WORDS 16
 
 /* Parse "simpler-l3d" and the given words; the list ends with NULL. */
 static simpler_status parse(const char *const *words, struct options *out,
@@ -35,18 +35,32 @@ static void defaults_hold_without_options(void **state)
 	assert_int_equal(action, OPTIONS_RUN);
 	assert_string_equal(options.listen, "127.0.0.1:5050");
 	assert_string_equal(options.node_id, "");
-	assert_int_equal(options.sub_workers, 0);
+	assert_int_equal(options.sub_workers, OPTIONS_PROCESSORS);
+	assert_int_equal(options.chips, 0);
+	assert_string_equal(options.device, "sim");
 	assert_int_equal(options.pool_bytes, 1 << 30);
+	assert_int_equal(options.heap_bytes, 1 << 30);
 	assert_int_equal(options.log_level, SIMPLER_LOG_INFO);
 	assert_null(options.port_file);
 	assert_int_equal(options.drain_grace, 30);
+	assert_int_equal(options.stop_grace, 1000);
 }
 
 static void all_options_together(void **state)
 {
-	const char *const words[] = { "--listen=0.0.0.0:0", "--insecure",         "--sub-workers=3",
-		                      "--pool-bytes=512M",  "--node-id=rack7:n1", "--drain-grace=5",
-		                      "--port-file=/run/p", "--log-level=debug",  NULL };
+	const char *const words[] = { "--listen=0.0.0.0:0",
+		                      "--insecure",
+		                      "--sub-workers=3",
+		                      "--pool-bytes=512M",
+		                      "--node-id=rack7:n1",
+		                      "--drain-grace=5",
+		                      "--port-file=/run/p",
+		                      "--log-level=debug",
+		                      "--chips=2",
+		                      "--device=./driver.so",
+		                      "--heap=2G",
+		                      "--stop-grace=250",
+		                      NULL };
 	enum options_action action;
 	struct options options;
 
@@ -59,6 +73,10 @@ static void all_options_together(void **state)
 	assert_int_equal(options.log_level, SIMPLER_LOG_DEBUG);
 	assert_string_equal(options.port_file, "/run/p");
 	assert_int_equal(options.drain_grace, 5);
+	assert_int_equal(options.chips, 2);
+	assert_string_equal(options.device, "./driver.so");
+	assert_int_equal(options.heap_bytes, UINT64_C(2) << 30);
+	assert_int_equal(options.stop_grace, 250);
 }
 
 static void parsing_starts_over_each_time(void **state)
@@ -71,8 +89,22 @@ static void parsing_starts_over_each_time(void **state)
 	(void)state;
 	assert_int_equal(parse(first, &options, &action), SIMPLER_OK);
 	assert_int_equal(parse(second, &options, &action), SIMPLER_OK);
-	assert_int_equal(options.sub_workers, 0);
+	assert_int_equal(options.sub_workers, OPTIONS_PROCESSORS);
 	assert_int_equal(options.drain_grace, 1);
+}
+
+static void with_chips_no_sub_workers_are_needed(void **state)
+{
+	const char *const words[] = { "--sub-workers", "0", "--chips", "1", NULL };
+	const char *const most[] = { "--sub-workers", "192", "--chips", "64", NULL };
+	enum options_action action;
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(words, &options, &action), SIMPLER_OK);
+	assert_int_equal(options.sub_workers, 0);
+	assert_int_equal(options.chips, 1);
+	assert_int_equal(parse(most, &options, &action), SIMPLER_OK);
 }
 
 static void help_and_version_win_over_what_follows(void **state)
@@ -92,10 +124,11 @@ static void help_and_version_win_over_what_follows(void **state)
 /* Every option that the parser knows is in the usage. */
 static void usage_names_every_option(void **state)
 {
-	static const char *const names[] = { "--listen",     "--insecure", "--sub-workers",
-		                             "--pool-bytes", "--node-id",  "--port-file",
-		                             "--log-level",  "--help",     "--version",
-		                             "--drain-grace" };
+	static const char *const names[] = { "--listen",      "--insecure",   "--sub-workers",
+		                             "--pool-bytes",  "--node-id",    "--port-file",
+		                             "--log-level",   "--help",       "--version",
+		                             "--drain-grace", "--stop-grace", "--chips",
+		                             "--device",      "--heap" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -103,7 +136,7 @@ static void usage_names_every_option(void **state)
 }
 
 static const struct {
-	const char *words[3];
+	const char *words[5];
 	simpler_status status;
 	const char *told[3]; /* all of these are in the message */
 } refusals[] = {
@@ -113,6 +146,20 @@ static const struct {
 	{ { "--sub-workers", "4x" }, SIMPLER_EINVAL, { "--sub-workers", "'4x'" } },
 	{ { "--sub-workers", "" }, SIMPLER_EINVAL, { "--sub-workers", "''" } },
 	{ { "--sub-workers", "18446744073709551617" }, SIMPLER_EINVAL, { "--sub-workers" } },
+	{ { "--sub-workers", "0", "--chips", "0" },
+	  SIMPLER_EINVAL,
+	  { "--sub-workers", "--chips" } },
+	{ { "--sub-workers", "193", "--chips", "64" }, SIMPLER_EINVAL, { "'193'", "'64'", "256" } },
+	{ { "--chips", "65" }, SIMPLER_EINVAL, { "--chips", "'65'", "0 to 64" } },
+	{ { "--device", "" }, SIMPLER_EINVAL, { "--device", "1 to 31" } },
+	{ { "--device", "a b" }, SIMPLER_EINVAL, { "--device", "'a b'" } },
+	{ { "--device", "01234567890123456789012345678901" },
+	  SIMPLER_EINVAL,
+	  { "--device", "1 to 31" } },
+	{ { "--heap", "1023K" }, SIMPLER_EINVAL, { "--heap", "'1023K'", "1M" } },
+	{ { "--heap", "16385G" }, SIMPLER_EINVAL, { "--heap", "16384G" } },
+	{ { "--stop-grace", "86400001" }, SIMPLER_EINVAL, { "--stop-grace", "86400000" } },
+	{ { "--stop-grace", "-1" }, SIMPLER_EINVAL, { "--stop-grace", "'-1'" } },
 	{ { "--pool-bytes", "1023K" }, SIMPLER_EINVAL, { "--pool-bytes", "'1023K'", "1M" } },
 	{ { "--pool-bytes", "16385G" }, SIMPLER_EINVAL, { "--pool-bytes", "16384G" } },
 	{ { "--pool-bytes", "99999999999999999G" }, SIMPLER_EINVAL, { "--pool-bytes" } },
@@ -152,9 +199,7 @@ static void bad_values_are_told(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-		const char *words[] = { refusals[i].words[0], refusals[i].words[1], NULL };
-
-		assert_int_equal(parse(words, &options, &action), refusals[i].status);
+		assert_int_equal(parse(refusals[i].words, &options, &action), refusals[i].status);
 		for (size_t j = 0; j < 3 && refusals[i].told[j]; j++)
 			assert_non_null(strstr(simpler_last_error(), refusals[i].told[j]));
 	}
@@ -204,6 +249,7 @@ int main(void)
 		cmocka_unit_test(defaults_hold_without_options),
 		cmocka_unit_test(all_options_together),
 		cmocka_unit_test(parsing_starts_over_each_time),
+		cmocka_unit_test(with_chips_no_sub_workers_are_needed),
 		cmocka_unit_test(help_and_version_win_over_what_follows),
 		cmocka_unit_test(usage_names_every_option),
 		cmocka_unit_test(bad_values_are_told),
