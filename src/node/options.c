@@ -192,7 +192,7 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		               ? SIMPLER_OK
 		               : refuse("heap", value, "bytes from 1M to 16384G, such as 512M");
 	case OPTION_STOP_GRACE:
-		return parse_count(value, 0, OPTIONS_GRACE_MAX * 1000, &out->stop_grace)
+		return parse_count(value, 0, OPTIONS_STOP_GRACE_MAX, &out->stop_grace)
 		               ? SIMPLER_OK
 		               : refuse("stop-grace", value, "milliseconds from 0 to 86400000");
 	case OPTION_POOL_BYTES:

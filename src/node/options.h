@@ -12,14 +12,15 @@
 #include "simpler/log.h"
 #include "simpler/status.h"
 
-#define OPTIONS_ADDRESS_MAX 255
-#define OPTIONS_NODE_ID_MAX 63
-#define OPTIONS_POOL_MIN    (UINT64_C(1) << 20)
-#define OPTIONS_POOL_MAX    (UINT64_C(1) << 44)
-#define OPTIONS_GRACE_MAX   86400u
-#define OPTIONS_DEVICE_MAX  31
-#define OPTIONS_CHIPS_MAX   64u
-#define OPTIONS_PROCESSORS  UINT_MAX
+#define OPTIONS_ADDRESS_MAX    255
+#define OPTIONS_NODE_ID_MAX    63
+#define OPTIONS_POOL_MIN       (UINT64_C(1) << 20)
+#define OPTIONS_POOL_MAX       (UINT64_C(1) << 44)
+#define OPTIONS_GRACE_MAX      86400u
+#define OPTIONS_STOP_GRACE_MAX 86400000u
+#define OPTIONS_DEVICE_MAX     31
+#define OPTIONS_CHIPS_MAX      64u
+#define OPTIONS_PROCESSORS     UINT_MAX
 
 struct options {
 	char listen[OPTIONS_ADDRESS_MAX + 1];
