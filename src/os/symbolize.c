@@ -75,6 +75,22 @@ static bool use_libdw(void)
 	return pthread_once(&once, load_libdw) == 0 && libdw.found;
 }
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1 /* as gcc says it */
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+/* AddressSanitizer guesses the bounds of thread-local variables of a library that was loaded late,
+ * as libdw is, wrongly: the search for leaks at the end would read wild. */
+const char *__asan_default_options(void) __attribute__((visibility("default"), used));
+
+const char *__asan_default_options(void)
+{
+	return "intercept_tls_get_addr=0";
+}
+#endif
+
 /* --- files --- */
 
 static bool read_all(int fd, char *bytes, size_t size)
