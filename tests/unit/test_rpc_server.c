@@ -1,0 +1,367 @@
+/* What a server refuses, where it listens, how it comes and goes: with a client of ours, and with
+ * the C core itself where ours would not do. */
+#include "rpc_service.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* --- limits, with a client that has none --- */
+
+struct raw {
+	const char *path;
+	size_t size;
+	bool send; /* a message at all */
+	int compression;
+	grpc_status_code code;
+};
+
+static void raw_call(const char *address, struct raw *raw)
+{
+	grpc_arg arguments[] = {
+		{ .type = GRPC_ARG_INTEGER,
+		  .key = (char *)GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM,
+		  .value.integer = raw->compression },
+	};
+	grpc_channel_args all = { 1, arguments };
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	grpc_channel *channel = grpc_channel_create(address, credentials, &all);
+	grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+	gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	grpc_call *one = grpc_channel_create_call(channel, NULL, 0, queue,
+	                                          grpc_slice_from_static_string(raw->path), NULL,
+	                                          never, NULL);
+	grpc_metadata_array initial, trailing;
+	grpc_slice details = grpc_empty_slice(), slice = grpc_slice_malloc(raw->size);
+	grpc_byte_buffer *message, *answer = NULL;
+	grpc_op ops[6] = { { .op = GRPC_OP_SEND_INITIAL_METADATA } };
+	size_t count = 1;
+
+	memset(GRPC_SLICE_START_PTR(slice), 0, raw->size);
+	message = grpc_raw_byte_buffer_create(&slice, 1);
+	grpc_slice_unref(slice);
+	grpc_metadata_array_init(&initial);
+	grpc_metadata_array_init(&trailing);
+	ops[count++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+	ops[count].op = GRPC_OP_RECV_INITIAL_METADATA;
+	ops[count++].data.recv_initial_metadata.recv_initial_metadata = &initial;
+	ops[count].op = GRPC_OP_RECV_MESSAGE;
+	ops[count++].data.recv_message.recv_message = &answer;
+	ops[count].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+	ops[count].data.recv_status_on_client.trailing_metadata = &trailing;
+	ops[count].data.recv_status_on_client.status = &raw->code;
+	ops[count++].data.recv_status_on_client.status_details = &details;
+	if (raw->send) {
+		ops[count].op = GRPC_OP_SEND_MESSAGE;
+		ops[count++].data.send_message.send_message = message;
+	}
+	assert_int_equal(grpc_call_start_batch(one, ops, count, &raw, NULL), GRPC_CALL_OK);
+	grpc_completion_queue_next(queue, never, NULL);
+	grpc_byte_buffer_destroy(message);
+	grpc_byte_buffer_destroy(answer);
+	grpc_metadata_array_destroy(&initial);
+	grpc_metadata_array_destroy(&trailing);
+	grpc_slice_unref(details);
+	grpc_call_unref(one);
+	grpc_channel_destroy(channel);
+	grpc_channel_credentials_release(credentials);
+	grpc_completion_queue_shutdown(queue);
+	while (grpc_completion_queue_next(queue, never, NULL).type != GRPC_QUEUE_SHUTDOWN)
+		;
+	grpc_completion_queue_destroy(queue);
+}
+
+static void the_server_refuses_what_is_too_much(void **state)
+{
+	struct raw cases[] = {
+		{ "/test.T/Echo", 200, true, GRPC_COMPRESS_NONE, GRPC_STATUS_OK },
+		{ "/test.T/Echo", (size_t)65 << 20, true, GRPC_COMPRESS_NONE,
+		  GRPC_STATUS_RESOURCE_EXHAUSTED },
+		{ "/test.T/Chat", (size_t)65 << 20, true, GRPC_COMPRESS_NONE,
+		  GRPC_STATUS_RESOURCE_EXHAUSTED },
+		{ "/test.T/Nothing", (size_t)65 << 20, true, GRPC_COMPRESS_NONE,
+		  GRPC_STATUS_UNIMPLEMENTED },
+		{ "/test.T/Echo", (size_t)1 << 20, true, GRPC_COMPRESS_GZIP,
+		  GRPC_STATUS_UNIMPLEMENTED },
+		{ "/test.T/Chat", (size_t)1 << 20, true, GRPC_COMPRESS_GZIP,
+		  GRPC_STATUS_UNIMPLEMENTED },
+		{ "/test.T/Echo", 0, false, GRPC_COMPRESS_NONE, GRPC_STATUS_INVALID_ARGUMENT },
+		{ "/test.T/Chat", 0, false, GRPC_COMPRESS_NONE, GRPC_STATUS_OK },
+	};
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		grpc_status_code expected = cases[i].code;
+
+		raw_call(rpc_server_address(pair.server), &cases[i]);
+		if (cases[i].code != expected)
+			print_message("case %zu\n", i);
+		assert_int_equal(cases[i].code, expected);
+	}
+	assert_answers(pair.channel);
+	pair_stop(&pair);
+}
+
+static void the_client_does_not_send_too_much(void **state)
+{
+	struct outcome out;
+	struct rpc_buffer buffer;
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	outcome_init(&out);
+	assert_int_equal(rpc_buffer_alloc(&buffer, RPC_MAX_MESSAGE + 1), SIMPLER_OK);
+	memset(buffer.data, 0, buffer.size);
+	rpc_unary(pair.channel, "/test.T/Echo", CLOCK_NEVER, false, &buffer, outcome_done, &out);
+	outcome_wait(&out, &out.ended, 1);
+	assert_int_equal(out.code, RPC_RESOURCE_EXHAUSTED);
+	assert_answers(pair.channel);
+	outcome_destroy(&out);
+	pair_stop(&pair);
+}
+
+/* --- addresses --- */
+
+static void bad_addresses_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"",         "5050",  "host",    "host:", ":5050",   "host:port", "host:70000",
+		"::1:5050", "[::1]", "[::1:50", "unix:", "host:-1", "[]:1",      "host:5050/path"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct rpc_server_options options = options_for(bad[i]);
+		struct rpc_server *server;
+
+		assert_int_equal(rpc_server_start(&options, &server), SIMPLER_EINVAL);
+		assert_non_null(strstr(simpler_last_error(), bad[i]));
+	}
+}
+
+static void an_unbindable_address_says_why(void **state)
+{
+	static const struct {
+		const char *address;
+		simpler_status status;
+	} cases[] = {
+		{ "192.0.2.1:0", SIMPLER_ESYSTEM },
+		{ "unix:/nowhere/at/all", SIMPLER_ESYSTEM },
+		{ "no-such-host.invalid:0", SIMPLER_EINVAL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rpc_server_options options = options_for(cases[i].address);
+		struct rpc_server *server;
+
+		assert_int_equal(rpc_server_start(&options, &server), cases[i].status);
+		assert_non_null(strstr(simpler_last_error(), cases[i].address));
+	}
+}
+
+static void a_busy_address_is_never_shared(void **state)
+{
+	const char *addresses[] = { "127.0.0.1:0", socket_address };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+		struct rpc_server_options options;
+		struct rpc_server *second;
+		struct pair pair;
+
+		start_on(&pair, addresses[i]);
+		options = options_for(rpc_server_address(pair.server));
+		assert_int_equal(rpc_server_start(&options, &second), SIMPLER_EEXIST);
+		assert_non_null(strstr(simpler_last_error(), rpc_server_address(pair.server)));
+		assert_answers(pair.channel);
+		pair_stop(&pair);
+	}
+}
+
+static void a_dead_socket_is_replaced(void **state)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct pair pair;
+
+	(void)state;
+	memcpy(name.sun_path, socket_path, strlen(socket_path) + 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	close(fd);
+	assert_int_equal(access(socket_path, F_OK), 0);
+	start_on(&pair, socket_address);
+	assert_answers(pair.channel);
+	pair_stop(&pair);
+}
+
+static void a_file_that_is_no_socket_stays(void **state)
+{
+	struct rpc_server_options options = options_for(socket_address);
+	struct rpc_server *server;
+	FILE *file = fopen(socket_path, "w");
+
+	(void)state;
+	assert_non_null(file);
+	fclose(file);
+	assert_int_equal(rpc_server_start(&options, &server), SIMPLER_EEXIST);
+	assert_int_equal(access(socket_path, F_OK), 0);
+	unlink(socket_path);
+}
+
+/* --- coming and going --- */
+
+static void a_call_may_wait_for_the_server(void **state)
+{
+	struct rpc_server_options options = options_for(socket_address);
+	struct rpc_buffer impatient = text_buffer("x"), patient = text_buffer("x");
+	struct outcome first, second;
+	struct pair pair;
+
+	(void)state;
+	outcome_init(&first);
+	outcome_init(&second);
+	assert_int_equal(rpc_client_create(&pair.client), SIMPLER_OK);
+	assert_int_equal(rpc_channel_open(pair.client, socket_address, &pair.channel), SIMPLER_OK);
+	rpc_unary(pair.channel, "/test.T/Echo", CLOCK_NEVER, true, &patient, outcome_done, &second);
+	rpc_unary(pair.channel, "/test.T/Echo", CLOCK_NEVER, false, &impatient, outcome_done,
+	          &first);
+	outcome_wait(&first, &first.ended, 1);
+	assert_int_equal(first.code, RPC_UNAVAILABLE);
+	assert_int_equal(outcome_ended(&second), 0);
+	assert_int_equal(rpc_server_start(&options, &pair.server), SIMPLER_OK);
+	outcome_wait(&second, &second.ended, 1);
+	assert_int_equal(second.code, RPC_OK);
+	outcome_destroy(&first);
+	outcome_destroy(&second);
+	pair_stop(&pair);
+}
+
+static void a_channel_reconnects(void **state)
+{
+	struct rpc_server_options options;
+	char address[64];
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	assert_answers(pair.channel);
+	snprintf(address, sizeof(address), "%s", rpc_server_address(pair.server));
+	for (int i = 0; i < 2; i++) {
+		struct rpc_buffer buffer = text_buffer("x");
+		uint8_t *answer;
+		size_t size;
+
+		rpc_server_stop(pair.server, clock_after_ms(10000));
+		options = options_for(address);
+		assert_int_equal(rpc_server_start(&options, &pair.server), SIMPLER_OK);
+		assert_int_equal(rpc_unary_wait(pair.channel, "/test.T/Echo", clock_after_ms(10000),
+		                                true, &buffer, &answer, &size),
+		                 SIMPLER_OK);
+		free(answer);
+	}
+	pair_stop(&pair);
+}
+
+static void *stop_patiently(void *server)
+{
+	rpc_server_stop(server, clock_after_ms(20000));
+	return NULL;
+}
+
+static void stopping_waits_for_calls_in_progress(void **state)
+{
+	struct rpc_buffer buffer = text_buffer("");
+	struct outcome out;
+	pthread_t stopper;
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	outcome_init(&out);
+	rpc_unary(pair.channel, "/test.T/Hold", CLOCK_NEVER, false, &buffer, outcome_done, &out);
+	wait_seen(&seen.held, 1);
+	assert_int_equal(pthread_create(&stopper, NULL, stop_patiently, pair.server), 0);
+	/* New calls are refused from some moment on, while the old one is still there. */
+	for (bool refused = false; !refused;) {
+		struct outcome other;
+
+		call(pair.channel, "/test.T/Echo", "", &other);
+		refused = other.code == RPC_UNAVAILABLE;
+		outcome_destroy(&other);
+	}
+	assert_int_equal(outcome_ended(&out), 0);
+	answer_held();
+	outcome_wait(&out, &out.ended, 1);
+	assert_int_equal(out.code, RPC_OK);
+	pthread_join(stopper, NULL);
+	rpc_channel_close(pair.channel);
+	rpc_client_destroy(pair.client);
+	outcome_destroy(&out);
+}
+
+static void *answer_when_ended(void *outcome)
+{
+	struct outcome *out = outcome;
+
+	outcome_wait(out, &out->ended, 3);
+	answer_held();
+	return NULL;
+}
+
+static void stopping_cancels_at_its_deadline(void **state)
+{
+	static const char *const paths[] = { "/test.T/Hold", "/test.T/HoldQuietly" };
+	struct outcome out, chat;
+	pthread_t answerer;
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	open_stream(pair.channel, "/test.T/Chat", &chat);
+	outcome_init(&out);
+	for (int i = 0; i < 3; i++) {
+		struct rpc_buffer buffer = text_buffer("");
+
+		rpc_unary(pair.channel, paths[i > 0], CLOCK_NEVER, false, &buffer, outcome_done,
+		          &out);
+	}
+	wait_seen(&seen.held, 3);
+	assert_int_equal(pthread_create(&answerer, NULL, answer_when_ended, &out), 0);
+	rpc_server_stop(pair.server, clock_after_ms(50));
+	assert_int_equal(seen.ends, 4);
+	pthread_join(answerer, NULL);
+	outcome_wait(&chat, &chat.ended, 1);
+	assert_int_not_equal(chat.code, RPC_OK);
+	assert_int_equal(outcome_ended(&out), 3);
+	assert_int_not_equal(out.code, RPC_OK);
+	rpc_channel_close(pair.channel);
+	rpc_client_destroy(pair.client);
+	outcome_destroy(&out);
+	outcome_destroy(&chat);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_server_refuses_what_is_too_much),
+		TEST(the_client_does_not_send_too_much),
+		TEST(bad_addresses_are_refused),
+		TEST(an_unbindable_address_says_why),
+		TEST(a_busy_address_is_never_shared),
+		TEST(a_dead_socket_is_replaced),
+		TEST(a_file_that_is_no_socket_stays),
+		TEST(a_call_may_wait_for_the_server),
+		TEST(a_channel_reconnects),
+		TEST(stopping_waits_for_calls_in_progress),
+		TEST(stopping_cancels_at_its_deadline),
+	};
+
+	return cmocka_run_group_tests(tests, make_socket_path, NULL);
+}
