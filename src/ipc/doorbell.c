@@ -9,6 +9,10 @@
  * sleeper, or the waiter a new count. A waker that sees a spinner wakes nobody: the spinner looks
  * at the count once more after it has ceased to be one, and before it sleeps.
  *
+ * doorbell_wake() leaves out the first thing. Then the work itself is what count was, for the waker
+ * publishes it first, and the waiter, being counted among the sleepers, asks for it before it
+ * sleeps. A waker that sees a sleeper rings, so that the kernel's question is answered as above.
+ *
  * How long to spin. A sleep costs both sides a system call and the waiter 7 microseconds and more,
  * a hundred where its core has gone idle; a spin costs a core, which is dear when threads outnumber
  * cores. So a waiter remembers how long its last waits were, those included that it slept through,
@@ -26,6 +30,7 @@
 #include "ipc/doorbell.h"
 
 #include <limits.h>
+#include <stddef.h>
 
 #include "base/clock.h"
 #include "os/cpu.h"
@@ -56,22 +61,37 @@ void doorbell_ring_all(struct doorbell *bell)
 	futex_wake(&bell->count, INT_MAX);
 }
 
-static bool has_rung(struct doorbell *bell, uint32_t ticket)
+void doorbell_wake(struct doorbell *bell)
 {
-	return atomic_load(&bell->count) != ticket;
+	if (atomic_load(&bell->sleepers) != 0)
+		doorbell_ring(bell);
 }
 
-static bool spin(struct doorbell *bell, uint32_t ticket, int64_t until)
+/* What a waiter waits for. */
+struct watch {
+	struct doorbell *bell;
+	uint32_t ticket;
+	bool (*there)(void *context); /* or NULL */
+	void *context;
+};
+
+static bool has_come(const struct watch *watch)
+{
+	return atomic_load(&watch->bell->count) != watch->ticket ||
+	       (watch->there && watch->there(watch->context));
+}
+
+static bool spin(const struct watch *watch, int64_t until)
 {
 	do {
 		for (int i = 0; i < LOOKS; i++) {
-			if (has_rung(bell, ticket))
+			if (has_come(watch))
 				return true;
 			cpu_pause();
 		}
 	} while (clock_now() < until);
 	/* The time may have passed while whoever rings had this core. */
-	return has_rung(bell, ticket);
+	return has_come(watch);
 }
 
 static uint32_t most(const struct spin_budget *budget)
@@ -103,13 +123,14 @@ static void learn(struct spin_budget *budget, int64_t waited)
 	budget->nanoseconds = budget->average <= worth_it(budget) ? most(budget) : SPIN_LEAST;
 }
 
-static bool sleep_until_rung(struct doorbell *bell, uint32_t ticket, int64_t deadline)
+static bool sleep_until_come(const struct watch *watch, int64_t deadline)
 {
+	struct doorbell *bell = watch->bell;
 	bool in_time = true;
 
 	atomic_fetch_add(&bell->sleepers, 1);
-	while (in_time && !has_rung(bell, ticket))
-		in_time = futex_wait(&bell->count, ticket, deadline);
+	while (in_time && !has_come(watch))
+		in_time = futex_wait(&bell->count, watch->ticket, deadline);
 	atomic_fetch_sub(&bell->sleepers, 1);
 	return in_time;
 }
@@ -121,31 +142,47 @@ static int64_t earlier(int64_t a, int64_t b)
 
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
 {
+	const struct watch watch = { bell, ticket, NULL, NULL };
 	int64_t began = clock_now(), length = budget->nanoseconds;
 	bool rung;
 
 	if (length < most(budget) && ++budget->futile % PROBE_EVERY == 0)
 		length = most(budget);
-	rung = spin(bell, ticket, began + length);
+	rung = spin(&watch, began + length);
 	/* A short spin in vain says nothing about a long one. */
 	if (rung || length == most(budget))
 		learn(budget, rung ? clock_now() - began : longest(budget));
 	return rung;
 }
 
-bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
-                   int64_t deadline)
+static bool wait_for(const struct watch *watch, struct spin_budget *budget, int64_t deadline)
 {
 	int64_t began;
-	bool rung;
+	bool come;
 
-	if (has_rung(bell, ticket)) {
+	if (has_come(watch)) {
 		learn(budget, 0);
 		return true;
 	}
 	began = clock_now();
-	rung = spin(bell, ticket, earlier(began + budget->nanoseconds, deadline)) ||
-	       sleep_until_rung(bell, ticket, deadline);
+	come = spin(watch, earlier(began + budget->nanoseconds, deadline)) ||
+	       sleep_until_come(watch, deadline);
 	learn(budget, clock_now() - began);
-	return rung;
+	return come;
+}
+
+bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                   int64_t deadline)
+{
+	const struct watch watch = { bell, ticket, NULL, NULL };
+
+	return wait_for(&watch, budget, deadline);
+}
+
+bool doorbell_wait_for(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                       int64_t deadline, bool (*there)(void *context), void *context)
+{
+	const struct watch watch = { bell, ticket, there, context };
+
+	return wait_for(&watch, budget, deadline);
 }

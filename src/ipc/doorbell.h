@@ -52,4 +52,14 @@ bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *b
 bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
                    int64_t deadline);
 
+/*
+ * The same for work that can be seen: until `there(context)`, or a ring, which spares the waker the
+ * ring while nobody sleeps. It publishes the work and calls doorbell_wake(). Both the publishing
+ * and what there() reads it with are sequentially consistent.
+ */
+bool doorbell_wait_for(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,
+                       int64_t deadline, bool (*there)(void *context), void *context);
+/* Ring if somebody sleeps. */
+void doorbell_wake(struct doorbell *bell);
+
 #endif

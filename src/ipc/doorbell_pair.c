@@ -36,6 +36,20 @@ void doorbell_pair_ring(struct doorbell_pair *pair)
 	doorbell_ring(seen == PRESENT ? &pair->visitor : &pair->resident);
 }
 
+void doorbell_pair_wake(struct doorbell_pair *pair)
+{
+	uint32_t seen = atomic_load(&pair->visitor_is);
+
+	if (seen == ANNOUNCED)
+		seen = await_announced(pair);
+	doorbell_wake(seen == PRESENT ? &pair->visitor : &pair->resident);
+}
+
+bool doorbell_pair_is_residents(struct doorbell_pair *pair)
+{
+	return atomic_load(&pair->visitor_is) == ABSENT;
+}
+
 void doorbell_pair_announce(struct doorbell_pair *pair)
 {
 	(void)atomic_exchange(&pair->visitor_is, ANNOUNCED);

@@ -18,6 +18,10 @@
  * first look. Adding nothing is what makes the deliverer's reading a write: it releases the work to
  * whoever changes `visitor_is` next.
  *
+ * doorbell_pair_wake() reads `visitor_is` without writing it: the publishing, the entering and
+ * leaving, that reading and the looks at the work are sequentially consistent, so they stand in one
+ * order as well, and it is the work's own memory that is released and acquired.
+ *
  * One visitor at a time; the visiting side sees to that in memory of its own.
  */
 #ifndef IPC_DOORBELL_PAIR_H
@@ -33,6 +37,11 @@ struct doorbell_pair {
 };
 
 void doorbell_pair_ring(struct doorbell_pair *pair);
+/* For work that can be seen, to waiters that look for it with doorbell_wait_for(): ring only for
+ * one that sleeps. The publishing is a sequentially consistent read-modify-write. */
+void doorbell_pair_wake(struct doorbell_pair *pair);
+/* Whether the work is the resident's at the moment: it need not look while a visitor does. */
+bool doorbell_pair_is_residents(struct doorbell_pair *pair);
 void doorbell_pair_announce(struct doorbell_pair *pair);
 void doorbell_pair_enter(struct doorbell_pair *pair);
 /* After entering, or to take an announcement back. */

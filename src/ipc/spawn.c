@@ -41,19 +41,25 @@ static simpler_status send_setup(int socket, const struct spawn_segment *segment
 	return socket_send(socket, &setup, sizeof(setup), fds, count);
 }
 
-static simpler_status receive_answer(int socket, int64_t deadline, struct spawn_answer *out)
+/* An answer, and the worker's pidfd beside it where there is one to come: `pidfd` is not NULL. */
+static simpler_status receive_answer(int socket, int64_t deadline, struct spawn_answer *out,
+                                     int *pidfd)
 {
 	size_t size, fd_count;
 	simpler_status status;
 
 	if (!descriptor_wait_readable(socket, deadline))
 		return error_raise(SIMPLER_EDEADLINE, "the spawn helper does not answer");
-	status = socket_receive(socket, out, sizeof(*out), &size, NULL, 0, &fd_count);
+	status = socket_receive(socket, out, sizeof(*out), &size, pidfd, pidfd ? 1 : 0, &fd_count);
 	if (status)
 		return status;
-	if (size != sizeof(*out))
-		return error_raise(SIMPLER_EPROTOCOL, "the spawn helper answers %zu bytes, not %zu",
-		                   size, sizeof(*out));
+	if (size != sizeof(*out) || (out->status == SIMPLER_OK && pidfd && fd_count != 1)) {
+		if (fd_count == 1)
+			(void)close(*pidfd);
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "the spawn helper answers %zu bytes and %zu descriptors", size,
+		                   fd_count);
+	}
 	out->text[sizeof(out->text) - 1] = '\0';
 	return out->status ? error_raise(out->status, "%s", out->text) : SIMPLER_OK;
 }
@@ -64,7 +70,8 @@ static simpler_status set_up(const struct spawn_helper *helper,
 	struct spawn_answer answer;
 	simpler_status status = send_setup(helper->socket, segments, count);
 
-	return status ? status : receive_answer(helper->socket, clock_after_ms(START_MS), &answer);
+	return status ? status
+	              : receive_answer(helper->socket, clock_after_ms(START_MS), &answer, NULL);
 }
 
 simpler_status spawn_helper_start(const char *program, const struct spawn_segment *segments,
@@ -109,10 +116,22 @@ void spawn_helper_stop(struct spawn_helper *helper)
 	(void)close(helper->pidfd);
 }
 
-simpler_status spawn_worker(struct spawn_helper *helper, uint32_t index, pid_t *pid, int *control)
+const char *spawn_role_name(enum spawn_role role)
 {
-	struct spawn_request request = { .index = index };
-	struct spawn_answer answer;
+	static const char *const names[] = {
+		[SPAWN_SUB] = "sub worker",
+		[SPAWN_CHIP] = "chip",
+		[SPAWN_NEXT_LEVEL] = "worker",
+	};
+
+	return names[role];
+}
+
+/* Send for a process. `control` is the owner's end of its socket. */
+static simpler_status request_worker(struct spawn_helper *helper, const struct spawn_order *order,
+                                     int *control)
+{
+	const struct spawn_request request = { order->role, order->index, order->number };
 	int ends[2];
 	simpler_status status = socket_pair(ends);
 
@@ -120,15 +139,52 @@ simpler_status spawn_worker(struct spawn_helper *helper, uint32_t index, pid_t *
 		return status;
 	status = socket_send(helper->socket, &request, sizeof(request), &ends[1], 1);
 	(void)close(ends[1]);
-	/* Without a deadline: when the helper dies, so does the other end. */
-	if (!status)
-		status = receive_answer(ends[0], CLOCK_NEVER, &answer);
-	if (status) {
+	if (status)
 		(void)close(ends[0]);
-		return error_context("starting sub worker %u", (unsigned)index);
-	}
-	*pid = answer.pid;
 	*control = ends[0];
+	return status;
+}
+
+static simpler_status send_role(int control, const struct spawn_order *order)
+{
+	struct spawn_chip chip = { .device_index = order->device_index };
+	uint8_t tree[TREE_BYTES_MAX];
+
+	switch (order->role) {
+	case SPAWN_SUB:
+		break;
+	case SPAWN_CHIP:
+		assert(strlen(order->device) < sizeof(chip.device));
+		memcpy(chip.device, order->device, strlen(order->device));
+		return socket_send(control, &chip, sizeof(chip), NULL, 0);
+	case SPAWN_NEXT_LEVEL:
+		return socket_send(control, tree, tree_encode(order->tree, tree, sizeof(tree)),
+		                   NULL, 0);
+	}
+	return SIMPLER_OK;
+}
+
+simpler_status spawn_worker(struct spawn_helper *helper, const struct spawn_order *order,
+                            struct spawned *out)
+{
+	struct spawn_answer answer;
+	simpler_status status = request_worker(helper, order, &out->control);
+
+	if (status == SIMPLER_OK) {
+		/* Without a deadline: when the helper dies, so does the other end. */
+		status = receive_answer(out->control, CLOCK_NEVER, &answer, &out->pidfd);
+		if (status == SIMPLER_OK) {
+			status = send_role(out->control, order);
+			if (status)
+				(void)close(out->pidfd);
+		}
+		if (status)
+			(void)close(out->control);
+	}
+	if (status)
+		return error_context("starting %s %u", spawn_role_name(order->role),
+		                     (unsigned)order->number);
+	out->pid = answer.pid;
 	return SIMPLER_OK;
 }
 

@@ -78,7 +78,7 @@ struct worker_process;
 
 /* A worker's main function for each role; it returns the exit status. */
 struct spawn_roles {
-	int (*sub)(const struct worker_process *self);
+	int (*worker)(const struct worker_process *self); /* a sub worker's */
 	int (*chip)(const struct worker_process *self);
 	int (*next_level)(const struct worker_process *self);
 };

@@ -2,8 +2,9 @@
  * The spawn helper: one thread and one poll loop over its owner's socket and a pidfd for each
  * worker. It runs no user code, so that a worker is always forked from a clean process.
  *
- * It has mapped the shared segments before the first fork; workers inherit the mappings and never
- * see the descriptors. A terminal's signals are ignored here and, by inheritance, in the workers:
+ * It has mapped the shared segments before the first fork; workers inherit the mappings. Their
+ * descriptors only a next-level worker keeps, whose own helper is to map them, too. A terminal's
+ * signals are ignored here and, by inheritance, in the workers:
  * whoever owns the helper decides when they end, and says so by closing the socket.
  */
 #include <assert.h>
@@ -34,9 +35,12 @@ struct child {
 
 struct helper {
 	pid_t pid;
+	int owner; /* pidfd */
+	const struct spawn_roles *roles;
 	struct control_segment *shared;
-	uint32_t box_count;
+	uint32_t area_count;
 	struct memory_segment segments[SPAWN_MAX_SEGMENTS]; /* those that hold tensors */
+	int segment_fds[SPAWN_MAX_SEGMENTS];
 	uint32_t segment_count;
 	struct child children[WORKER_MAX];
 	size_t child_count;
@@ -46,17 +50,18 @@ struct helper {
 
 static simpler_status take_control(struct helper *helper, void *base, uint64_t bytes)
 {
-	uint64_t boxes;
+	uint64_t areas;
 
 	if (bytes < sizeof(struct control_segment))
 		return error_raise(SIMPLER_EPROTOCOL, "a control segment of %" PRIu64 " bytes",
 		                   bytes);
-	boxes = (bytes - sizeof(struct control_segment)) / sizeof(struct mailbox);
+	areas = (bytes - sizeof(struct control_segment)) / sizeof(struct worker_area);
 	helper->shared = base;
-	helper->box_count = boxes < WORKER_MAX ? (uint32_t)boxes : WORKER_MAX;
+	helper->area_count = areas < WORKER_MAX ? (uint32_t)areas : WORKER_MAX;
 	return SIMPLER_OK;
 }
 
+/* `fd` stays open for next-level workers, if it is one that holds tensors. */
 static simpler_status take_segment(struct helper *helper, uint32_t id, uint64_t bytes, int fd)
 {
 	struct memory_segment *segment;
@@ -73,8 +78,11 @@ static simpler_status take_segment(struct helper *helper, uint32_t id, uint64_t 
 		status = memory_map(fd, bytes, &base);
 	if (status)
 		return status;
-	if (id == 0)
+	if (id == 0) {
+		(void)close(fd);
 		return take_control(helper, base, bytes);
+	}
+	helper->segment_fds[helper->segment_count] = fd;
 	segment = &helper->segments[helper->segment_count++];
 	segment->id = id;
 	segment->base = base;
@@ -106,17 +114,19 @@ static simpler_status take_setup(struct helper *helper, const struct spawn_setup
 	return status;
 }
 
-/* With status SIMPLER_OK, `pid`; else the thread's last error. */
-static simpler_status answer(int socket, simpler_status status, pid_t pid)
+/* With status SIMPLER_OK, `child` if there is one; else the thread's last error. */
+static simpler_status answer(int socket, simpler_status status, const struct child *child)
 {
 	struct spawn_answer said;
 
 	memset(&said, 0, sizeof(said));
 	said.status = status;
-	said.pid = pid;
 	if (status)
 		(void)snprintf(said.text, sizeof(said.text), "%s", simpler_last_error_step(0));
-	return socket_send(socket, &said, sizeof(said), NULL, 0);
+	if (status || !child)
+		return socket_send(socket, &said, sizeof(said), NULL, 0);
+	said.pid = child->pid;
+	return socket_send(socket, &said, sizeof(said), &child->pidfd, 1);
 }
 
 static simpler_status set_up(struct helper *helper)
@@ -130,62 +140,139 @@ static simpler_status set_up(struct helper *helper)
 	if (status)
 		return status;
 	helper->pid = getpid();
+	/* Gone already: then the socket says so, too. */
+	if (process_open(getppid(), &helper->owner) != SIMPLER_OK)
+		helper->owner = -1;
 	status = take_setup(helper, &setup, size, fds, fd_count);
-	for (size_t i = 0; i < fd_count; i++)
-		(void)close(fds[i]);
-	if (answer(SPAWN_SOCKET_FD, status, 0) != SIMPLER_OK)
+	if (answer(SPAWN_SOCKET_FD, status, NULL) != SIMPLER_OK)
 		return SIMPLER_EUNAVAILABLE;
 	return status;
 }
 
 /* --- births --- */
 
+/* In the new process: what the owner says besides, over the control socket. */
+static simpler_status receive_chip(struct worker_process *self)
+{
+	struct spawn_chip chip;
+	size_t size, fd_count;
+	simpler_status status =
+		socket_receive(self->control, &chip, sizeof(chip), &size, NULL, 0, &fd_count);
+
+	if (status)
+		return status;
+	if (size != sizeof(chip) || !memchr(chip.device, '\0', sizeof(chip.device)))
+		return error_raise(SIMPLER_EPROTOCOL, "no chip was described in %zu bytes", size);
+	self->device_index = chip.device_index;
+	memcpy(self->device, chip.device, sizeof(self->device));
+	return SIMPLER_OK;
+}
+
+static simpler_status receive_tree(struct worker_process *self)
+{
+	static struct tree tree;
+	uint8_t bytes[TREE_BYTES_MAX];
+	size_t size, fd_count;
+	simpler_status status =
+		socket_receive(self->control, bytes, sizeof(bytes), &size, NULL, 0, &fd_count);
+
+	if (status == SIMPLER_OK)
+		status = tree_decode(bytes, size, &tree);
+	self->tree = &tree;
+	return status;
+}
+
 /* In the new process. The descriptors of the helper and of other workers are none of its own. */
-static void run_worker(const struct helper *helper, uint32_t index, int control)
+static void close_foreign(const struct helper *helper, const struct worker_process *self)
+{
+	if (self->role != SPAWN_NEXT_LEVEL) {
+		process_close_all_but(self->control);
+		return;
+	}
+	(void)close(SPAWN_SOCKET_FD);
+	(void)close(helper->owner);
+	for (size_t i = 0; i < helper->child_count; i++)
+		(void)close(helper->children[i].pidfd);
+}
+
+/* In the new process. */
+static int run_role(const struct spawn_roles *roles, struct worker_process *self)
+{
+	simpler_status status = SIMPLER_OK;
+
+	if (self->role == SPAWN_CHIP)
+		status = receive_chip(self);
+	else if (self->role == SPAWN_NEXT_LEVEL)
+		status = receive_tree(self);
+	if (status) {
+		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+		return EXIT_FAILURE;
+	}
+	switch (self->role) {
+	case SPAWN_SUB:
+		return roles->worker(self);
+	case SPAWN_CHIP:
+		return roles->chip(self);
+	case SPAWN_NEXT_LEVEL:
+		return roles->next_level(self);
+	}
+	return EXIT_FAILURE;
+}
+
+static void run_worker(const struct helper *helper, const struct spawn_request *request,
+                       int control)
 {
 	struct worker_process self = {
-		.index = index,
+		.role = request->role,
+		.index = request->index,
+		.number = request->number,
 		.control = control,
 		.shared = helper->shared,
+		.area = &helper->shared->workers[request->index],
 		.segment_count = helper->segment_count,
 	};
 
 	if (!process_die_with(helper->pid))
 		_exit(EXIT_FAILURE);
-	process_close_all_but(control);
-	log_set_role("sub worker %" PRIu32, index);
+	close_foreign(helper, &self);
+	log_set_role("%s %" PRIu32, spawn_role_name(self.role), self.number);
 	memcpy(self.segments, helper->segments, sizeof(self.segments));
-	exit(worker_process_main(&self));
+	memcpy(self.segment_fds, helper->segment_fds, sizeof(self.segment_fds));
+	exit(run_role(helper->roles, &self));
 }
 
-static simpler_status check_request(const struct helper *helper, uint32_t index)
+static simpler_status check_request(const struct helper *helper,
+                                    const struct spawn_request *request)
 {
-	if (index >= helper->box_count)
+	if (request->index >= helper->area_count)
 		return error_raise(SIMPLER_EINVAL,
-		                   "there is no mailbox %" PRIu32 ": there are %" PRIu32, index,
-		                   helper->box_count);
+		                   "there is no mailbox %" PRIu32 ": there are %" PRIu32,
+		                   request->index, helper->area_count);
 	for (size_t i = 0; i < helper->child_count; i++) {
-		if (helper->children[i].index == index)
-			return error_raise(SIMPLER_EEXIST, "sub worker %" PRIu32 " is alive",
-			                   index);
+		if (helper->children[i].index == request->index)
+			return error_raise(SIMPLER_EEXIST,
+			                   "the worker of mailbox %" PRIu32 " is alive",
+			                   request->index);
 	}
 	return SIMPLER_OK;
 }
 
-static simpler_status fork_worker(struct helper *helper, uint32_t index, int control)
+/* `*out` is valid until the next birth or death. */
+static simpler_status fork_worker(struct helper *helper, const struct spawn_request *request,
+                                  int control, const struct child **out)
 {
 	struct child *child = &helper->children[helper->child_count];
-	simpler_status status = check_request(helper, index);
+	simpler_status status = check_request(helper, request);
 
 	if (status)
 		return status;
 	assert(helper->child_count < WORKER_MAX); /* indexes are below it and alive once */
-	child->index = index;
+	child->index = request->index;
 	child->pid = fork();
 	if (child->pid < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot fork a worker");
 	if (child->pid == 0)
-		run_worker(helper, index, control);
+		run_worker(helper, request, control);
 	/* Nobody else waits for it, so the pid is still its own. */
 	status = process_open(child->pid, &child->pidfd);
 	if (status) {
@@ -194,6 +281,7 @@ static simpler_status fork_worker(struct helper *helper, uint32_t index, int con
 		return status;
 	}
 	helper->child_count++;
+	*out = child;
 	return SIMPLER_OK;
 }
 
@@ -201,6 +289,7 @@ static simpler_status fork_worker(struct helper *helper, uint32_t index, int con
 static bool serve_request(struct helper *helper)
 {
 	struct spawn_request request;
+	const struct child *child = NULL;
 	size_t size, fd_count;
 	int control;
 	simpler_status status = socket_receive(SPAWN_SOCKET_FD, &request, sizeof(request), &size,
@@ -212,9 +301,9 @@ static bool serve_request(struct helper *helper)
 		(void)close(control);
 		return false;
 	}
-	status = fork_worker(helper, request.index, control);
+	status = fork_worker(helper, &request, control, &child);
 	/* An owner that gave the control socket up is told of the worker's exit all the same. */
-	(void)answer(control, status, status ? 0 : helper->children[helper->child_count - 1].pid);
+	(void)answer(control, status, child);
 	(void)close(control);
 	return true;
 }
@@ -249,28 +338,28 @@ static void kill_all(struct helper *helper)
 
 /* --- the loop --- */
 
+/* The owner's death is watched for besides the socket's end: user code that the owner ran may have
+ * forked, and the copy holds the socket. */
 static void serve(struct helper *helper)
 {
-	struct pollfd fds[1 + WORKER_MAX];
+	struct pollfd fds[2 + WORKER_MAX];
 	size_t count;
 
 	do {
 		fds[0] = (struct pollfd){ .fd = SPAWN_SOCKET_FD, .events = POLLIN };
+		fds[1] = (struct pollfd){ .fd = helper->owner, .events = POLLIN };
 		count = helper->child_count;
 		for (size_t i = 0; i < count; i++)
-			fds[1 + i] = (struct pollfd){ .fd = helper->children[i].pidfd,
+			fds[2 + i] = (struct pollfd){ .fd = helper->children[i].pidfd,
 				                      .events = POLLIN };
-		if (poll(fds, (nfds_t)(1 + count), -1) < 0) {
-			if (errno == EINTR)
-				continue;
+		if (poll(fds, (nfds_t)(2 + count), -1) < 0 && errno != EINTR)
 			return;
-		}
 		/* From the back: a report moves the last child into the gap. */
 		for (size_t i = count; i-- > 0;) {
-			if (fds[1 + i].revents)
+			if (fds[2 + i].revents)
 				report_exit(helper, i);
 		}
-	} while (!fds[0].revents || serve_request(helper));
+	} while (!fds[1].revents && (!fds[0].revents || serve_request(helper)));
 }
 
 /* SIGPIPE, too: a reader of standard error that goes away must not end everything. */
@@ -285,10 +374,11 @@ static void ignore_signals(void)
 		(void)sigaction(ignored[i], &ignore, NULL);
 }
 
-int spawn_helper_main(void)
+int spawn_helper_main(const struct spawn_roles *roles)
 {
 	static struct helper helper;
 
+	helper.roles = roles;
 	log_set_role("spawn helper");
 	ignore_signals();
 	/* It came by dup2(), which cannot set the flag. */

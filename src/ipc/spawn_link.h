@@ -1,11 +1,16 @@
 /*
- * What an owner and its spawn helper say to each other, over two kinds of SOCK_SEQPACKET socket:
+ * What an owner and its spawn helper say to each other, over two kinds of SOCK_SEQPACKET socket.
  *
- *   helper's socket    owner -> helper   spawn_setup once, the segments' descriptors beside it
- *                      helper -> owner   spawn_answer: ready, or why not
- *                      owner -> helper   spawn_request, a worker's end of its control pair beside
- * it helper -> owner   spawn_exit (ipc/spawn.h), one for each death control socket     helper ->
- * owner   spawn_answer, before the worker has it for itself
+ * The helper's socket:
+ *   owner -> helper   spawn_setup once, the segments' descriptors beside it
+ *   helper -> owner   spawn_answer: ready, or why not
+ *   owner -> helper   spawn_request, a worker's end of its control socket beside it
+ *   helper -> owner   spawn_exit (ipc/spawn.h), one for each death
+ *
+ * A control socket:
+ *   helper -> owner   spawn_answer, the worker's pidfd beside it, before the worker has the socket
+ *                     for itself
+ *   owner -> worker   spawn_chip, or an encoded tree (wire/tree.h), or nothing, as its role says
  *
  * A request's answer comes over the new control socket and not between the reports of exits, so
  * that neither side has to sort. Both programs come from one build; spawn_setup proves it.
@@ -33,13 +38,19 @@ _Static_assert(sizeof(SIMPLER_VERSION) <= sizeof(((struct spawn_setup *)0)->vers
                "the version fits");
 
 struct spawn_request {
-	uint32_t index;
+	enum spawn_role role;
+	uint32_t index, number;
 };
 
 struct spawn_answer {
 	simpler_status status;
 	pid_t pid; /* of the worker, if one was asked for */
 	char text[240];
+};
+
+struct spawn_chip {
+	uint32_t device_index;
+	char device[TREE_DEVICE_BYTES];
 };
 
 #endif

@@ -1,19 +1,24 @@
 /*
  * A worker process has one thread, so that user code may do what it likes with processes and
  * threads of its own. It sleeps on its mailbox; what comes over the control socket is read when a
- * task names an unknown callable, and now and then, so that a parent that sends many installs does
- * not stay blocked on a full socket, and a closed one is noticed.
+ * task names an unknown callable, and now and then, so that a parent that sends many installs is
+ * not kept waiting by a full socket, and a closed one is noticed.
+ *
+ * A chip's process differs in what runs a task, and in the device that it has opened. If that
+ * failed it serves all the same, and each task fails with the reason: a process that ended would be
+ * started again and again.
  */
 #include "ipc/worker_process.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop.h"
+#include "device/chip.h"
+#include "ipc/judge.h"
 #include "ipc/loader.h"
 #include "os/descriptor.h"
 
@@ -30,12 +35,14 @@ struct server {
 	pid_t pid;
 	const struct worker_process *self;
 	struct mailbox *box;
+	uint32_t next_slot; /* to look at for a task */
 	struct loader *loader;
 	struct failed_install *failed; /* a list: they are few, or the parent is broken */
+	struct chip *chip;             /* a chip's; NULL if it could not be opened */
+	struct error chip_error;       /* then */
 	struct record_task task;
 	struct simpler_args args;
 	struct record_outcome outcome;
-	uint8_t payload[MAILBOX_PAYLOAD_BYTES];
 	uint8_t install[RECORD_INSTALL_MAX];
 };
 
@@ -119,69 +126,60 @@ static const struct loaded_callable *find_callable(struct server *server, uint64
 
 /* --- running a task --- */
 
-/* Whether a callable may return it: see simpler/status.h. */
-static bool is_status(simpler_status status)
+static simpler_config config_from_record(const struct record_config *record)
 {
-	int value = (int)status;
+	simpler_config config = SIMPLER_CONFIG_INIT;
 
-	return (value >= SIMPLER_OK && value <= SIMPLER_EINTERNAL) || value >= SIMPLER_USER_STATUS;
+	config.block_dim = record->block_dim;
+	config.aicpu_thread_num = record->aicpu_thread_num;
+	config.enable_l2_swimlane = record->enable_l2_swimlane;
+	config.enable_dump_tensor = record->enable_dump_tensor;
+	config.enable_pmu = record->enable_pmu;
+	config.output_prefix = record->output_prefix[0] ? record->output_prefix : NULL;
+	return config;
 }
 
-/* Make what a callable returned this thread's error, with the message that it left, if any. */
-static simpler_status judge(const struct loaded_callable *callable, simpler_status returned)
+/* Returns what the callable did. */
+static simpler_status run_on_chip(struct server *server, const struct loaded_callable *callable)
 {
-	bool explained = simpler_last_status() == returned && simpler_last_error_step(0);
-	char words[ERROR_STEP_BYTES / 2] = "";
+	simpler_config config = config_from_record(&server->task.config);
 
-	if (is_status(returned))
-		return explained ? returned
-		                 : error_raise(returned, "'%s' returned %d and gave no message",
-		                               callable->name, (int)returned);
-	if (explained)
-		(void)snprintf(words, sizeof(words), ": %s", simpler_last_error_step(0));
-	return error_raise(SIMPLER_EUSER, "'%s' returned %d, which is no status%s", callable->name,
-	                   (int)returned, words);
+	if (!server->chip)
+		return error_restore(&server->chip_error);
+	return chip_run(server->chip, callable->name, callable->run.chip, callable->state, &config,
+	                &server->args);
 }
 
 static simpler_status call(struct server *server, const struct loaded_callable *callable)
 {
+	bool is_chip = server->self->role == SPAWN_CHIP;
+	simpler_kind runs = is_chip ? SIMPLER_KIND_CHIP : SIMPLER_KIND_SUB;
 	simpler_status returned;
 
-	if (callable->kind != SIMPLER_KIND_SUB)
-		return error_raise(SIMPLER_EKIND,
-		                   "a sub worker runs only a %s, '%s' was installed as %s",
-		                   simpler_kind_name(SIMPLER_KIND_SUB), callable->name,
-		                   simpler_kind_name(callable->kind));
+	if (callable->kind != runs)
+		return error_raise(SIMPLER_EKIND, "a %s runs only a %s, '%s' was installed as %s",
+		                   spawn_role_name(server->self->role), simpler_kind_name(runs),
+		                   callable->name, simpler_kind_name(callable->kind));
 	/* What an earlier task left must not explain this one. */
 	error_clear();
-	returned = callable->run.sub(&server->args, callable->state);
+	returned = is_chip ? run_on_chip(server, callable)
+	                   : callable->run.sub(&server->args, callable->state);
 	/* It forked and returned twice: this is the copy, and not the worker. */
 	if (getpid() != server->pid)
 		_exit(EXIT_SUCCESS);
-	return returned == SIMPLER_OK ? SIMPLER_OK : judge(callable, returned);
+	return returned == SIMPLER_OK ? SIMPLER_OK : judge_returned(callable->name, returned);
 }
 
-/* Copied before it is looked at: the payload is in shared memory. */
-static simpler_status read_task(struct server *server)
-{
-	uint32_t size = atomic_load_explicit(&server->box->payload_size, memory_order_relaxed);
-
-	server->task.token = 0;
-	if (size > sizeof(server->payload))
-		return error_raise(SIMPLER_EPROTOCOL, "a task of %" PRIu32 " bytes is over %zu",
-		                   size, sizeof(server->payload));
-	memcpy(server->payload, server->box->payload, size);
-	return record_task_decode(server->payload, size, &server->task);
-}
-
-static simpler_status run_task(struct server *server)
+static simpler_status run_task(struct server *server, uint32_t slot)
 {
 	const struct worker_process *self = server->self;
 	const struct loaded_callable *callable;
-	simpler_status status = read_task(server);
+	simpler_status status = mailbox_read(server->box, slot, &server->task);
 
 	if (status)
 		return status;
+	if (mailbox_is_stopped(server->box, slot))
+		return error_raise(SIMPLER_ECANCELLED, "it was stopped before it began");
 	callable = find_callable(server, server->task.callable);
 	if (!callable)
 		return explain_missing(server, server->task.callable);
@@ -190,13 +188,16 @@ static simpler_status run_task(struct server *server)
 	return status ? status : call(server, callable);
 }
 
-static void serve(struct server *server, uint32_t generation)
+static void serve(struct server *server, uint32_t slot, uint32_t generation)
 {
-	simpler_status status = run_task(server);
+	simpler_status status;
 
+	(void)stop_watch_process(&server->box->slots[slot].stop);
+	status = run_task(server, slot);
+	(void)stop_watch_process(NULL);
 	record_outcome_fill(&server->outcome, server->task.token, status);
-	mailbox_finish(server->box, generation, &server->outcome);
-	doorbell_pair_ring(&server->self->shared->finished);
+	mailbox_finish(server->box, slot, generation, &server->outcome);
+	worker_process_tell(server->self);
 }
 
 /* Until told to stop or the parent has closed the control socket. */
@@ -205,22 +206,45 @@ static void serve_all(struct server *server)
 	struct spin_budget spin = { 0 };
 
 	for (;;) {
-		uint32_t ticket = doorbell_ticket(&server->box->to_worker), generation;
+		uint32_t ticket = mailbox_ticket(server->box), slot, generation;
 
-		if (mailbox_take(server->box, &generation)) {
-			serve(server, generation);
+		if (mailbox_take(server->box, &server->next_slot, &slot, &generation)) {
+			serve(server, slot, generation);
 			continue;
 		}
-		if (atomic_load(&server->box->stop))
+		if (mailbox_is_closing(server->box))
 			return;
-		if (!doorbell_wait(&server->box->to_worker, ticket, &spin,
-		                   clock_after_ms(LOOK_AT_CONTROL_MS)) &&
+		if (!mailbox_wait(server->box, ticket, &spin, clock_after_ms(LOOK_AT_CONTROL_MS)) &&
 		    read_installs(server) != SIMPLER_OK)
 			return;
 	}
 }
 
-static void forget_failures(struct server *server)
+void worker_process_tell(const struct worker_process *self)
+{
+	uint64_t bit = UINT64_C(1) << self->index % 64;
+	_Atomic uint64_t *word = &self->shared->outcomes[self->index / 64];
+
+	/* Set already: whoever collects will clear it before it looks at the slots. */
+	if (!(atomic_fetch_or(word, bit) & bit))
+		doorbell_pair_wake(&self->shared->finished);
+}
+
+/* --- the process --- */
+
+static void open_chip(struct server *server)
+{
+	const struct worker_process *self = server->self;
+
+	if (chip_open(self->device, self->device_index, &server->chip) == SIMPLER_OK)
+		return;
+	server->chip = NULL;
+	(void)error_context("opening device %" PRIu32 " of '%s'", self->device_index, self->device);
+	simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+	error_save(&server->chip_error);
+}
+
+static void release(struct server *server)
 {
 	struct failed_install *next;
 
@@ -228,9 +252,11 @@ static void forget_failures(struct server *server)
 		next = each->next;
 		free(each);
 	}
+	loader_destroy(server->loader);
+	free(server);
 }
 
-int worker_process_main(const struct worker_process *self)
+static struct server *create(const struct worker_process *self)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
@@ -239,14 +265,36 @@ int worker_process_main(const struct worker_process *self)
 	if (!server || !server->loader) {
 		simpler_log(SIMPLER_LOG_ERROR, "out of memory for a worker");
 		free(server);
-		return EXIT_FAILURE;
+		return NULL;
 	}
+	crash_watch(&self->area->crash, server->loader);
 	server->self = self;
 	server->pid = getpid();
-	server->box = &self->shared->boxes[self->index];
+	server->box = &self->area->box;
+	return server;
+}
+
+int worker_process_main(const struct worker_process *self)
+{
+	struct server *server = create(self);
+
+	if (!server)
+		return EXIT_FAILURE;
 	serve_all(server);
-	forget_failures(server);
-	loader_destroy(server->loader);
-	free(server);
+	release(server);
+	return EXIT_SUCCESS;
+}
+
+int chip_process_main(const struct worker_process *self)
+{
+	struct server *server = create(self);
+
+	if (!server)
+		return EXIT_FAILURE;
+	open_chip(server);
+	serve_all(server);
+	if (server->chip)
+		chip_close(server->chip);
+	release(server);
 	return EXIT_SUCCESS;
 }
