@@ -49,7 +49,7 @@ SUB_TASK(give_up)
 	abort();
 }
 
-static int recurse(int depth)
+static int recurse(int depth) /* NOLINT(misc-no-recursion): without end, on purpose */
 {
 	volatile char much[512];
 

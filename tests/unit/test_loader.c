@@ -160,6 +160,23 @@ static void a_descriptor_used_again_gives_the_new_module(void **state)
 	assert_int_equal(run(loader, 1), SIMPLER_OK);
 }
 
+static void the_module_behind_a_descriptor_is_known(void **state)
+{
+	struct loader *loader = *state;
+	uint8_t digest[RECORD_DIGEST_BYTES] = { 0 }, expected[RECORD_DIGEST_BYTES];
+	int one = module_image("plain"), two = module_image("plain");
+
+	assert_int_equal(install(loader, 1, "succeed", 7, one, NULL), SIMPLER_OK);
+	assert_false(loader_module_digest(loader, two, digest));
+	assert_int_equal(install(loader, 2, "succeed", 8, two, NULL), SIMPLER_OK);
+	for (int i = 0; i < 2; i++) {
+		memset(expected, 7 + i, sizeof(expected));
+		assert_true(loader_module_digest(loader, i == 0 ? one : two, digest));
+		assert_memory_equal(digest, expected, sizeof(expected));
+	}
+	assert_false(loader_module_digest(loader, -1, digest));
+}
+
 /* --- readers beside the installing thread --- */
 
 #define KEYS 3000 /* more than there are buckets */
@@ -222,6 +239,7 @@ int main(void)
 		WITH_LOADER(what_is_no_shared_object_is_refused),
 		WITH_LOADER(an_unknown_module_must_come_along),
 		WITH_LOADER(a_descriptor_used_again_gives_the_new_module),
+		WITH_LOADER(the_module_behind_a_descriptor_is_known),
 		WITH_LOADER(finding_needs_no_lock),
 	};
 
