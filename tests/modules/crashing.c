@@ -181,6 +181,26 @@ SUB_TASK(handle_by_itself)
 	return SIMPLER_OK;
 }
 
+static struct sigaction before;
+
+static void pass_on(int signal_number, siginfo_t *info, void *context)
+{
+	result++;
+	before.sa_sigaction(signal_number, info, context);
+}
+
+SUB_TASK(hand_it_on)
+{
+	struct sigaction mine = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	(void)args;
+	(void)state;
+	(void)sigaction(SIGSEGV, &mine, &before);
+#line 251
+	write_to((volatile int *)16);
+	return SIMPLER_OK;
+}
+
 #define DEEP(name, callee)                                                                         \
 	static void name(void)                                                                     \
 	{                                                                                          \
