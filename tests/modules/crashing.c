@@ -191,7 +191,7 @@ static void pass_on(int signal_number, siginfo_t *info, void *context)
 
 SUB_TASK(hand_it_on)
 {
-	struct sigaction mine = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction mine = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO };
 
 	(void)args;
 	(void)state;
