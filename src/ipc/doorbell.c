@@ -128,7 +128,9 @@ static bool sleep_until_come(const struct watch *watch, int64_t deadline)
 	struct doorbell *bell = watch->bell;
 	bool in_time = true;
 
-	atomic_fetch_add(&bell->sleepers, 1);
+	/* Not to none, whatever the other process has written there. */
+	if (atomic_fetch_add(&bell->sleepers, 1) == UINT32_MAX)
+		atomic_fetch_add(&bell->sleepers, 1);
 	while (in_time && !has_come(watch))
 		in_time = futex_wait(&bell->count, watch->ticket, deadline);
 	atomic_fetch_sub(&bell->sleepers, 1);

@@ -47,7 +47,9 @@ void doorbell_pair_wake(struct doorbell_pair *pair)
 
 bool doorbell_pair_is_residents(struct doorbell_pair *pair)
 {
-	return atomic_load(&pair->visitor_is) == ABSENT;
+	uint32_t seen = atomic_load(&pair->visitor_is);
+
+	return seen != ANNOUNCED && seen != PRESENT;
 }
 
 void doorbell_pair_announce(struct doorbell_pair *pair)

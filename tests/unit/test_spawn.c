@@ -56,7 +56,7 @@ static void owner_open(struct owner *owner)
 	void *base;
 
 	memset(owner, 0, sizeof(*owner));
-	owner->shared_bytes = sizeof(struct control_segment) + WORKERS * sizeof(struct mailbox);
+	owner->shared_bytes = sizeof(struct control_segment) + WORKERS * sizeof(struct worker_area);
 	assert_int_equal(memory_create("shared", owner->shared_bytes, &owner->shared_fd), 0);
 	assert_int_equal(memory_map(owner->shared_fd, owner->shared_bytes, &base), SIMPLER_OK);
 	owner->shared = base;
@@ -71,11 +71,21 @@ static void owner_open(struct owner *owner)
 		owner->workers[i].control = -1;
 }
 
+static simpler_status try_worker(struct owner *owner, uint32_t index, struct spawned *out)
+{
+	const struct spawn_order order = { .role = SPAWN_SUB, .index = index, .number = index };
+
+	return spawn_worker(&owner->helper, &order, out);
+}
+
 static void start_worker(struct owner *owner, uint32_t index)
 {
-	assert_int_equal(spawn_worker(&owner->helper, index, &owner->workers[index].pid,
-	                              &owner->workers[index].control),
-	                 SIMPLER_OK);
+	struct spawned spawned;
+
+	assert_int_equal(try_worker(owner, index, &spawned), SIMPLER_OK);
+	owner->workers[index].pid = spawned.pid;
+	owner->workers[index].control = spawned.control;
+	(void)close(spawned.pidfd);
 }
 
 static void owner_close(struct owner *owner)
@@ -156,14 +166,16 @@ static struct record_task make_task(uint64_t callable, int64_t elements, size_t 
 
 static void post(struct owner *owner, uint32_t index, const struct record_task *task)
 {
-	assert_int_equal(
-		mailbox_post(&owner->shared->boxes[index], owner->workers[index].generation, task),
-		SIMPLER_OK);
+	struct mailbox *box = &owner->shared->workers[index].box;
+
+	assert_int_equal(mailbox_post(&box->slots[0], owner->workers[index].generation, task),
+	                 SIMPLER_OK);
+	mailbox_wake(box);
 }
 
 static void collect(struct owner *owner, uint32_t index, struct record_outcome *outcome)
 {
-	struct mailbox *box = &owner->shared->boxes[index];
+	struct mailbox_slot *slot = &owner->shared->workers[index].box.slots[0];
 	uint32_t generation = owner->workers[index].generation++;
 	int64_t deadline = clock_after_ms(SOON_MS);
 	struct spin_budget spin = { 0 };
@@ -171,12 +183,14 @@ static void collect(struct owner *owner, uint32_t index, struct record_outcome *
 	for (;;) {
 		uint32_t ticket = doorbell_ticket(&owner->shared->finished.resident);
 
-		if (mailbox_state(box, generation) == MAILBOX_DONE)
+		/* As whoever collects does: a set bit means that nobody need be woken. */
+		(void)atomic_exchange(&owner->shared->outcomes[0], 0);
+		if (mailbox_state(slot, generation) == MAILBOX_DONE)
 			break;
 		assert_true(
 			doorbell_wait(&owner->shared->finished.resident, ticket, &spin, deadline));
 	}
-	assert_int_equal(mailbox_collect(box, generation, outcome), SIMPLER_OK);
+	assert_int_equal(mailbox_collect(slot, generation, outcome), SIMPLER_OK);
 }
 
 static simpler_status run(struct owner *owner, uint32_t index, const struct record_task *task,
@@ -350,14 +364,15 @@ static void a_tensor_outside_its_segment_is_refused(void **state)
 static void nonsense_in_a_mailbox_is_an_error_outcome(void **state)
 {
 	struct owner *owner = *state;
-	struct mailbox *box = &owner->shared->boxes[0];
+	struct mailbox *box = &owner->shared->workers[0].box;
+	struct mailbox_slot *slot = &box->slots[0];
 	const uint32_t sizes[] = { 0, 1, 100, MAILBOX_PAYLOAD_BYTES, UINT32_MAX };
 	struct record_outcome outcome;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		memset(box->payload, 0xa5, sizeof(box->payload));
-		atomic_store(&box->payload_size, sizes[i]);
-		assert_true(mailbox_move(box, owner->workers[0].generation, MAILBOX_FREE,
+		memset(slot->payload, 0xa5, sizeof(slot->payload));
+		atomic_store(&slot->payload_size, sizes[i]);
+		assert_true(mailbox_move(slot, owner->workers[0].generation, MAILBOX_FREE,
 		                         MAILBOX_READY));
 		doorbell_ring(&box->to_worker);
 		collect(owner, 0, &outcome);
@@ -397,7 +412,9 @@ static void a_crash_is_reported_and_a_replacement_works(void **state)
 	assert_int_equal(report.pid, owner->workers[0].pid);
 	assert_true(WIFSIGNALED(report.wait_status));
 	assert_int_equal(WTERMSIG(report.wait_status), SIGKILL);
-	assert_true(mailbox_abandon(&owner->shared->boxes[0], owner->workers[0].generation++));
+	assert_int_equal(mailbox_abandon(&owner->shared->workers[0].box.slots[0],
+	                                 owner->workers[0].generation++),
+	                 MAILBOX_RUNNING);
 	(void)close(owner->workers[0].control);
 
 	start_worker(owner, 0);
@@ -427,11 +444,9 @@ static void a_death_leaves_the_other_workers_alone(void **state)
 static void a_worker_that_is_told_to_stop_exits(void **state)
 {
 	struct owner *owner = *state;
-	struct mailbox *box = &owner->shared->boxes[0];
 	struct spawn_exit report;
 
-	atomic_store(&box->stop, 1);
-	doorbell_ring(&box->to_worker);
+	mailbox_close(&owner->shared->workers[0].box);
 	report = next_exit(owner);
 	assert_true(WIFEXITED(report.wait_status));
 	assert_int_equal(WEXITSTATUS(report.wait_status), 0);
@@ -485,12 +500,11 @@ static void a_terminals_signals_end_nobody(void **state)
 static void an_index_is_alive_once_and_has_a_mailbox(void **state)
 {
 	struct owner *owner = *state;
-	pid_t pid;
-	int control;
+	struct spawned spawned;
 
-	assert_int_equal(spawn_worker(&owner->helper, 0, &pid, &control), SIMPLER_EEXIST);
+	assert_int_equal(try_worker(owner, 0, &spawned), SIMPLER_EEXIST);
 	assert_non_null(strstr(simpler_last_error(), "starting sub worker 0"));
-	assert_int_equal(spawn_worker(&owner->helper, WORKERS, &pid, &control), SIMPLER_EINVAL);
+	assert_int_equal(try_worker(owner, WORKERS, &spawned), SIMPLER_EINVAL);
 	start_worker(owner, 1); /* the helper goes on */
 }
 
@@ -531,13 +545,13 @@ static void a_worker_has_its_control_socket_and_nothing_else(void **state)
 static void requests_leave_no_descriptor_in_the_helper(void **state)
 {
 	struct owner *owner = *state;
-	pid_t pid;
-	int control;
+	struct spawned spawned;
 
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(spawn_worker(&owner->helper, 0, &pid, &control), SIMPLER_EEXIST);
-	/* Standard three, the socket, a pidfd; perhaps the last request's, just answered. */
-	assert_in_range(count_descriptors(owner->helper.pid), 5, 6);
+		assert_int_equal(try_worker(owner, 0, &spawned), SIMPLER_EEXIST);
+	/* Standard three, the socket, the owner's pidfd and the worker's, the arena; perhaps the
+	 * last request's, just answered. */
+	assert_in_range(count_descriptors(owner->helper.pid), 7, 8);
 }
 
 static void stopping_the_helper_ends_a_worker_that_never_returns(void **state)
@@ -564,14 +578,13 @@ static void workers_die_with_their_helper(void **state)
 	struct owner *owner = *state;
 	struct spawn_exit report;
 	int worker = watch(owner->workers[0].pid);
-	pid_t pid;
-	int control;
+	struct spawned spawned;
 
 	assert_int_equal(kill(owner->helper.pid, SIGKILL), 0);
 	assert_gone(worker);
 	assert_true(descriptor_wait_readable(owner->helper.socket, clock_after_ms(SOON_MS)));
 	assert_int_equal(spawn_next_exit(&owner->helper, &report), SIMPLER_EUNAVAILABLE);
-	assert_int_equal(spawn_worker(&owner->helper, 1, &pid, &control), SIMPLER_EUNAVAILABLE);
+	assert_int_equal(try_worker(owner, 1, &spawned), SIMPLER_EUNAVAILABLE);
 }
 
 /* In a process of its own: become an owner with a worker in the middle of a task, tell the pids,
