@@ -261,11 +261,9 @@ IN_THE_WORKER(return_nonsense)
 /* Returns in two processes; the copy is to leave no trace. */
 IN_THE_WORKER(fork_and_return)
 {
-	(void)config;
-	(void)state;
-	if (fork() < 0)
-		return SIMPLER_ESYSTEM;
-	return add(orch, args, config, state);
+	simpler_status status = add(orch, args, config, state);
+
+	return fork() < 0 ? SIMPLER_ESYSTEM : status;
 }
 
 /* Waits until scalar 1 of them are in it at once. */
