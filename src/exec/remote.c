@@ -16,10 +16,11 @@
  *
  * A task that is stopped has its present call cancelled, and begins no other but those that FREE.
  * The node hears of a cancelled dispatch, and keeps its tensors until the code that ran has ended,
- * so freeing them meanwhile is safe. stop() comes at any moment: each call is created and noted
- * under the child's lock, with a look at `stopped`, before it is begun, and forgotten under it in
- * the callback that ends it; stop() cancels under the lock what it finds noted. So a call is
- * cancelled by the one or by the other, and never after its end.
+ * so freeing them meanwhile is safe. Storage that the node had made when the call that asks for it
+ * was cancelled, and whose handle did not arrive, goes when its lease ends. stop() comes at any
+ * moment: each call is created and noted under the child's lock, with a look at `stopped`, before
+ * it is begun, and forgotten under it in the callback that ends it; stop() cancels under the lock
+ * what it finds noted. So a call is cancelled by the one or by the other, and never after its end.
  */
 #include "exec/remote.h"
 

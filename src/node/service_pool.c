@@ -180,7 +180,8 @@ static void give_up(struct rpc_call *call)
 struct push {
 	struct pool_view view; /* pinned; handle 0: no chunk has come */
 	uint64_t named;        /* the handle id that chunks carry: 0 when this push allocates */
-	bool allocated;        /* by this push, so freed if it fails */
+	bool allocated;        /* by this push, so freed if it fails or nobody hears of it */
+	bool answered;         /* with the handle */
 	bool complete;         /* the last chunk has come */
 };
 
@@ -291,7 +292,6 @@ static void push_message(struct rpc_call *call, const uint8_t *data, size_t size
 		reply_error(call);
 }
 
-/* The storage is the client's from the moment it is told of it. */
 static void push_half_close(struct rpc_call *call)
 {
 	struct node *node = node_of(call);
@@ -310,17 +310,18 @@ static void push_half_close(struct rpc_call *call)
 	}
 	if (status == SIMPLER_OK)
 		status = msg_handle_encode(&handle, &buffer);
-	push->allocated = push->allocated && status != SIMPLER_OK;
+	push->answered = status == SIMPLER_OK;
 	reply(call, status, &buffer);
 }
 
+/* The storage is the client's once it is told of it. One that cancels or goes at that moment is not
+ * told, as far as can be known here; what it does not free goes when the lease is over. */
 static void push_end(struct rpc_call *call, bool cancelled)
 {
 	struct pool *pool = node_of(call)->pool;
 	struct push *push = rpc_call_state(call);
 
-	(void)cancelled;
-	if (push && push->allocated)
+	if (push && push->allocated && (cancelled || !push->answered))
 		(void)pool_free(pool, push->view.handle);
 	if (push && push->view.handle != 0)
 		pool_unpin(pool, push->view.handle);

@@ -1,0 +1,230 @@
+/* A remote child whose tasks are stopped: before they begin, while they run, and at any moment. */
+#include "front_end.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "exec/remote.h"
+
+#define STAGED_BYTES ((size_t)5 << 18) /* two chunks each way */
+
+struct rig {
+	struct front_end *front_end;
+	struct exec_child *child;
+	struct exec_callable callable;
+	struct record_config config;
+};
+
+/* A task, and how it ended. */
+struct job {
+	struct exec_task task; /* first: a child hands it back */
+	pthread_mutex_t lock;  /* guards all below */
+	pthread_cond_t changed;
+	unsigned ends;
+	simpler_status status;
+	uint64_t scalars[2];
+	int64_t shape[1];
+	struct exec_tensor tensor;
+};
+
+static int start(void **state)
+{
+	/* Room for what is given back only when its lease is over, since nobody heard of it. */
+	static const char *const options[] = { "--pool-bytes", "512M", NULL };
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	rig->front_end = front_end_start(options);
+	assert_int_equal(remote_create(rig->front_end->client, rig->front_end->daemon.address, 64,
+	                               &rig->child),
+	                 SIMPLER_OK);
+	rig->callable.kind = SIMPLER_KIND_ORCH;
+	rig->callable.digest = rig->front_end->orch.digest;
+	*state = rig;
+	return 0;
+}
+
+static int stop(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->child->ops->close(rig->child);
+	front_end_stop(rig->front_end);
+	free(rig);
+	return 0;
+}
+
+static void job_done(struct exec_task *task, const struct error *error)
+{
+	struct job *job = (struct job *)task;
+
+	pthread_mutex_lock(&job->lock);
+	job->ends++;
+	job->status = error ? error->status : SIMPLER_OK;
+	if (error && error->status != SIMPLER_ECANCELLED && error->status != SIMPLER_EDEADLINE)
+		print_message("%s\n", error_step(error, 0));
+	pthread_cond_broadcast(&job->changed);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static void job_init(struct job *job, struct rig *rig, uint64_t id, enum fake_command command)
+{
+	memset(job, 0, sizeof(*job));
+	pthread_mutex_init(&job->lock, NULL);
+	pthread_cond_init(&job->changed, NULL);
+	job->scalars[0] = command;
+	job->scalars[1] = id;
+	job->task.callable = &rig->callable;
+	job->task.id = id;
+	job->task.config = &rig->config;
+	job->task.scalars = job->scalars;
+	job->task.scalar_count = 2;
+	job->task.tensors = &job->tensor;
+	job->task.deadline = CLOCK_NEVER;
+	job->task.done = job_done;
+}
+
+static void job_stage(struct job *job, void *bytes)
+{
+	job->shape[0] = STAGED_BYTES / sizeof(int64_t);
+	job->tensor = (struct exec_tensor){ .data = bytes,
+		                            .nbytes = STAGED_BYTES,
+		                            .segment = EXEC_NO_SEGMENT,
+		                            .dtype = SIMPLER_INT64,
+		                            .tag = SIMPLER_INOUT,
+		                            .backing = SIMPLER_STAGED,
+		                            .ndim = 1,
+		                            .shape = job->shape };
+	job->task.tensor_count = 1;
+}
+
+static simpler_status job_wait(struct job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	while (job->ends == 0)
+		pthread_cond_wait(&job->changed, &job->lock);
+	assert_int_equal(job->ends, 1);
+	pthread_mutex_unlock(&job->lock);
+	return job->status;
+}
+
+/* What the scheduler does. */
+static void job_stop(struct rig *rig, struct job *job)
+{
+	const int64_t at = clock_after_ms(1000);
+
+	atomic_store(&job->task.stop_at, at);
+	rig->child->ops->stop(rig->child, job->task.id, at);
+}
+
+static void a_stopped_task_ends_at_once_and_the_engine_is_told(void **state)
+{
+	struct rig *rig = *state;
+	struct job stopped, other;
+
+	job_init(&stopped, rig, 11, FAKE_HOLD_STOPPABLE);
+	job_init(&other, rig, 12, FAKE_HOLD_STOPPABLE);
+	rig->child->ops->start(rig->child, &stopped.task);
+	rig->child->ops->start(rig->child, &other.task);
+	wait_held(rig->front_end, 2);
+	assert_null(rig->child->ops->retract(rig->child, 0));
+	rig->child->ops->stop(rig->child, 99, clock_now()); /* which it does not have */
+	job_stop(rig, &stopped);
+	assert_int_equal(job_wait(&stopped), SIMPLER_ECANCELLED);
+	wait_held(rig->front_end, 1);
+	assert_int_equal(ask_stops(rig->front_end).last, 11);
+	assert_int_equal(other.ends, 0);
+	job_stop(rig, &other);
+	job_stop(rig, &other); /* twice is once */
+	assert_int_equal(job_wait(&other), SIMPLER_ECANCELLED);
+	wait_held(rig->front_end, 0);
+	assert_int_equal(ask_stops(rig->front_end).stops, 2);
+}
+
+static void a_task_stopped_before_it_is_started_does_not_reach_the_node(void **state)
+{
+	struct rig *rig = *state;
+	struct job job;
+
+	job_init(&job, rig, 21, FAKE_HOLD_STOPPABLE);
+	job_stop(rig, &job);
+	rig->child->ops->start(rig->child, &job.task);
+	assert_int_equal(job_wait(&job), SIMPLER_ECANCELLED);
+	wait_taken(rig->front_end);
+	assert_int_equal(ask_engine(rig->front_end).held, 0);
+	assert_int_equal(ask_stops(rig->front_end).stops, 0);
+}
+
+static void the_deadline_of_a_task_ends_it_on_the_node(void **state)
+{
+	struct rig *rig = *state;
+	struct job job;
+
+	job_init(&job, rig, 31, FAKE_HOLD_STOPPABLE);
+	job.task.deadline = clock_after_ms(500);
+	rig->child->ops->start(rig->child, &job.task);
+	assert_int_equal(job_wait(&job), SIMPLER_EDEADLINE);
+	wait_held(rig->front_end, 0);
+}
+
+struct stopper {
+	struct rig *rig;
+	struct job *job;
+	long delay_ns;
+};
+
+static void *stop_later(void *context)
+{
+	const struct stopper *stopper = context;
+	const struct timespec delay = { 0, stopper->delay_ns };
+
+	(void)nanosleep(&delay, NULL);
+	job_stop(stopper->rig, stopper->job);
+	return NULL;
+}
+
+static void a_task_stopped_at_any_moment_ends_once(void **state)
+{
+	struct rig *rig = *state;
+	int64_t *bytes = calloc(1, STAGED_BYTES);
+	unsigned cancelled = 0;
+	struct job last;
+
+	assert_non_null(bytes);
+	for (unsigned i = 0; i < 200; i++) {
+		struct job job;
+		struct stopper stopper = { rig, &job, 60000L * i };
+		simpler_status status;
+		pthread_t thread;
+
+		job_init(&job, rig, 1000 + i, FAKE_ANSWER);
+		job_stage(&job, bytes);
+		assert_int_equal(pthread_create(&thread, NULL, stop_later, &stopper), 0);
+		rig->child->ops->start(rig->child, &job.task);
+		status = job_wait(&job);
+		pthread_join(thread, NULL);
+		assert_true(status == SIMPLER_OK || status == SIMPLER_ECANCELLED);
+		cancelled += status == SIMPLER_ECANCELLED;
+	}
+	assert_true(cancelled > 0);
+	memset(bytes, 0, STAGED_BYTES);
+	job_init(&last, rig, 2000, FAKE_ANSWER);
+	job_stage(&last, bytes);
+	rig->child->ops->start(rig->child, &last.task);
+	assert_int_equal(job_wait(&last), SIMPLER_OK);
+	assert_int_equal(bytes[STAGED_BYTES / sizeof(*bytes) - 1], 1);
+	free(bytes);
+}
+
+int main(void)
+{
+#define WITH_A_CHILD(test) cmocka_unit_test_setup_teardown(test, start, stop)
+	const struct CMUnitTest tests[] = {
+		WITH_A_CHILD(a_stopped_task_ends_at_once_and_the_engine_is_told),
+		WITH_A_CHILD(a_task_stopped_before_it_is_started_does_not_reach_the_node),
+		WITH_A_CHILD(the_deadline_of_a_task_ends_it_on_the_node),
+		WITH_A_CHILD(a_task_stopped_at_any_moment_ends_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
