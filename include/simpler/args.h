@@ -36,12 +36,28 @@ SIMPLER_API void simpler_args_reset(simpler_args *args);
  * SIMPLER_STAGED the runtime reads them when the task starts and writes the results of OUTPUT,
  * INOUT and OUTPUT_EXISTING when it has succeeded, so they must stay valid until the run returns.
  *
- * @return SIMPLER_EINVAL after a scalar was added, for an invalid tensor, tag or backing, for a
- *         tensor that is not contiguous, or for an inline tensor over SIMPLER_INLINE_MAX;
- *         SIMPLER_ENOSPACE past SIMPLER_MAX_TENSORS.
+ * A tensor with strides stays where it is and is handed on with them, so it is SIMPLER_SHARED. Its
+ * elements may overlap (a stride of 0) only where the tag does not write.
+ *
+ * @return SIMPLER_EINVAL after a scalar was added, for an invalid tensor, tag or backing, for
+ *         strides with another backing than SIMPLER_SHARED, for elements that overlap and are
+ *         written, or for an inline tensor over SIMPLER_INLINE_MAX; SIMPLER_ENOSPACE past
+ *         SIMPLER_MAX_TENSORS.
  */
 SIMPLER_API simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
                                                    simpler_tag tag, simpler_backing backing);
+
+/**
+ * Add an OUTPUT without a backing: each submit of these arguments allocates it from the worker's
+ * shared heap, in the scope that is open then, and describes it in `*made`, for later tasks to use.
+ * See simpler_orch_alloc(). `made` stays valid until the last submit.
+ *
+ * @return SIMPLER_EINVAL after a scalar was added, for a NULL `made`, or for what
+ *         simpler_tensor_init() refuses; SIMPLER_ENOSPACE past SIMPLER_MAX_TENSORS.
+ */
+SIMPLER_API simpler_status simpler_args_add_output(simpler_args *args, simpler_dtype dtype,
+                                                   uint32_t ndim, const int64_t *shape,
+                                                   simpler_tensor *made);
 
 /**
  * Add a scalar; no tensor can follow. Signed and floating values travel as their 64 bits.

@@ -89,6 +89,15 @@ typedef simpler_status simpler_orch_function(simpler_orch *orch, const simpler_a
 typedef simpler_status simpler_chip_function(const simpler_block *block, const simpler_args *args,
                                              simpler_bytes state);
 
+/**
+ * Whether the task that the calling code runs in should end early: it was cancelled, or its
+ * deadline passed. A callable that runs long asks now and then, and returns; what it returns is
+ * then of no matter, the task has failed. One that goes on is killed with its process once the
+ * worker's grace period is over. False in code that no task runs. Costs a load; never blocks; for
+ * any thread of a sub or chip worker, and in an orchestration function for the thread that runs it.
+ */
+SIMPLER_API bool simpler_should_stop(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -50,19 +50,23 @@ typedef enum simpler_tag {
 /** Where a task finds a tensor's bytes. The program chooses; nothing switches behind its back. */
 typedef enum simpler_backing {
 	/**
-	 * Memory that the worker shares with its children, used in place, no copy: what an
-	 * orchestration function or task was itself handed.
+	 * Memory that the worker shares with its children on this machine, used in place, no copy:
+	 * what an orchestration function or task was itself handed, or what simpler_alloc() and
+	 * simpler_orch_alloc() gave. A remote node cannot take it.
 	 */
 	SIMPLER_SHARED = 0,
 	/**
 	 * Bytes of the caller's memory that travel inside the dispatch message, and back inside
 	 * the answer: copy-in/copy-out. At most SIMPLER_INLINE_MAX bytes a tensor; more is an
-	 * error, never a silent switch to something else.
+	 * error, never a silent switch to something else. A child on this machine takes it only if
+	 * it lies in shared memory, and then uses it in place.
 	 */
 	SIMPLER_INLINE = 1,
 	/**
 	 * Bytes of the caller's memory that are copied to the node's tensor pool before the task
 	 * and back after it, in chunks: copy-in/copy-out. An output-only tag sends no bytes there.
+	 * A child on this machine takes it only if it lies in shared memory, and then uses it in
+	 * place.
 	 */
 	SIMPLER_STAGED = 2
 } simpler_backing;

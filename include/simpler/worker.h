@@ -1,11 +1,15 @@
 /*
  * A worker: one level's engine, with the children below it.
  *
- *     create -> add remotes, load modules -> init -> run, run, ... -> close
+ *     create -> add children, load modules -> init -> run, run, ... -> close
  *
- * Thread-safety: several threads may run on one worker at once, and take handles from its modules.
- * Adding, loading, init and close are called by one thread, and close only when nothing else is in
- * progress.
+ * Children are processes of this machine (sub workers, chips, whole workers of the next level), or
+ * remote nodes behind daemons; one run may submit to all of them. A program needs no care for its
+ * own threads: processes are forked by a helper that has none.
+ *
+ * Thread-safety: several threads may run on one worker at once, allocate, and take handles from its
+ * modules. Adding, loading, init and close are called by one thread, and close only when nothing
+ * else is in progress.
  */
 #ifndef SIMPLER_WORKER_H
 #define SIMPLER_WORKER_H
@@ -21,14 +25,18 @@ typedef struct simpler_module simpler_module;
 
 typedef struct simpler_worker_options {
 	size_t struct_size;          /**< set by SIMPLER_WORKER_OPTIONS_INIT */
-	unsigned level;              /**< 4 for a parent of nodes; 4 to 6 */
+	unsigned level;              /**< 3 for sub workers and chips alone, 4 to 6 above that */
 	uint64_t connect_timeout_ms; /**< how long init waits for the remote nodes */
 	uint32_t node_tasks;         /**< tasks in progress on one node at once; 1 to 1024 */
+	uint64_t heap_bytes;         /**< capacity of the shared heap; memory is taken when used */
+	uint32_t max_tasks;          /**< submitted and not ended, of all runs; 1 to 1,048,576 */
+	/** What is cancelled or late and goes on all the same is killed so much later. */
+	uint64_t stop_grace_ms;
 } simpler_worker_options;
 
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
-		sizeof(simpler_worker_options), 4, 10000, 64                                       \
+		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000       \
 	}
 
 /**
@@ -40,12 +48,57 @@ SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *o
                                                  simpler_worker **out);
 
 /**
+ * Add `count` sub workers: processes of this machine that run sub tasks. Before init, which starts
+ * them. Any level may have some.
+ *
+ * @param[out] first  The id of the first; the others follow. May be NULL.
+ * @return SIMPLER_ESTATE after init, SIMPLER_ENOSPACE past 256 children of this machine.
+ */
+SIMPLER_API simpler_status simpler_worker_add_subs(simpler_worker *worker, uint32_t count,
+                                                   simpler_worker_id *first);
+
+/**
+ * Add `count` chips, devices 0 to count - 1 of `device`, such as "sim"; see simpler/device.h. Each
+ * gets a process of its own. Only for a worker of level 3. Otherwise as simpler_worker_add_subs().
+ */
+SIMPLER_API simpler_status simpler_worker_add_chips(simpler_worker *worker, uint32_t count,
+                                                    const char *device, simpler_worker_id *first);
+
+/** A worker of the next level down in a process of this machine, and what is below it. */
+typedef struct simpler_local_options {
+	size_t struct_size;   /**< set by SIMPLER_LOCAL_OPTIONS_INIT */
+	uint32_t sub_workers; /**< at least one of these three is not 0 */
+	uint32_t chips;       /**< level 3 only */
+	uint32_t worker_count;
+	const struct simpler_local_options *workers; /**< worker_count of them; above level 3 */
+	const char *device;                          /**< of the chips */
+	uint64_t heap_bytes;                         /**< of its own shared heap */
+} simpler_local_options;
+
+#define SIMPLER_LOCAL_OPTIONS_INIT                                                                 \
+	{                                                                                          \
+		sizeof(simpler_local_options), 0, 0, 0, NULL, "sim", (uint64_t)1 << 30             \
+	}
+
+/**
+ * Add a worker of the next level down as a process of this machine. It runs orchestration functions
+ * of modules, and the tensors of this worker's heap are its own children's, too. Before init.
+ *
+ * @param[out] out  Its id; may be NULL.
+ * @return SIMPLER_EINVAL for a tree that cannot be, with the reason; SIMPLER_ESTATE after init;
+ *         SIMPLER_ENOSPACE past 256 children of this machine, or 64 workers in one tree.
+ */
+SIMPLER_API simpler_status simpler_worker_add_local(simpler_worker *worker,
+                                                    const simpler_local_options *options,
+                                                    simpler_worker_id *out);
+
+/**
  * Add the node behind a daemon at `address`: "host:port" or "unix:/path". Before init; does not
  * connect yet.
  *
  * @param[out] out  Its id as a child of this worker; may be NULL.
- * @return SIMPLER_EINVAL for what is no address, SIMPLER_ESTATE after init, SIMPLER_ENOSPACE past
- *         512 nodes.
+ * @return SIMPLER_EINVAL for what is no address or a worker of level 3, SIMPLER_ESTATE after init,
+ *         SIMPLER_ENOSPACE past 512 children.
  */
 SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                                      simpler_worker_id *out);
@@ -78,10 +131,11 @@ SIMPLER_API simpler_status simpler_module_chip(simpler_module *module, const cha
                                                simpler_bytes state, simpler_chip *out);
 
 /**
- * Start the children: connect to the remote nodes, ship what was registered.
- * Blocks until all are up or one failed; a worker whose init failed can only be closed.
+ * Start the children: fork those of this machine, connect to the remote nodes, ship what was
+ * registered. Blocks until all are up or one failed; a worker whose init failed can only be closed.
  *
- * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms.
+ * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms;
+ *         SIMPLER_ENOTFOUND when the program simpler-host, which they run in, is not found.
  */
 SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
 
@@ -95,6 +149,77 @@ SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
 SIMPLER_API simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
                                        const simpler_args *args, const simpler_config *config,
                                        simpler_bytes state);
+
+typedef struct simpler_run_options {
+	size_t struct_size;           /**< set by SIMPLER_RUN_OPTIONS_INIT */
+	const simpler_config *config; /**< handed to the function; NULL means the defaults */
+	/** From the call on. Then the run fails with SIMPLER_EDEADLINE, as if it were cancelled. */
+	uint64_t timeout_ms;
+} simpler_run_options;
+
+#define SIMPLER_RUN_OPTIONS_INIT                                                                   \
+	{                                                                                          \
+		sizeof(simpler_run_options), NULL, SIMPLER_FOREVER                                 \
+	}
+
+/** A run in progress, or ended. Its functions may be called from any thread. */
+typedef struct simpler_completion simpler_completion;
+
+/**
+ * Begin a run in a thread of the worker, and return at once. `args` are copied, `state` is copied,
+ * and what its tensors describe stays valid until the run has ended.
+ *
+ * @param options  NULL means the defaults.
+ * @param[out] out Set on SIMPLER_OK; release with simpler_completion_destroy().
+ * @return SIMPLER_ENOSPACE past 256 runs at once in threads of the worker.
+ */
+SIMPLER_API simpler_status simpler_run_async(simpler_worker *worker, simpler_orch_function *fn,
+                                             const simpler_args *args,
+                                             const simpler_run_options *options,
+                                             simpler_bytes state, simpler_completion **out);
+
+/** Whether the run has ended. Never blocks. */
+SIMPLER_API bool simpler_completion_poll(const simpler_completion *completion);
+/** Wait for its end, at most `timeout_ms`. False when it goes on. */
+SIMPLER_API bool simpler_completion_wait(simpler_completion *completion, uint64_t timeout_ms);
+/** A descriptor that is readable from the end of the run on; for poll() and its like, not to be
+ * read or closed. -1 when none could be made. */
+SIMPLER_API int simpler_completion_fd(simpler_completion *completion);
+/** What simpler_run() would have returned, with simpler_last_error(). SIMPLER_ESTATE while the run
+ *  goes on. */
+SIMPLER_API simpler_status simpler_completion_result(const simpler_completion *completion);
+/**
+ * Cancel the run: it takes no more submits, tasks that have not begun never will, those that run
+ * and its orchestration function see simpler_should_stop(), and after the worker's grace period the
+ * tasks' processes are killed. The run then fails with SIMPLER_ECANCELLED. Does not wait; a run
+ * that has ended stays as it is. A function of this program is never killed: it returns when it
+ * returns.
+ */
+SIMPLER_API void simpler_completion_cancel(simpler_completion *completion);
+/** As simpler_cancel(), also when the orchestration function has returned. */
+SIMPLER_API simpler_status simpler_completion_cancel_task(simpler_completion *completion,
+                                                          simpler_task task);
+/** Wait for the run's end and release it. NULL is allowed. */
+SIMPLER_API void simpler_completion_destroy(simpler_completion *completion);
+
+/**
+ * Allocate a tensor in the worker's shared heap, where children of this machine use it in place, as
+ * SIMPLER_SHARED. Its bytes are undefined. It lives until simpler_free() or the worker's close.
+ * Before or after init. See simpler_orch_alloc() for what lives no longer than a run.
+ *
+ * @return SIMPLER_EINVAL for what simpler_tensor_init() refuses; SIMPLER_ENOSPACE at once when the
+ *         heap has no room, naming its capacity, what is used and what was asked.
+ */
+SIMPLER_API simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype dtype, uint32_t ndim,
+                                         const int64_t *shape, simpler_tensor *out);
+/**
+ * Return what simpler_alloc() gave, by its address; what simpler_orch_alloc() gave may be returned
+ * early like this, too. From then on no submit may use it. Its storage goes when the last task that
+ * was submitted with it has ended.
+ *
+ * @return SIMPLER_EINVAL for what they did not give, or was freed already.
+ */
+SIMPLER_API simpler_status simpler_free(simpler_worker *worker, void *data);
 
 /** Stop the children and release everything, modules included. NULL is allowed. */
 SIMPLER_API void simpler_worker_close(simpler_worker *worker);

@@ -3,12 +3,15 @@
  * machine or a node on another.
  *
  * The scheduler owns a task until start(), the child from then until it calls `done`, once, from
- * any thread of its own, possibly before start() returns. A child never runs a callback while it
- * holds a lock of its own, so `done` may start further tasks on it.
+ * any thread of its own, possibly before start() returns, or until retract() gives it back. A child
+ * never runs a callback while it holds a lock of its own, so `done` may start further tasks on it.
  *
- * install() makes a callable known; only then may a task name it. It may block and is called
- * without the worker's lock. start() never blocks on the task and is never called for more than
- * `capacity` tasks at once.
+ * install() makes a callable known; only then may a task name it. It may block. start(), stop() and
+ * retract() never block on a task. All are called without the worker's lock, by any thread. A child
+ * has at most `capacity` tasks at once, of which it runs `width`; the others wait in it.
+ *
+ * stop() and retract() name a task by its id, as it may end, and its memory be another's, at the
+ * same moment; a child does nothing about an id that it does not have.
  */
 #ifndef EXEC_EXEC_H
 #define EXEC_EXEC_H
@@ -36,14 +39,19 @@ struct exec_callable {
 	simpler_bytes state;
 };
 
+/* Memory of this process that is no shared segment. */
+#define EXEC_NO_SEGMENT UINT32_MAX
+
 struct exec_tensor {
-	simpler_tensor view; /* contiguous, at an address of this process */
-	uint64_t nbytes;
-	simpler_tag tag;
-	simpler_backing backing;
-	/* Where a SIMPLER_SHARED tensor lies; for the others the pair is not used. */
+	void *data;      /* index 0,0,..., at an address of this process */
+	uint64_t nbytes; /* of its elements */
+	/* Where `data` lies: in a segment that all children of this machine have mapped, or
+	 * EXEC_NO_SEGMENT. */
 	uint32_t segment;
 	uint64_t offset;
+	uint8_t dtype, tag, backing, ndim;
+	const int64_t *shape;
+	const int64_t *strides; /* in elements; NULL: contiguous */
 };
 
 /* Whether the task writes it, and whether it sees its old bytes. */
@@ -64,6 +72,12 @@ struct exec_task {
 	const struct exec_tensor *tensors;
 	const uint64_t *scalars;
 	uint32_t tensor_count, scalar_count;
+	int64_t deadline; /* base/clock.h; the scheduler sees to it, a child may tell others */
+	/* When not 0: it was stopped, and is to be killed then. Set before stop() is called. As
+	 * that may be before start() has come through, a child looks at it once more when it has
+	 * noted the task as its own. */
+	_Atomic int64_t stop_at;
+	bool bound; /* to this child: retract() gives it back only when it is named */
 	/* `error` is NULL on success and belongs to the caller. */
 	void (*done)(struct exec_task *task, const struct error *error);
 };
@@ -73,15 +87,24 @@ struct exec_child;
 struct exec_child_ops {
 	simpler_status (*install)(struct exec_child *child, const struct exec_callable *callable);
 	void (*start)(struct exec_child *child, struct exec_task *task);
+	/* Have it end early: tell the code that runs it, and kill that at `kill_at` if it goes on.
+	 * Its end comes by `done`, as ever; what `done` says of a stopped task is of no matter. */
+	void (*stop)(struct exec_child *child, uint64_t task, int64_t kill_at);
+	/* Take back a task that has not begun, the one that came last of those not bound: it is the
+	 * scheduler's again, and `done` is not called for it. With an id that one or none. NULL
+	 * when there is none that can be. */
+	struct exec_task *(*retract)(struct exec_child *child, uint64_t task_or_0);
 	/* Stop it and release it. No task is in progress. */
 	void (*close)(struct exec_child *child);
 };
 
 struct exec_child {
 	const struct exec_child_ops *ops;
-	simpler_kind runs;    /* SIMPLER_KIND_SUB or SIMPLER_KIND_ORCH */
+	simpler_kind runs;
+	bool local;           /* of this machine: it has the shared segments mapped */
 	char name[128];       /* "sub worker 0", "node 127.0.0.1:5050" */
 	uint32_t capacity;    /* tasks it takes at once */
+	uint32_t width;       /* of those, how many it runs at once */
 	uint32_t in_progress; /* the scheduler's, under the worker's lock */
 };
 

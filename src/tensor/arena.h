@@ -25,9 +25,10 @@
 
 struct arena;
 
-/* Bytes [offset, offset + bytes) of the arena. To be read only. */
+/* Bytes [offset, offset + bytes) of the arena. To be read only, but for `owner`. */
 struct arena_block {
 	uint64_t offset, bytes;
+	uint64_t owner; /* for those who use the arena: it neither sets nor reads it */
 	bool free;
 	struct arena_block *before, *behind; /* its neighbours */
 	struct arena_block *previous, *next; /* in the list of its class, when free */

@@ -165,7 +165,7 @@ struct arena_block *block_map_remove(struct block_map *map, uint64_t offset)
 	return block;
 }
 
-const struct arena_block *block_map_last(const struct block_map *map, uint64_t offset)
+struct arena_block *block_map_last(const struct block_map *map, uint64_t offset)
 {
 	uint64_t unit;
 

@@ -36,6 +36,6 @@ void block_map_add(struct block_map *map, struct arena_block *block);
 /* The block that begins at `offset` is no longer in the map. NULL if there is none. */
 struct arena_block *block_map_remove(struct block_map *map, uint64_t offset);
 /* The last block that begins at or before `offset`; NULL if there is none. */
-const struct arena_block *block_map_last(const struct block_map *map, uint64_t offset);
+struct arena_block *block_map_last(const struct block_map *map, uint64_t offset);
 
 #endif

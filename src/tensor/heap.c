@@ -7,6 +7,7 @@
  */
 #include "tensor/heap.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -187,11 +188,13 @@ static simpler_status take_live(struct heap *heap, uint64_t bytes, struct arena_
 	if (status != SIMPLER_OK)
 		return status;
 	status = arena_is_large(*out) ? commit_large(heap, *out) : commit_block(heap, *out);
-	if (status == SIMPLER_OK)
-		block_map_add(&heap->live, *out);
-	else
+	if (status != SIMPLER_OK) {
 		give_block(heap, *out);
-	return status;
+		return status;
+	}
+	(*out)->owner = 0;
+	block_map_add(&heap->live, *out);
+	return SIMPLER_OK;
 }
 
 simpler_status heap_alloc(struct heap *heap, uint64_t bytes, void **data)
@@ -272,17 +275,56 @@ simpler_status heap_free(struct heap *heap, void *data)
 	return status;
 }
 
-bool heap_owns(struct heap *heap, const void *data, uint64_t span)
+/* The live block that holds `offset`, or NULL; with `span` bytes from there on. Under the lock. */
+static struct arena_block *block_of(const struct heap *heap, const void *data, uint64_t span,
+                                    uint64_t *offset)
 {
-	uint64_t offset;
-	bool owns;
+	struct arena_block *block;
 
-	if (!offset_of(heap, data, &offset))
-		return false;
+	if (!offset_of(heap, data, offset))
+		return NULL;
+	block = block_map_last(&heap->live, *offset);
+	return is_within(block, *offset, span) ? block : NULL;
+}
+
+void heap_set_owner(struct heap *heap, void *data, uint64_t owner)
+{
+	struct arena_block *block;
+	uint64_t offset;
+
 	pthread_mutex_lock(&heap->lock);
-	owns = is_within(block_map_last(&heap->live, offset), offset, span);
+	block = block_of(heap, data, 1, &offset);
+	assert(block && block->offset == offset);
+	block->owner = owner;
 	pthread_mutex_unlock(&heap->lock);
-	return owns;
+}
+
+bool heap_find(struct heap *heap, const void *data, uint64_t span, uint64_t *owner)
+{
+	const struct arena_block *block;
+	uint64_t offset;
+
+	pthread_mutex_lock(&heap->lock);
+	block = block_of(heap, data, span, &offset);
+	if (block)
+		*owner = block->owner;
+	pthread_mutex_unlock(&heap->lock);
+	return block != NULL;
+}
+
+bool heap_owner(struct heap *heap, const void *data, uint64_t *owner)
+{
+	const struct arena_block *block;
+	uint64_t offset;
+
+	pthread_mutex_lock(&heap->lock);
+	block = block_of(heap, data, 1, &offset);
+	if (block && block->offset != offset)
+		block = NULL;
+	if (block)
+		*owner = block->owner;
+	pthread_mutex_unlock(&heap->lock);
+	return block != NULL;
 }
 
 void heap_stats(struct heap *heap, struct heap_stats *out)

@@ -52,8 +52,13 @@ simpler_status heap_alloc(struct heap *heap, uint64_t bytes, void **data);
 /* @return SIMPLER_EINVAL when no live block of this heap begins at `data`; nothing changes then. */
 simpler_status heap_free(struct heap *heap, void *data);
 
-/* Whether `span` bytes from `data` on all lie within one live block. */
-bool heap_owns(struct heap *heap, const void *data, uint64_t span);
+/* Note who a live block belongs to, for heap_find(). It is 0 until then. */
+void heap_set_owner(struct heap *heap, void *data, uint64_t owner);
+/* Whether `span` bytes from `data` on all lie within one live block, and whose that is. */
+bool heap_find(struct heap *heap, const void *data, uint64_t span, uint64_t *owner);
+
+/* Whose the live block is that begins at `data`; false when none does. */
+bool heap_owner(struct heap *heap, const void *data, uint64_t *owner);
 
 void heap_stats(struct heap *heap, struct heap_stats *out);
 

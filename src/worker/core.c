@@ -1,22 +1,63 @@
 #include "worker/core.h"
 
 #include <stdlib.h>
+#include <time.h>
 
-simpler_status core_create(unsigned level, struct worker_core **out)
+#include "worker/schedule.h"
+
+static void init_condition(pthread_cond_t *condition)
 {
-	const struct dag_options graph = { .max_tasks = WORKER_MAX_TASKS };
+	pthread_condattr_t attributes;
+
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(condition, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
+}
+
+static simpler_status make_heap(struct worker_core *core, const struct core_options *options)
+{
+	struct memory_segment *own = &core->segments[options->above_count];
+	simpler_status status = heap_create("simpler-heap", options->heap_bytes, &core->heap);
+
+	if (status != SIMPLER_OK)
+		return status;
+	for (uint32_t i = 0; i < options->above_count; i++)
+		core->segments[i] = options->above[i];
+	own->id = options->above_count + 1;
+	own->base = heap_base(core->heap);
+	own->bytes = heap_capacity(core->heap);
+	core->segment_count = options->above_count + 1;
+	return SIMPLER_OK;
+}
+
+static simpler_status make_parts(struct worker_core *core, const struct core_options *options)
+{
+	const struct dag_options graph = { .max_tasks = options->max_tasks };
+
+	core->callables = callables_create();
+	core->graph = dag_create(&graph);
+	if (!core->callables || !core->graph)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
+	if (dag_scope_open(core->graph, &core->worker_scope) != SIMPLER_OK)
+		return simpler_last_status();
+	return make_heap(core, options);
+}
+
+simpler_status core_create(const struct core_options *options, struct worker_core **out)
+{
 	struct worker_core *core = calloc(1, sizeof(*core));
 
 	if (!core)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
-	core->level = level;
+	core->level = options->level;
+	core->grace_ms = options->grace_ms;
 	(void)pthread_mutex_init(&core->lock, NULL);
-	(void)pthread_cond_init(&core->room, NULL);
-	core->callables = callables_create();
-	core->graph = dag_create(&graph);
-	if (!core->callables || !core->graph) {
+	init_condition(&core->room);
+	init_condition(&core->timer.changed);
+	if (make_parts(core, options) != SIMPLER_OK) {
 		core_destroy(core);
-		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
+		return simpler_last_status();
 	}
 	*out = core;
 	return SIMPLER_OK;
@@ -24,8 +65,9 @@ simpler_status core_create(unsigned level, struct worker_core **out)
 
 void core_close_children(struct worker_core *core)
 {
+	deadlines_stop(core);
 	while (core->child_count > 0) {
-		struct exec_child *child = core->children[--core->child_count];
+		struct exec_child *child = core->children[--core->child_count].child;
 
 		child->ops->close(child);
 	}
@@ -33,9 +75,13 @@ void core_close_children(struct worker_core *core)
 
 void core_destroy(struct worker_core *core)
 {
+	deadlines_stop(core);
+	timers_release(&core->timers);
 	dag_destroy(core->graph);
+	heap_destroy(core->heap);
 	if (core->callables)
 		callables_destroy(core->callables);
+	(void)pthread_cond_destroy(&core->timer.changed);
 	(void)pthread_cond_destroy(&core->room);
 	(void)pthread_mutex_destroy(&core->lock);
 	free(core);
@@ -43,32 +89,14 @@ void core_destroy(struct worker_core *core)
 
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index)
 {
+	struct lane *lane = &core->lanes[child->runs];
+
 	if (core->child_count == WORKER_MAX_CHILDREN)
 		return error_raise(SIMPLER_ENOSPACE, "a worker has at most %u children",
 		                   WORKER_MAX_CHILDREN);
-	*index = core->child_count;
-	core->children[core->child_count++] = child;
-	if (child->runs == SIMPLER_KIND_SUB)
-		core->idle_subs += child->capacity;
-	else
-		core->idle_next_level += child->capacity;
+	*index = core->child_count++;
+	core->children[*index].child = child;
+	lane->children[lane->child_count++] = *index;
+	lane->free += child->capacity;
 	return SIMPLER_OK;
-}
-
-simpler_status core_run(struct worker_core *core, simpler_orch_function *fn, const char *name,
-                        const struct module *module, const simpler_args *args,
-                        const simpler_config *config, simpler_bytes state)
-{
-	static const simpler_config defaults = SIMPLER_CONFIG_INIT;
-	struct run run = { .core = core, .module = module };
-	simpler_status status;
-
-	(void)pthread_cond_init(&run.ended, NULL);
-	/* So that an error found after the call is the function's own. */
-	error_clear();
-	run.announced = core->progress.announce && core->progress.announce(core->progress.context);
-	status = fn((simpler_orch *)&run, args, config ? config : &defaults, state);
-	status = schedule_wait(&run, name, status);
-	(void)pthread_cond_destroy(&run.ended);
-	return status;
 }

@@ -5,10 +5,14 @@
  * and starts what became ready; a child's `done` finishes the task in the child's thread and does
  * the same. A scheduler thread of its own would cost a wake-up on each of these, and wake-ups are
  * what a dispatch is made of. `lock` makes one of them the graph's owner at a time; it is never
- * held over a wait, a call into a child, or user code.
+ * held over a wait, a call into a child, or user code. A timer thread sees to deadlines, from the
+ * first one on.
  *
- * A task ends in task_done() or, poisoned, in schedule(); a run ends in run_wait() when its
- * orchestration function has returned and none of its tasks is live.
+ * A task:  WAITING --graph--> READY --placed--> STARTED --every member done--> gone
+ *             `------poisoned or cancelled-----------------------------------> gone
+ *
+ * It ends in end_task(), wherever it was; a run ends when its orchestration function has returned
+ * and none of its tasks is live.
  */
 #ifndef WORKER_CORE_H
 #define WORKER_CORE_H
@@ -19,73 +23,124 @@
 #include "dag/dag.h"
 #include "exec/exec.h"
 #include "simpler/orch.h"
+#include "tensor/heap.h"
 #include "wire/args.h"
 #include "worker/callables.h"
+#include "worker/timers.h"
 
 #define WORKER_MAX_CHILDREN 512u
-#define WORKER_MAX_TASKS    65536u /* live in one worker at once */
+/* Its own heap and those of the workers above it. */
+#define WORKER_MAX_SEGMENTS 6u
 
 struct run;
+struct task;
 
-struct task {
+/* A task has a member for each worker that it runs on: one, unless it is a group. */
+struct member {
 	struct exec_task exec; /* first: a child hands it back */
-	struct worker_core *core;
-	struct run *run;
-	dag_task_id node;
-	uint64_t ordinal; /* within its run, from 1 */
-	uint32_t target;  /* a child's index, or SIMPLER_ANY_WORKER */
-	struct exec_child *child;
-	struct task *next; /* in a queue of ready tasks, or in a list to start */
-	struct record_config config;
-	/* The tensors lie behind it, then the scalars. */
-	struct exec_tensor tensors[];
+	struct task *task;
+	uint32_t target; /* a child's index, or SIMPLER_ANY_WORKER */
+	bool ended;
+	struct exec_child *child; /* once STARTED */
 };
 
+enum task_state { TASK_WAITING, TASK_READY, TASK_STARTED };
+
+/* In a queue, or in a list of things to do, through `next`; which is known from what holds it. */
 struct task_queue {
 	struct task *first, *last;
 };
 
+struct task {
+	struct run *run;
+	dag_task_id node;
+	uint64_t ordinal; /* within its run, from 1 */
+	/* Under the core's lock: */
+	enum task_state state;
+	simpler_status stopped; /* SIMPLER_ECANCELLED or SIMPLER_EDEADLINE: it has failed with it */
+	bool failed;            /* a member has; the run was told */
+	uint32_t references;    /* the graph's, until the task has ended, and those of chores */
+	uint32_t members_left;
+	struct task_queue *queue;                 /* of ready tasks, that it is in */
+	struct task *next, *previous;             /* there */
+	struct task *next_of_run, *before_of_run; /* live tasks of the run */
+	struct task *next_chore;
+	struct timer timer;
+	uint64_t timeout_ms;
+	/* Fixed: */
+	simpler_kind kind;
+	bool local_only, remote_only; /* what its tensors' places leave to choose from */
+	uint64_t shared_bytes;        /* of its tensors, that lie in shared memory */
+	uint32_t member_count;
+	struct member members[];
+	/* Behind them, for each: its tensors, their dimensions, its scalars. */
+};
+
+struct child_state {
+	struct exec_child *child;
+	struct task_queue directed; /* ready, and bound to it */
+	bool reserved;              /* for a group that waits for it; set anew by each placement */
+};
+
+/* Ready tasks of one kind, and the children that run them. */
+struct lane {
+	uint32_t children[WORKER_MAX_CHILDREN]; /* indexes; fixed from init on */
+	uint32_t child_count;
+	struct task_queue any, groups; /* in the order they became ready */
+	uint32_t directed;             /* tasks in the children's own queues */
+	uint32_t free;                 /* tasks that the children could still take */
+	uint32_t overfull;             /* children that have more than they run at once */
+	bool any_reserved;
+};
+
+struct core_options {
+	unsigned level;
+	uint32_t max_tasks;
+	uint64_t heap_bytes;
+	uint64_t grace_ms;
+	/* The heaps of the workers above, mapped here; ids below that of its own. */
+	struct memory_segment above[WORKER_MAX_SEGMENTS];
+	uint32_t above_count;
+};
+
 struct worker_core {
 	unsigned level;
+	uint64_t grace_ms;
+	uint64_t heap_bytes;
 	struct callables *callables;
-	/* Shared with the children, for SIMPLER_SHARED tensors; no bytes when there is none. */
-	struct memory_segment memory;
+	struct heap *heap; /* segment `segments[segment_count - 1]` */
+	/* Shared with the children of this machine. */
+	struct memory_segment segments[WORKER_MAX_SEGMENTS];
+	uint32_t segment_count;
 
 	/* Fixed from init on. */
-	struct exec_child *children[WORKER_MAX_CHILDREN];
+	struct child_state children[WORKER_MAX_CHILDREN];
 	uint32_t child_count;
 	struct exec_progress progress;
 
-	pthread_mutex_t lock; /* guards all below, the runs, and exec_child.in_progress */
-	pthread_cond_t room;  /* a live task went, while submits wait for room */
-	uint32_t waiting_for_room;
+	pthread_mutex_t lock; /* guards all below, tasks, runs, and exec_child.in_progress */
+	pthread_cond_t room;  /* a task or storage went, while somebody waits for room */
+	uint32_t waiting_for_room, executing_runs;
+	uint32_t being_freed; /* blocks of the heap that somebody is about to give back */
+	uint64_t room_made;   /* counts */
 	struct dag *graph;
-	/* Ready and not yet placed, in the order they became so; and the tasks that the children of
-	 * that kind could still take. */
-	struct task_queue ready_subs, ready_next_level;
-	uint32_t idle_subs, idle_next_level;
+	dag_scope_id worker_scope; /* of what simpler_alloc() gave */
+	struct lane lanes[4];      /* by simpler_kind */
 	uint64_t next_task;
+	struct timers timers;
+	struct timer_thread {
+		pthread_t thread;
+		pthread_cond_t changed;
+		bool started, stopping;
+	} timer;
 };
 
-/* One call of an orchestration function; `struct simpler_orch` of the public interface is this. */
-struct run {
-	struct worker_core *core;
-	const struct module *module; /* the function's own; NULL if from the running program */
-	/* Under the core's lock: */
-	uint64_t submitted;
-	uint32_t live; /* submitted and not ended */
-	bool returned; /* the orchestration function has */
-	bool failed;
-	struct error error; /* the first root failure */
-	pthread_cond_t ended;
-	_Atomic bool finished; /* returned, and nothing live */
-	bool announced;        /* the calling thread's own; see struct exec_progress */
-};
+/* --- a worker --- */
 
-simpler_status core_create(unsigned level, struct worker_core **out);
+simpler_status core_create(const struct core_options *options, struct worker_core **out);
 /*
  * To end a worker: close its children, end the threads that call `done`, destroy the core. In this
- * order: the thread that finished a run's last task is still on its way out of task_done() when the
+ * order: the thread that finished a run's last task is still on its way out of `done` when the
  * run's own thread has returned. No run is in progress.
  */
 void core_close_children(struct worker_core *core);
@@ -93,18 +148,33 @@ void core_destroy(struct worker_core *core);
 /* Takes ownership of the child on success. */
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index);
 
-/*
- * Run `fn` in the calling thread and wait for all it submitted. `module` is where it comes from,
- * or NULL. Returns the first root failure, as the thread's last error.
- */
-simpler_status core_run(struct worker_core *core, simpler_orch_function *fn, const char *name,
-                        const struct module *module, const simpler_args *args,
-                        const simpler_config *config, simpler_bytes state);
+/* --- a run (run.c) --- */
 
-/* Add a task that was made ready for it to the graph, and start what became ready. Takes the task,
- * also on failure. Blocks while the graph is full. */
-simpler_status schedule_submit(struct task *task, simpler_task *out);
-/* The orchestration function has returned `status`. Waits until the run has ended. */
-simpler_status schedule_wait(struct run *run, const char *name, simpler_status status);
+/* What an orchestration function is called with. All is borrowed until run_execute() returns. */
+struct run_call {
+	simpler_orch_function *fn;
+	const char *name;            /* for messages */
+	const struct module *module; /* where it comes from; NULL if from the running program */
+	const simpler_args *args;
+	const simpler_config *config; /* NULL: the defaults */
+	simpler_bytes state;
+	uint64_t timeout_ms; /* SIMPLER_FOREVER: none */
+};
+
+/* SIMPLER_EINVAL for a config that cannot be. */
+simpler_status run_create(struct worker_core *core, const struct run_call *call, struct run **out);
+/*
+ * Call the function in this thread and wait for all it submitted. Once for each run. Returns the
+ * first root failure, as the thread's last error; the deadline counts from run_create().
+ */
+simpler_status run_execute(struct run *run);
+/* From any thread, before, during or after: it fails with `why`, which is SIMPLER_ECANCELLED or
+ * SIMPLER_EDEADLINE, unless it has ended or failed already. */
+void run_stop(struct run *run, simpler_status why);
+/* After run_execute(), or instead of it. */
+void run_destroy(struct run *run);
+
+/* All three at once. */
+simpler_status core_run(struct worker_core *core, const struct run_call *call);
 
 #endif

@@ -1,183 +1,309 @@
-/*
- * Scheduling: from the graph's events to children and back.
- *
- * Each entry (a submit, a task that is done) takes the lock, changes the graph, places what can be
- * placed, and carries the result out of the lock: tasks to start, tasks to release. Starting may
- * finish a task at once and so enter here again; that is why no lock is held then.
- */
-#include <stdlib.h>
+#include "worker/schedule.h"
 
-#include "worker/core.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
 
 /* A submit that found the graph full waits until an eighth of it is free: were it woken for each
  * task that ends, it would cost each of them a wake-up. */
-#define ROOM_AGAIN (WORKER_MAX_TASKS - WORKER_MAX_TASKS / 8)
-
-/* What one entry leaves to do once the lock is released. */
-struct chores {
-	struct task_queue start, release;
-	bool run_ended;
-};
-
-static void append(struct task_queue *queue, struct task *task)
+static uint32_t room_again(const struct dag *graph)
 {
-	task->next = NULL;
-	if (queue->last)
-		queue->last->next = task;
+	return dag_capacity(graph) - (dag_capacity(graph) + 7) / 8;
+}
+
+static void note_room(struct worker_core *core)
+{
+	core->room_made++;
+	(void)pthread_cond_broadcast(&core->room);
+}
+
+/* --- what becomes of a task, under the lock --- */
+
+static void describe(const struct task *task, const struct member *member, const char *where,
+                     struct error *error)
+{
+	const struct exec_callable *callable = task->members[0].exec.callable;
+	char digest[17], part[40] = "";
+
+	digest_short(&callable->digest, digest);
+	if (task->member_count > 1)
+		(void)snprintf(part, sizeof(part), ", member %u of %u",
+		               (unsigned)(member - task->members), task->member_count);
+	error_add(error, "task %llu%s: %s '%s' (%s) on %s", (unsigned long long)task->ordinal, part,
+	          simpler_kind_name(callable->kind), callable->name, digest, where);
+}
+
+static const char *where_is(const struct member *member)
+{
+	return member->task->state == TASK_STARTED ? member->child->name
+	                                           : "no worker: it had not begun";
+}
+
+static void note_failure(struct member *member, const struct error *error)
+{
+	struct run *run = member->task->run;
+	struct error told;
+
+	if (run->failed)
+		return;
+	told = *error;
+	describe(member->task, member, where_is(member), &told);
+	run_fail(run, &told);
+}
+
+/* `error` is what its end was, NULL when there was none or it succeeded all the same. */
+static void note_stopped(struct member *member, const struct error *error)
+{
+	const struct task *task = member->task;
+	const char *more = error && error->status == SIMPLER_ECRASHED
+	                           ? "; it went on when it was told to stop, and was killed"
+	                           : "";
+	struct error told;
+
+	if (task->run->failed)
+		return;
+	if (task->stopped == SIMPLER_EDEADLINE)
+		error_init(&told, SIMPLER_EDEADLINE,
+		           "the task did not end within the %llu ms that it had%s",
+		           (unsigned long long)task->timeout_ms, more);
 	else
-		queue->first = task;
-	queue->last = task;
+		error_init(&told, SIMPLER_ECANCELLED, "the task was cancelled%s", more);
+	note_failure(member, &told);
+}
+
+static void drop_reference(struct task *task, struct chores *chores)
+{
+	if (--task->references == 0)
+		task_queue_append(&chores->release, task);
+}
+
+static void end_task(struct task *task, struct chores *chores)
+{
+	struct run *run = task->run;
+
+	if (task->next_of_run)
+		task->next_of_run->before_of_run = task->before_of_run;
+	if (task->before_of_run)
+		task->before_of_run->next_of_run = task->next_of_run;
+	else
+		run->tasks = task->next_of_run;
+	timers_cancel(&run->core->timers, &task->timer);
+	drop_reference(task, chores);
+	run_note_progress(run, chores);
+}
+
+/* The graph has started it. */
+static void finish_task(struct task *task, struct chores *chores)
+{
+	dag_finish(task->run->core->graph, task->node, !task->failed && !task->stopped);
+	end_task(task, chores);
+}
+
+static void want_stop(struct task *task, struct chores *chores)
+{
+	task->references++;
+	task->next_chore = chores->stop;
+	chores->stop = task;
+}
+
+void schedule_stop(struct task *task, simpler_status why, struct chores *chores)
+{
+	struct worker_core *core = task->run->core;
+
+	if (task->stopped)
+		return;
+	task->stopped = why;
+	switch (task->state) {
+	case TASK_WAITING:
+		note_stopped(&task->members[0], NULL);
+		(void)dag_cancel(core->graph, task->node);
+		break;
+	case TASK_READY:
+		note_stopped(&task->members[0], NULL);
+		place_forget(task);
+		finish_task(task, chores);
+		break;
+	case TASK_STARTED:
+		want_stop(task, chores);
+		break;
+	}
+}
+
+static void note_unused(struct worker_core *core, void *data, struct chores *chores)
+{
+	if (chores->unused_count < CHORES_UNUSED) {
+		chores->unused[chores->unused_count++] = data;
+		core->being_freed++;
+		return;
+	}
+	(void)heap_free(core->heap, data);
+	note_room(core);
+}
+
+void schedule_react(struct worker_core *core, struct chores *chores)
+{
+	struct dag_event event;
+
+	while (dag_next_event(core->graph, &event)) {
+		switch (event.kind) {
+		case DAG_TASK_READY:
+			dag_start(core->graph, event.task);
+			place_ready(event.payload);
+			break;
+		case DAG_TASK_POISONED:
+			/* Its run has failed by what poisoned it, or by its being stopped. */
+			end_task(event.payload, chores);
+			break;
+		case DAG_STORAGE_UNUSED:
+			note_unused(core, event.payload, chores);
+			break;
+		}
+	}
+	place_all(core, SIMPLER_KIND_SUB, chores);
+	place_all(core, SIMPLER_KIND_ORCH, chores);
+	place_all(core, SIMPLER_KIND_CHIP, chores);
+	if (core->waiting_for_room > 0 &&
+	    (dag_live(core->graph) <= room_again(core->graph) || dag_live(core->graph) == 0))
+		note_room(core);
+}
+
+/* --- ends --- */
+
+/* Under the lock. */
+static void end_member(struct member *member, const struct error *error, struct chores *chores)
+{
+	struct task *task = member->task;
+
+	place_count(task->run->core, member->child, -1);
+	if (task->stopped) {
+		note_stopped(member, error);
+	} else if (error && !task->failed) {
+		note_failure(member, error);
+		task->failed = true;
+		if (task->members_left > 1)
+			want_stop(task, chores);
+	}
+	if (--task->members_left == 0)
+		finish_task(task, chores);
+}
+
+/* A child's thread, or one that took the task back. */
+static void task_done(struct exec_task *exec, const struct error *error)
+{
+	struct member *member = (struct member *)exec;
+	struct worker_core *core = member->task->run->core;
+	struct chores chores = { 0 };
+
+	pthread_mutex_lock(&core->lock);
+	end_member(member, error, &chores);
+	schedule_react(core, &chores);
+	pthread_mutex_unlock(&core->lock);
+	schedule_do(core, &chores);
+}
+
+/* --- after the lock --- */
+
+static void free_unused(struct worker_core *core, const struct chores *chores)
+{
+	for (size_t i = 0; i < chores->unused_count; i++)
+		(void)heap_free(core->heap, chores->unused[i]);
+	pthread_mutex_lock(&core->lock);
+	core->being_freed -= (uint32_t)chores->unused_count;
+	note_room(core);
+	pthread_mutex_unlock(&core->lock);
+}
+
+static void start_members(struct task *task)
+{
+	/* Past the start of the last one the task may be gone. */
+	for (uint32_t i = 0, count = task->member_count; i < count; i++) {
+		struct member *member = &task->members[i];
+
+		member->child->ops->start(member->child, &member->exec);
+	}
+}
+
+/* A worker below needs time for its own grace period, and one above that for both. */
+static int64_t kill_time(const struct worker_core *core, simpler_kind kind)
+{
+	uint64_t levels = kind == SIMPLER_KIND_ORCH ? core->level - 1 : 1;
+
+	return core->grace_ms < UINT64_MAX / levels ? clock_after_ms(core->grace_ms * levels)
+	                                            : CLOCK_NEVER;
+}
+
+/* The chores' reference keeps the task's memory; members may end meanwhile. */
+static void stop_members(struct worker_core *core, struct task *task)
+{
+	int64_t at = kill_time(core, task->kind);
+
+	for (uint32_t i = 0; i < task->member_count; i++) {
+		struct member *member = &task->members[i];
+		const struct exec_child_ops *ops = member->child->ops;
+
+		atomic_store(&member->exec.stop_at, at);
+		if (ops->retract(member->child, member->exec.id))
+			task_done(&member->exec, NULL);
+		else
+			ops->stop(member->child, member->exec.id, at);
+	}
+}
+
+static void stop_tasks(struct worker_core *core, struct task *task)
+{
+	while (task) {
+		struct task *next = task->next_chore;
+		struct chores chores = { 0 };
+
+		stop_members(core, task);
+		pthread_mutex_lock(&core->lock);
+		drop_reference(task, &chores);
+		pthread_mutex_unlock(&core->lock);
+		schedule_do(core, &chores);
+		task = next;
+	}
+}
+
+/* Have a task that waits in a child go elsewhere. If it comes back to that child, then because no
+ * other takes it, and to try again would not end. */
+static void relieve(struct worker_core *core, struct exec_child *child)
+{
+	struct exec_task *exec = child->ops->retract(child, 0);
+	struct chores chores = { 0 };
+	struct task *task;
+
+	if (!exec)
+		return;
+	task = ((struct member *)exec)->task;
+	pthread_mutex_lock(&core->lock);
+	if (task->stopped) {
+		end_member(&task->members[0], NULL, &chores);
+		schedule_react(core, &chores);
+	} else {
+		place_count(core, child, -1);
+		task->state = TASK_READY;
+		task_queue_prepend(&core->lanes[task->kind].any, task);
+		place_all(core, task->kind, &chores);
+	}
+	chores.relieve = NULL;
+	pthread_mutex_unlock(&core->lock);
+	schedule_do(core, &chores);
 }
 
 static struct task *take_first(struct task_queue *queue)
 {
 	struct task *task = queue->first;
 
-	if (task) {
-		queue->first = task->next;
-		if (!queue->first)
-			queue->last = NULL;
-	}
+	if (task)
+		task_queue_remove(queue, task);
 	return task;
 }
 
-static bool is_sub(const struct task *task)
-{
-	return task->exec.callable->kind == SIMPLER_KIND_SUB;
-}
-
-static uint32_t *idle_of(struct worker_core *core, simpler_kind kind)
-{
-	return kind == SIMPLER_KIND_SUB ? &core->idle_subs : &core->idle_next_level;
-}
-
-/* --- placement, under the lock --- */
-
-static struct exec_child *least_loaded(struct worker_core *core, simpler_kind kind)
-{
-	struct exec_child *best = NULL;
-
-	for (uint32_t i = 0; i < core->child_count; i++) {
-		struct exec_child *child = core->children[i];
-
-		if (child->runs == kind && child->in_progress < child->capacity &&
-		    (!best || child->in_progress < best->in_progress))
-			best = child;
-	}
-	return best;
-}
-
-static struct exec_child *choose_child(struct worker_core *core, const struct task *task)
-{
-	struct exec_child *child;
-
-	if (task->target == SIMPLER_ANY_WORKER)
-		return least_loaded(core, task->exec.callable->kind);
-	child = core->children[task->target];
-	return child->in_progress < child->capacity ? child : NULL;
-}
-
-/* Place from one queue in order; a task whose own target is busy lets others pass. */
-static void place(struct worker_core *core, struct task_queue *ready, const uint32_t *idle,
-                  struct chores *chores)
-{
-	struct task_queue left = { NULL, NULL };
-	struct task *task;
-
-	while (*idle > 0 && (task = take_first(ready)) != NULL) {
-		struct exec_child *child = choose_child(core, task);
-
-		if (!child) {
-			append(&left, task);
-			continue;
-		}
-		task->child = child;
-		child->in_progress++;
-		--*idle_of(core, child->runs);
-		dag_start(core->graph, task->node);
-		append(&chores->start, task);
-	}
-	if (left.last) { /* those passed over go first again */
-		left.last->next = ready->first;
-		ready->first = left.first;
-		if (!ready->last)
-			ready->last = left.last;
-	}
-}
-
-/* --- ends, under the lock --- */
-
-static void end_task(struct task *task, struct chores *chores)
-{
-	struct run *run = task->run;
-
-	append(&chores->release, task);
-	run->live--;
-	if (run->live > 0 || !run->returned)
-		return;
-	/* Past the unlock the run may be gone: its waiter owns it. */
-	atomic_store(&run->finished, true);
-	(void)pthread_cond_signal(&run->ended);
-	chores->run_ended = true;
-}
-
-static void describe(const struct task *task, const char *where, struct error *error)
-{
-	char digest[17];
-
-	digest_short(&task->exec.callable->digest, digest);
-	error_add(error, "task %llu: %s '%s' (%s) on %s", (unsigned long long)task->ordinal,
-	          simpler_kind_name(task->exec.callable->kind), task->exec.callable->name, digest,
-	          where);
-}
-
-/* The run's first failure is the one it returns. */
-static void note_failure(struct task *task, const struct error *error)
-{
-	struct run *run = task->run;
-
-	if (run->failed)
-		return;
-	run->failed = true;
-	run->error = *error;
-	describe(task, task->child->name, &run->error);
-}
-
-/* In the run of the task that failed this adds nothing. But a task may wait for one of another run,
- * and then its own run fails for that. */
-static void note_poison(struct task *task)
-{
-	struct run *run = task->run;
-
-	if (run->failed)
-		return;
-	run->failed = true;
-	error_init(&run->error, SIMPLER_EPOISONED,
-	           "a task of another run, on bytes that this one waits for, failed; run it again");
-	describe(task, "no worker: it never ran", &run->error);
-}
-
-static void react(struct worker_core *core, struct chores *chores)
-{
-	struct dag_event event;
-
-	while (dag_next_event(core->graph, &event)) {
-		struct task *task = event.payload;
-
-		if (event.kind == DAG_TASK_POISONED) {
-			note_poison(task);
-			end_task(task, chores);
-		} else {
-			append(is_sub(task) ? &core->ready_subs : &core->ready_next_level, task);
-		}
-	}
-	place(core, &core->ready_subs, &core->idle_subs, chores);
-	place(core, &core->ready_next_level, &core->idle_next_level, chores);
-}
-
-/* --- after the lock --- */
-
-static void do_chores(struct worker_core *core, struct chores *chores)
+void schedule_do(struct worker_core *core, struct chores *chores)
 {
 	struct task *task;
 
@@ -186,135 +312,166 @@ static void do_chores(struct worker_core *core, struct chores *chores)
 	while ((task = take_first(&chores->release)) != NULL)
 		free(task);
 	while ((task = take_first(&chores->start)) != NULL)
-		task->child->ops->start(task->child, &task->exec);
-}
-
-/* A child's thread. */
-static void task_done(struct exec_task *exec, const struct error *error)
-{
-	struct task *task = (struct task *)exec;
-	struct worker_core *core = task->core;
-	struct chores chores = { 0 };
-
-	pthread_mutex_lock(&core->lock);
-	if (error)
-		note_failure(task, error);
-	task->child->in_progress--;
-	++*idle_of(core, task->child->runs);
-	dag_finish(core->graph, task->node, error == NULL);
-	end_task(task, &chores);
-	react(core, &chores);
-	if (core->waiting_for_room > 0 && dag_live(core->graph) <= ROOM_AGAIN)
-		(void)pthread_cond_broadcast(&core->room);
-	pthread_mutex_unlock(&core->lock);
-	do_chores(core, &chores);
+		start_members(task);
+	if (chores->stop)
+		stop_tasks(core, chores->stop);
+	if (chores->unused_count > 0)
+		free_unused(core, chores);
+	if (chores->relieve)
+		relieve(core, chores->relieve);
 }
 
 /* --- submit --- */
 
-/* Memory of this process that is no shared segment: its addresses are its offsets. */
-#define STORE_OF_CALLER UINT64_MAX
-
-static enum dag_access access_of(simpler_tag tag)
+static void on_deadline(struct timer *timer, struct chores *chores)
 {
-	if (tag == SIMPLER_OUTPUT_EXISTING)
-		return DAG_VOUCHED;
-	return tag == SIMPLER_INPUT ? DAG_READ : DAG_WRITE;
+	struct task *task = (struct task *)(void *)((char *)timer - offsetof(struct task, timer));
+
+	schedule_stop(task, SIMPLER_EDEADLINE, chores);
 }
 
-static size_t list_uses(const struct exec_task *task, struct dag_use *uses)
+static bool sleep_for_room(struct worker_core *core, int64_t give_up)
 {
-	size_t count = 0;
+	const struct timespec until = { give_up / CLOCK_S, give_up % CLOCK_S };
 
-	for (uint32_t i = 0; i < task->tensor_count; i++) {
-		const struct exec_tensor *tensor = &task->tensors[i];
-		bool shared = tensor->backing == SIMPLER_SHARED;
+	if (give_up == CLOCK_NEVER)
+		return pthread_cond_wait(&core->room, &core->lock) == 0;
+	return pthread_cond_timedwait(&core->room, &core->lock, &until) != ETIMEDOUT;
+}
 
-		if (tensor->tag == SIMPLER_NO_DEP)
-			continue;
-		uses[count].store = shared ? tensor->segment : STORE_OF_CALLER;
-		uses[count].offset = shared ? tensor->offset : (uintptr_t)tensor->view.data;
-		uses[count].nbytes = tensor->nbytes;
-		uses[count].access = access_of(tensor->tag);
-		count++;
-	}
-	return count;
+/* Nobody can make room when no task is left and all runs wait for it. */
+static bool is_hopeless(const struct worker_core *core)
+{
+	return dag_live(core->graph) == 0 && core->being_freed == 0 &&
+	       core->waiting_for_room >= core->executing_runs;
+}
+
+bool schedule_wait_for_room(struct worker_core *core, uint64_t seen, int64_t give_up)
+{
+	bool in_time = true;
+
+	core->waiting_for_room++;
+	/* Those that wait already may be without hope now, too. */
+	if (is_hopeless(core))
+		(void)pthread_cond_broadcast(&core->room);
+	while (in_time && seen == core->room_made && !is_hopeless(core))
+		in_time = sleep_for_room(core, give_up);
+	core->waiting_for_room--;
+	return seen != core->room_made;
 }
 
 /* Under the lock, which is given up while the graph is full. */
-static simpler_status add_to_graph(struct worker_core *core, struct task *task)
+static simpler_status wait_for_slot(struct run *run, int64_t give_up)
 {
-	struct dag_use uses[SIMPLER_MAX_TENSORS];
-	size_t count = list_uses(&task->exec, uses);
-	struct run *run = task->run;
+	struct worker_core *core = run->core;
+	simpler_status status = run_check_open(run);
 
-	while (!run->failed && dag_live(core->graph) == dag_capacity(core->graph)) {
-		core->waiting_for_room++;
-		(void)pthread_cond_wait(&core->room, &core->lock);
-		core->waiting_for_room--;
+	while (status == SIMPLER_OK && dag_live(core->graph) == dag_capacity(core->graph)) {
+		if (!schedule_wait_for_room(core, core->room_made, give_up) &&
+		    dag_live(core->graph) == dag_capacity(core->graph))
+			return error_raise(
+				SIMPLER_ENOSPACE,
+				"%u tasks are submitted and not ended, as many as max_tasks "
+				"allows, and one more was asked for; none ended in time",
+				dag_capacity(core->graph));
+		status = run_check_open(run);
 	}
-	if (run->failed)
-		return error_raise(SIMPLER_EPOISONED,
-		                   "the run has failed already and takes no more tasks: %s",
-		                   error_step(&run->error, 0));
-	return dag_submit(core->graph, task, uses, count, NULL, 0, &task->node);
+	return status;
 }
 
-simpler_status schedule_submit(struct task *task, simpler_task *out)
+static simpler_status check_after(const struct run *run, const struct submission *submission)
 {
-	struct worker_core *core = task->core;
+	for (size_t i = 0; i < submission->after_count; i++) {
+		const struct task *task = dag_payload(run->core->graph, submission->after[i]);
+
+		if (submission->after[i] == 0 || (task && task->run != run))
+			return error_raise(SIMPLER_EINVAL,
+			                   "after[%zu] is no task of this run; give what a submit "
+			                   "of this run has returned",
+			                   i);
+	}
+	return SIMPLER_OK;
+}
+
+static simpler_status set_deadline(struct task *task)
+{
+	struct run *run = task->run;
+	int64_t at = task->timeout_ms == SIMPLER_FOREVER ? CLOCK_NEVER
+	                                                 : clock_after_ms(task->timeout_ms);
+
+	for (uint32_t i = 0; i < task->member_count; i++)
+		task->members[i].exec.deadline = at < run->deadline ? at : run->deadline;
+	task->timer.due = on_deadline;
+	return at == CLOCK_NEVER ? SIMPLER_OK : deadlines_set(run->core, &task->timer, at);
+}
+
+/* Under the lock. */
+static simpler_status add_to_graph(struct task *task, const struct submission *submission)
+{
+	struct run *run = task->run;
+	struct worker_core *core = run->core;
+	const struct dag_submission node = {
+		.payload = task,
+		.domain = (uintptr_t)run,
+		.uses = submission->uses,
+		.use_count = submission->use_count,
+		.after = submission->after,
+		.after_count = submission->after_count,
+		.holds = submission->holds,
+		.hold_count = submission->hold_count,
+	};
+	simpler_status status = wait_for_slot(run, submission->give_up);
+
+	if (status == SIMPLER_OK)
+		status = check_after(run, submission);
+	if (status == SIMPLER_OK)
+		status = set_deadline(task);
+	if (status != SIMPLER_OK)
+		return status;
+	status = dag_submit(core->graph, &node, &task->node);
+	if (status == SIMPLER_ESTALE)
+		status = error_raise(SIMPLER_ESTALE,
+		                     "the storage of a tensor was given back before this submit: "
+		                     "submit before its scope ends, or before it is freed");
+	if (status != SIMPLER_OK)
+		timers_cancel(&core->timers, &task->timer);
+	return status;
+}
+
+static void publish(struct task *task)
+{
+	struct run *run = task->run;
+
+	task->ordinal = ++run->submitted;
+	task->references = 1;
+	for (uint32_t i = 0; i < task->member_count; i++) {
+		task->members[i].exec.done = task_done;
+		task->members[i].exec.id = ++run->core->next_task;
+	}
+	task->next_of_run = run->tasks;
+	if (run->tasks)
+		run->tasks->before_of_run = task;
+	run->tasks = task;
+}
+
+simpler_status schedule_submit(struct task *task, const struct submission *submission,
+                               simpler_task *out)
+{
+	struct worker_core *core = task->run->core;
 	struct chores chores = { 0 };
 	simpler_status status;
 
 	pthread_mutex_lock(&core->lock);
-	status = add_to_graph(core, task);
+	status = add_to_graph(task, submission);
 	if (status == SIMPLER_OK) {
-		task->exec.done = task_done;
-		task->exec.id = ++core->next_task;
-		task->ordinal = ++task->run->submitted;
-		task->run->live++;
+		publish(task);
 		if (out)
-			out->id = task->ordinal;
-		react(core, &chores);
+			out->id = task->node;
+		schedule_react(core, &chores);
 	}
 	pthread_mutex_unlock(&core->lock);
 	if (status != SIMPLER_OK)
 		free(task);
-	do_chores(core, &chores);
+	schedule_do(core, &chores);
 	return status;
-}
-
-/* --- the end of a run --- */
-
-static void note_returned(struct run *run, const char *name, simpler_status status)
-{
-	run->returned = true;
-	if (status != SIMPLER_OK && !run->failed) {
-		run->failed = true;
-		if (simpler_last_status() == status)
-			error_save(&run->error);
-		else
-			error_init(&run->error, (int)status > 0 ? status : SIMPLER_EUSER,
-			           "'%s' returned %d (%s)", name, (int)status,
-			           simpler_status_text(status));
-	}
-	if (run->live == 0)
-		atomic_store(&run->finished, true);
-}
-
-simpler_status schedule_wait(struct run *run, const char *name, simpler_status status)
-{
-	struct worker_core *core = run->core;
-
-	pthread_mutex_lock(&core->lock);
-	note_returned(run, name, status);
-	pthread_mutex_unlock(&core->lock);
-	if (run->announced || (core->progress.attend && !atomic_load(&run->finished)))
-		(void)core->progress.attend(core->progress.context, run->announced, &run->finished);
-	/* Also when it is finished: whoever finished it lets go of the run with the lock. */
-	pthread_mutex_lock(&core->lock);
-	while (!atomic_load(&run->finished))
-		(void)pthread_cond_wait(&run->ended, &core->lock);
-	pthread_mutex_unlock(&core->lock);
-	return run->failed ? error_restore(&run->error) : SIMPLER_OK;
 }

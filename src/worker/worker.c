@@ -9,14 +9,15 @@
 #include "catalog/module_read.h"
 #include "exec/remote.h"
 #include "rpc/rpc.h"
-#include "worker/core.h"
+#include "wire/tensor.h"
+#include "worker/storage.h"
+#include "worker/worker.h"
 
-#define LOWEST_LEVEL  4u
+#define LOWEST_LEVEL  3u
 #define HIGHEST_LEVEL 6u
 /* What a daemon takes at once, from all its parents. */
 #define HIGHEST_NODE_TASKS 1024u
-
-enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
+#define HIGHEST_MAX_TASKS  (1u << 20)
 
 struct simpler_module {
 	simpler_worker *worker;
@@ -24,22 +25,45 @@ struct simpler_module {
 	simpler_module *next;
 };
 
-/* Fields without a lock are changed by the one thread that sets the worker up. */
-struct simpler_worker {
-	struct worker_core *core;
-	struct rpc_client *client;
-	enum worker_state state;
-	uint64_t connect_timeout_ms;
-	uint32_t node_tasks;
-	simpler_module *modules;
-	pthread_mutex_t ship_lock;   /* guards `shipped`, and lets one ship at a time */
-	bool shipped[CALLABLES_MAX]; /* by key - 1: every node has acknowledged it */
-};
-
 static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
 {
 	(void)announced;
 	return rpc_client_attend(client, finished);
+}
+
+static simpler_status check_options(const simpler_worker_options *options)
+{
+	if (options->struct_size != sizeof(*options))
+		return error_raise(SIMPLER_EINVAL,
+		                   "worker options have size %zu instead of %zu; begin them with "
+		                   "SIMPLER_WORKER_OPTIONS_INIT",
+		                   options->struct_size, sizeof(*options));
+	if (options->level < LOWEST_LEVEL || options->level > HIGHEST_LEVEL)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"level is %u; a worker has level %u to %u: 3 for sub workers and "
+			"chips, 4 for nodes, and 5 and 6 above that",
+			options->level, LOWEST_LEVEL, HIGHEST_LEVEL);
+	if (options->node_tasks < 1 || options->node_tasks > HIGHEST_NODE_TASKS)
+		return error_raise(SIMPLER_EINVAL, "node_tasks is %u; it is 1 to %u",
+		                   options->node_tasks, HIGHEST_NODE_TASKS);
+	if (options->max_tasks < 1 || options->max_tasks > HIGHEST_MAX_TASKS)
+		return error_raise(SIMPLER_EINVAL, "max_tasks is %u; it is 1 to %u",
+		                   options->max_tasks, HIGHEST_MAX_TASKS);
+	return SIMPLER_OK;
+}
+
+static simpler_status make_core(simpler_worker *worker, const simpler_worker_options *options)
+{
+	const struct core_options core = {
+		.level = options->level,
+		.max_tasks = options->max_tasks,
+		.heap_bytes = options->heap_bytes,
+		.grace_ms = options->stop_grace_ms,
+	};
+	simpler_status status = core_create(&core, &worker->core);
+
+	return status == SIMPLER_OK ? SIMPLER_OK : error_context("making a worker");
 }
 
 simpler_status simpler_worker_create(const simpler_worker_options *options, simpler_worker **out)
@@ -52,32 +76,17 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 		return error_raise(SIMPLER_EINVAL, "a place for the worker is needed, not NULL");
 	if (!options)
 		options = &defaults;
-	if (options->struct_size != sizeof(*options))
-		return error_raise(SIMPLER_EINVAL,
-		                   "worker options have size %zu instead of %zu; begin them with "
-		                   "SIMPLER_WORKER_OPTIONS_INIT",
-		                   options->struct_size, sizeof(*options));
-	if (options->level < LOWEST_LEVEL || options->level > HIGHEST_LEVEL)
-		return error_raise(
-			SIMPLER_EINVAL,
-			"level %u: a worker that drives remote nodes has level %u to %u; "
-			"level 3 runs inside simpler-l3d",
-			options->level, LOWEST_LEVEL, HIGHEST_LEVEL);
-	if (options->node_tasks < 1 || options->node_tasks > HIGHEST_NODE_TASKS)
-		return error_raise(SIMPLER_EINVAL, "node_tasks is %u; it is 1 to %u",
-		                   options->node_tasks, HIGHEST_NODE_TASKS);
+	status = check_options(options);
+	if (status != SIMPLER_OK)
+		return status;
 	worker = calloc(1, sizeof(*worker));
 	if (!worker)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
 	(void)pthread_mutex_init(&worker->ship_lock, NULL);
 	worker->node_tasks = options->node_tasks;
+	worker->max_tasks = options->max_tasks;
 	worker->connect_timeout_ms = options->connect_timeout_ms;
-	status = core_create(options->level, &worker->core);
-	if (status == SIMPLER_OK)
-		status = rpc_client_create(&worker->client);
-	if (status == SIMPLER_OK)
-		worker->core->progress =
-			(struct exec_progress){ .context = worker->client, .attend = attend_nodes };
+	status = make_core(worker, options);
 	if (status != SIMPLER_OK) {
 		simpler_worker_close(worker);
 		return status;
@@ -86,21 +95,36 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	return SIMPLER_OK;
 }
 
+simpler_status worker_check_new(const simpler_worker *worker, const char *what)
+{
+	if (!worker)
+		return error_raise(SIMPLER_EINVAL, "the worker is NULL; create it first");
+	if (worker->state != WORKER_NEW)
+		return error_raise(SIMPLER_ESTATE, "%s are added before init; make another worker",
+		                   what);
+	return SIMPLER_OK;
+}
+
 simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                          simpler_worker_id *out)
 {
 	struct exec_child *child;
 	uint32_t index;
-	simpler_status status;
+	simpler_status status = worker_check_new(worker, "nodes");
 
-	if (!worker || !address)
-		return error_raise(SIMPLER_EINVAL, "a worker and an address are needed, not NULL");
-	if (worker->state != WORKER_NEW)
-		return error_raise(SIMPLER_ESTATE,
-		                   "nodes are added before init; make another worker "
-		                   "for node %s",
-		                   address);
-	status = remote_create(worker->client, address, worker->node_tasks, &child);
+	if (status != SIMPLER_OK)
+		return status;
+	if (!address)
+		return error_raise(SIMPLER_EINVAL, "the address of a node is needed, not NULL");
+	if (worker->core->level == LOWEST_LEVEL)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"a node is a worker of level 3 and so no child of one; make this "
+			"worker level 4");
+	if (!worker->client)
+		status = rpc_client_create(&worker->client);
+	if (status == SIMPLER_OK)
+		status = remote_create(worker->client, address, worker->node_tasks, &child);
 	if (status != SIMPLER_OK)
 		return status;
 	status = core_add_child(worker->core, child, &index);
@@ -111,6 +135,33 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 	if (out)
 		*out = index;
 	return SIMPLER_OK;
+}
+
+/* --- the shared heap --- */
+
+simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype dtype, uint32_t ndim,
+                             const int64_t *shape, simpler_tensor *out)
+{
+	simpler_tensor made;
+	uint64_t bytes;
+	simpler_status status;
+
+	if (!worker || !out)
+		return error_raise(SIMPLER_EINVAL,
+		                   "a worker and a place for the tensor are needed, not NULL");
+	status = tensor_describe(&made, dtype, ndim, shape, &bytes);
+	if (status == SIMPLER_OK)
+		status = storage_alloc_lasting(worker->core, bytes, &made.data);
+	if (status == SIMPLER_OK)
+		*out = made;
+	return status;
+}
+
+simpler_status simpler_free(simpler_worker *worker, void *data)
+{
+	if (!worker)
+		return error_raise(SIMPLER_EINVAL, "the worker is NULL");
+	return storage_free(worker->core, data);
 }
 
 /* --- modules --- */
@@ -145,16 +196,19 @@ simpler_status simpler_module_load(simpler_worker *worker, const char *path, sim
 	return SIMPLER_OK;
 }
 
-/* Nodes run orchestration functions; the callables below those are found on the node itself. */
+/* Nodes run orchestration functions; the callables below those are found on the node itself. A
+ * child of this machine is sent what a task names with the task. */
 static simpler_status install_everywhere(struct worker_core *core,
                                          const struct exec_callable *callable)
 {
 	simpler_status status = SIMPLER_OK;
 
-	if (callable->kind != SIMPLER_KIND_ORCH)
-		return SIMPLER_OK;
-	for (uint32_t i = 0; i < core->child_count && status == SIMPLER_OK; i++)
-		status = core->children[i]->ops->install(core->children[i], callable);
+	for (uint32_t i = 0; i < core->child_count && status == SIMPLER_OK; i++) {
+		struct exec_child *child = core->children[i].child;
+
+		if (child->runs == callable->kind)
+			status = child->ops->install(child, callable);
+	}
 	return status;
 }
 
@@ -230,41 +284,74 @@ static simpler_status connect_all(simpler_worker *worker)
 	int64_t deadline = clock_after_ms(worker->connect_timeout_ms);
 	simpler_status status = SIMPLER_OK;
 
-	for (uint32_t i = 0; i < worker->core->child_count && status == SIMPLER_OK; i++)
-		status = remote_connect(worker->core->children[i], deadline);
+	for (uint32_t i = 0; i < worker->core->child_count && status == SIMPLER_OK; i++) {
+		struct exec_child *child = worker->core->children[i].child;
+
+		if (!child->local)
+			status = remote_connect(child, deadline);
+	}
 	return status;
+}
+
+/* How threads that wait for runs help. With children of both sorts they collect local outcomes, and
+ * are woken by the RPC client's thread for the others. */
+static void choose_progress(simpler_worker *worker)
+{
+	if (worker->group)
+		worker->core->progress = local_progress(worker->group);
+	else if (worker->client)
+		worker->core->progress =
+			(struct exec_progress){ .context = worker->client, .attend = attend_nodes };
 }
 
 simpler_status simpler_worker_init(simpler_worker *worker)
 {
-	simpler_status status;
+	simpler_status status = SIMPLER_OK;
 
 	if (!worker)
 		return error_raise(SIMPLER_EINVAL, "the worker is NULL; create it first");
 	if (worker->state != WORKER_NEW)
 		return error_raise(SIMPLER_ESTATE, "this worker was initialized already; a worker "
 		                                   "whose init failed can only be closed");
-	status = connect_all(worker);
+	if (worker->group)
+		status = local_group_start(worker->group);
+	if (status == SIMPLER_OK)
+		status = connect_all(worker);
 	if (status == SIMPLER_OK)
 		status = ship_all(worker);
+	choose_progress(worker);
 	worker->state = status == SIMPLER_OK ? WORKER_READY : WORKER_FAILED;
 	return status;
 }
 
-simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
-                           const simpler_args *args, const simpler_config *config,
-                           simpler_bytes state)
+simpler_status worker_check_run(const simpler_worker *worker, simpler_orch_function *fn)
 {
-	simpler_status status;
-
 	if (!worker || !fn)
 		return error_raise(SIMPLER_EINVAL, "a worker and a function are needed, not NULL");
 	if (worker->state != WORKER_READY)
 		return error_raise(SIMPLER_ESTATE,
 		                   "this worker is not initialized; call "
 		                   "simpler_worker_init() and check what it returns");
-	status =
-		core_run(worker->core, fn, "the orchestration function", NULL, args, config, state);
+	return SIMPLER_OK;
+}
+
+simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
+                           const simpler_args *args, const simpler_config *config,
+                           simpler_bytes state)
+{
+	const struct run_call call = {
+		.fn = fn,
+		.name = "the orchestration function",
+		.args = args,
+		.config = config,
+		.state = state,
+		.timeout_ms = SIMPLER_FOREVER,
+	};
+	simpler_status status = worker_check_run(worker, fn);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = core_run(worker->core, &call);
 	return status == SIMPLER_OK ? SIMPLER_OK : error_context("the run failed");
 }
 
@@ -282,6 +369,8 @@ void simpler_worker_close(simpler_worker *worker)
 		core_close_children(worker->core);
 	if (worker->client)
 		rpc_client_destroy(worker->client);
+	if (worker->group)
+		local_group_destroy(worker->group);
 	if (worker->core)
 		core_destroy(worker->core);
 	(void)pthread_mutex_destroy(&worker->ship_lock);

@@ -1,0 +1,45 @@
+/* A run as the worker's own files see it; `struct simpler_orch` of the public interface is this. */
+#ifndef WORKER_RUN_H
+#define WORKER_RUN_H
+
+#include "worker/core.h"
+
+struct run {
+	/* Fixed: */
+	struct worker_core *core;
+	struct run_call call;
+	struct record_config config; /* what tasks inherit */
+	int64_t deadline;
+	_Atomic uint32_t stop; /* what simpler_should_stop() looks at in its function */
+	_Atomic bool finished; /* returned, and nothing live */
+	bool announced;        /* the calling thread's own; see struct exec_progress */
+	/* Under the core's lock: */
+	struct task *tasks; /* live ones */
+	uint64_t submitted;
+	bool executing; /* from run_execute() until finished */
+	bool returned;  /* the orchestration function has */
+	bool failed;
+	simpler_status stopped;
+	struct timer timer;
+	pthread_cond_t ended;
+	dag_scope_id scopes[1 + SIMPLER_MAX_SCOPES]; /* the innermost is the last */
+	uint32_t scope_count;
+	struct error error; /* the first root failure */
+};
+
+static inline struct run *run_of(simpler_orch *orch)
+{
+	return (struct run *)orch;
+}
+
+/* SIMPLER_OK, or why the run takes no more submits. Under the lock. */
+simpler_status run_check_open(const struct run *run);
+/* `error` is its first failure, unless it has failed already. Under the lock. */
+void run_fail(struct run *run, const struct error *error);
+/* It may have ended now. Under the lock; past it the run may be gone: its waiter owns it. */
+void run_note_progress(struct run *run, struct chores *chores);
+
+/* A config as it travels. */
+simpler_status run_take_config(const simpler_config *config, struct record_config *out);
+
+#endif

@@ -1,0 +1,497 @@
+/*
+ * Building a task. All is checked before anything is reserved: first the arguments, then where the
+ * task could run, then the outputs are allocated, and then it goes into the graph.
+ *
+ * A task is one piece of memory: struct task, its members, then for all members their tensors, the
+ * tensors' dimensions, the scalars, and a config if the submit gave one.
+ */
+#include "worker/submit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "wire/tensor.h"
+#include "worker/schedule.h"
+#include "worker/storage.h"
+
+/* Memory of this process that is no shared segment: its addresses are its offsets. */
+#define STORE_OF_CALLER UINT64_MAX
+
+#define NO_TENSOR UINT32_MAX
+
+struct draft {
+	struct run *run;
+	const struct submit_call *call;
+	struct task *task;
+	/* Where the next of each kind goes, in the task's memory. */
+	struct exec_tensor *tensors;
+	int64_t *dimensions;
+	uint64_t *scalars;
+	/* What the graph is told: arrays of one entry a tensor. */
+	struct dag_use *uses;
+	dag_storage_id *holds;
+	size_t use_count, hold_count;
+	/* The tensors that decide where it can run; NO_TENSOR: none. */
+	uint32_t shared_tensor, private_tensor;
+};
+
+static int64_t give_up_at(const simpler_submit_options *options)
+{
+	return options->room_timeout_ms == SIMPLER_FOREVER
+	               ? CLOCK_NEVER
+	               : clock_after_ms(options->room_timeout_ms);
+}
+
+/* --- memory --- */
+
+struct sizes {
+	size_t tensors, dimensions, scalars;
+};
+
+static void measure(const struct submit_call *call, struct sizes *sizes)
+{
+	*sizes = (struct sizes){ 0 };
+	for (size_t i = 0; i < call->count; i++) {
+		const simpler_args *args = call->args[i];
+
+		if (!args)
+			continue;
+		sizes->tensors += args->tensor_count;
+		sizes->scalars += args->scalar_count;
+		for (uint32_t j = 0; j < args->tensor_count; j++)
+			sizes->dimensions += 2 * (size_t)args->tensors[j].ndim;
+	}
+}
+
+static simpler_status allocate(struct draft *draft, const struct sizes *sizes)
+{
+	const struct submit_call *call = draft->call;
+	size_t members = call->count * sizeof(struct member);
+	size_t tensors = sizes->tensors * sizeof(struct exec_tensor);
+	size_t numbers = (sizes->dimensions + sizes->scalars) * sizeof(uint64_t);
+	struct record_config *config;
+	struct task *task = malloc(sizeof(*task) + members + tensors + numbers +
+	                           (call->options->config ? sizeof(*config) : 0));
+	uint8_t *behind;
+
+	if (!task)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a task");
+	memset(task, 0, sizeof(*task) + members);
+	behind = (uint8_t *)task + sizeof(*task) + members;
+	draft->task = task;
+	draft->tensors = (struct exec_tensor *)(void *)behind;
+	draft->dimensions = (int64_t *)(void *)(behind + tensors);
+	draft->scalars = (uint64_t *)(void *)(draft->dimensions + sizes->dimensions);
+	task->run = draft->run;
+	task->kind = call->callable->kind;
+	task->member_count = task->members_left = (uint32_t)call->count;
+	task->timeout_ms = call->options->timeout_ms;
+	if (!call->options->config)
+		return SIMPLER_OK;
+	config = (struct record_config *)(void *)(draft->scalars + sizes->scalars);
+	for (size_t i = 0; i < call->count; i++)
+		task->members[i].exec.config = config;
+	return run_take_config(call->options->config, config);
+}
+
+/* --- tensors --- */
+
+static bool lies_in(const struct memory_segment *segment, uintptr_t low, uint64_t span)
+{
+	uintptr_t base = (uintptr_t)segment->base;
+
+	return low >= base && low - base <= segment->bytes && span <= segment->bytes - (low - base);
+}
+
+static const struct memory_segment *find_segment(const struct worker_core *core, uintptr_t low,
+                                                 uint64_t span)
+{
+	for (uint32_t i = 0; i < core->segment_count; i++) {
+		if (lies_in(&core->segments[i], low, span))
+			return &core->segments[i];
+	}
+	return NULL;
+}
+
+/* The heap's own storage is kept for the task. */
+static simpler_status hold(struct draft *draft, const void *low, uint64_t span)
+{
+	if (!heap_find(draft->run->core->heap, low, span, &draft->holds[draft->hold_count]))
+		return error_raise(SIMPLER_EINVAL,
+		                   "its bytes are in the shared heap, but not within one live "
+		                   "allocation: it was freed, its scope has ended, or it is larger "
+		                   "than what was allocated");
+	draft->hold_count++;
+	return SIMPLER_OK;
+}
+
+static void note_use(struct draft *draft, const struct exec_tensor *tensor,
+                     const struct tensor_footprint *print)
+{
+	bool shared = tensor->segment != EXEC_NO_SEGMENT;
+	struct dag_use *use = &draft->uses[draft->use_count];
+
+	if (tensor->tag == SIMPLER_NO_DEP || print->span == 0)
+		return;
+	use->store = shared ? tensor->segment : STORE_OF_CALLER;
+	use->offset = (shared ? tensor->offset : (uintptr_t)tensor->data) - print->before;
+	use->nbytes = print->span;
+	use->pitch = print->pitch;
+	use->width = print->width;
+	use->access = tensor->tag == SIMPLER_OUTPUT_EXISTING ? DAG_VOUCHED
+	              : tensor->tag == SIMPLER_INPUT         ? DAG_READ
+	                                                     : DAG_WRITE;
+	draft->use_count++;
+}
+
+static simpler_status locate(struct draft *draft, uint32_t index, struct exec_tensor *tensor,
+                             const struct tensor_footprint *print)
+{
+	const struct worker_core *core = draft->run->core;
+	uintptr_t low = (uintptr_t)tensor->data - print->before;
+	const struct memory_segment *segment = find_segment(core, low, print->span);
+
+	tensor->segment = EXEC_NO_SEGMENT;
+	tensor->offset = 0;
+	if (print->span == 0) { /* an empty tensor lies nowhere and goes everywhere */
+		tensor->segment = core->segments[core->segment_count - 1].id;
+		return SIMPLER_OK;
+	}
+	if (!segment && tensor->backing == SIMPLER_SHARED)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"it is SIMPLER_SHARED and its bytes are not in memory shared with the "
+			"children; allocate it with simpler_alloc() or simpler_orch_alloc(), pass "
+			"on a tensor that this function was handed, or use SIMPLER_INLINE or "
+			"SIMPLER_STAGED towards a remote node");
+	if (tensor->backing == SIMPLER_SHARED)
+		draft->shared_tensor = index;
+	if (!segment) {
+		draft->private_tensor = index;
+		return SIMPLER_OK;
+	}
+	tensor->segment = segment->id;
+	tensor->offset = (uintptr_t)tensor->data - (uintptr_t)segment->base;
+	draft->task->shared_bytes += tensor->nbytes;
+	return segment == &core->segments[core->segment_count - 1]
+	               ? hold(draft, (const void *)low, print->span)
+	               : SIMPLER_OK;
+}
+
+static int64_t *copy_dimensions(struct draft *draft, const int64_t *from, uint32_t count)
+{
+	int64_t *to = draft->dimensions;
+
+	memcpy(to, from, count * sizeof(*to));
+	draft->dimensions += count;
+	return to;
+}
+
+/* What a submit is to allocate gets its place later; see make_outputs(). */
+static simpler_status take_unplaced(struct draft *draft, const simpler_tensor *view, uint32_t index,
+                                    struct exec_tensor *out)
+{
+	simpler_tensor described;
+
+	draft->shared_tensor = index;
+	out->strides = NULL;
+	return tensor_describe(&described, view->dtype, view->ndim, view->shape, &out->nbytes);
+}
+
+static simpler_status take_placed(struct draft *draft, const simpler_tensor *view, uint32_t index,
+                                  struct exec_tensor *out)
+{
+	struct tensor_footprint print;
+	simpler_status status = tensor_footprint(view, &print);
+
+	out->nbytes = simpler_tensor_bytes(view);
+	out->strides = simpler_tensor_is_contiguous(view)
+	                       ? NULL
+	                       : copy_dimensions(draft, view->strides, view->ndim);
+	if (status == SIMPLER_OK)
+		status = locate(draft, index, out, &print);
+	if (status == SIMPLER_OK)
+		note_use(draft, out, &print);
+	return status;
+}
+
+static simpler_status take_tensor(struct draft *draft, const simpler_args *args, uint32_t index,
+                                  struct exec_tensor *out)
+{
+	const simpler_tensor *view = &args->tensors[index];
+
+	out->data = view->data;
+	out->dtype = (uint8_t)view->dtype;
+	out->tag = (uint8_t)args->tags[index];
+	out->backing = (uint8_t)args->backings[index];
+	out->ndim = (uint8_t)view->ndim;
+	out->shape = copy_dimensions(draft, view->shape, view->ndim);
+	return args->made[index] ? take_unplaced(draft, view, index, out)
+	                         : take_placed(draft, view, index, out);
+}
+
+static simpler_status take_args(struct draft *draft, struct member *member,
+                                const simpler_args *args)
+{
+	struct exec_task *exec = &member->exec;
+	simpler_status status = SIMPLER_OK;
+
+	exec->callable = draft->call->callable;
+	if (!exec->config)
+		exec->config = &draft->run->config;
+	exec->tensors = draft->tensors;
+	exec->scalars = draft->scalars;
+	if (!args)
+		return SIMPLER_OK;
+	exec->tensor_count = args->tensor_count;
+	exec->scalar_count = args->scalar_count;
+	memcpy(draft->scalars, args->scalars, args->scalar_count * sizeof(uint64_t));
+	draft->scalars += args->scalar_count;
+	for (uint32_t i = 0; i < args->tensor_count && status == SIMPLER_OK; i++) {
+		status = take_tensor(draft, args, i, draft->tensors++);
+		if (status != SIMPLER_OK)
+			(void)error_context("tensor %u", i);
+	}
+	return status;
+}
+
+static simpler_status take_all_args(struct draft *draft)
+{
+	const struct submit_call *call = draft->call;
+	bool group = call->count > 1;
+	simpler_status status = SIMPLER_OK;
+
+	for (size_t i = 0; i < call->count && status == SIMPLER_OK; i++) {
+		struct member *member = &draft->task->members[i];
+
+		member->task = draft->task;
+		member->target = call->targets ? call->targets[i] : SIMPLER_ANY_WORKER;
+		member->exec.bound = group || member->target != SIMPLER_ANY_WORKER;
+		status = take_args(draft, member, call->args[i]);
+		if (status != SIMPLER_OK && group)
+			(void)error_context("member %zu of the group", i);
+	}
+	draft->task->local_only = draft->shared_tensor != NO_TENSOR;
+	draft->task->remote_only = draft->private_tensor != NO_TENSOR;
+	return status;
+}
+
+/* --- where it can run --- */
+
+/* Why a child of the right kind cannot take it. */
+static simpler_status refuse_child(const struct draft *draft, const struct exec_child *child)
+{
+	if (child->local)
+		return error_raise(SIMPLER_EINVAL,
+		                   "tensor %u is in memory of this process alone, and %s works on "
+		                   "shared memory in place; allocate it with simpler_alloc() or "
+		                   "simpler_orch_alloc()",
+		                   draft->private_tensor, child->name);
+	return error_raise(SIMPLER_EINVAL,
+	                   "tensor %u is SIMPLER_SHARED, and %s shares no memory with this "
+	                   "process; pass it as SIMPLER_INLINE or SIMPLER_STAGED",
+	                   draft->shared_tensor, child->name);
+}
+
+static simpler_status check_target(const struct draft *draft, simpler_worker_id target)
+{
+	const struct worker_core *core = draft->run->core;
+	const struct exec_callable *callable = draft->call->callable;
+	const struct exec_child *child;
+
+	if (target >= core->child_count)
+		return error_raise(SIMPLER_EINVAL, "worker %u is not a child here; there are %u",
+		                   target, core->child_count);
+	child = core->children[target].child;
+	if (child->runs != callable->kind)
+		return error_raise(SIMPLER_EINVAL, "%s runs no %s, so '%s' cannot go there",
+		                   child->name, simpler_kind_name(callable->kind), callable->name);
+	return place_is_eligible(draft->task, child) ? SIMPLER_OK : refuse_child(draft, child);
+}
+
+static simpler_status check_any(const struct draft *draft)
+{
+	const struct worker_core *core = draft->run->core;
+	const struct exec_callable *callable = draft->call->callable;
+	const struct lane *lane = &core->lanes[callable->kind];
+	uint32_t eligible = 0;
+
+	if (lane->child_count == 0)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"no child of this level %u worker runs %ss; '%s' has nowhere to go",
+			core->level, simpler_kind_name(callable->kind), callable->name);
+	for (uint32_t i = 0; i < lane->child_count; i++)
+		eligible += place_is_eligible(draft->task, core->children[lane->children[i]].child);
+	if (eligible == 0)
+		return refuse_child(draft, core->children[lane->children[0]].child);
+	if (eligible < draft->call->count)
+		return error_raise(SIMPLER_EINVAL,
+		                   "a group of %zu needs as many workers, and %u can run '%s'",
+		                   draft->call->count, eligible, callable->name);
+	return SIMPLER_OK;
+}
+
+static simpler_status check_distinct(const struct submit_call *call)
+{
+	for (size_t i = 1; i < call->count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (call->targets[i] == call->targets[j])
+				return error_raise(SIMPLER_EINVAL,
+				                   "members %zu and %zu of the group name the same "
+				                   "worker, %u; name distinct ones",
+				                   j, i, call->targets[i]);
+		}
+	}
+	return SIMPLER_OK;
+}
+
+static simpler_status check_targets(const struct draft *draft)
+{
+	const struct submit_call *call = draft->call;
+	simpler_status status = SIMPLER_OK;
+
+	if (draft->task->local_only && draft->task->remote_only)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"tensor %u is SIMPLER_SHARED, for workers of this machine, and "
+			"tensor %u is in memory of this process alone, for remote nodes; "
+			"no worker can take both",
+			draft->shared_tensor, draft->private_tensor);
+	if (!call->targets)
+		return check_any(draft);
+	for (size_t i = 0; i < call->count && status == SIMPLER_OK; i++)
+		status = check_target(draft, call->targets[i]);
+	return status == SIMPLER_OK ? check_distinct(call) : status;
+}
+
+/* --- outputs --- */
+
+static simpler_status make_output(struct draft *draft, struct exec_tensor *tensor,
+                                  const simpler_tensor *view, simpler_tensor *made)
+{
+	const struct worker_core *core = draft->run->core;
+	const struct memory_segment *heap = &core->segments[core->segment_count - 1];
+	const struct tensor_footprint print = { .span = tensor->nbytes };
+	simpler_status status =
+		storage_alloc(draft->run, tensor->nbytes, give_up_at(draft->call->options),
+	                      &tensor->data, &draft->holds[draft->hold_count]);
+
+	if (status != SIMPLER_OK)
+		return status;
+	draft->hold_count++;
+	tensor->segment = heap->id;
+	tensor->offset = (uintptr_t)tensor->data - (uintptr_t)heap->base;
+	note_use(draft, tensor, &print);
+	*made = *view;
+	made->data = tensor->data;
+	return SIMPLER_OK;
+}
+
+/* Those made before one fails are discarded with the others: see submit_draft(). */
+static simpler_status make_outputs(struct draft *draft)
+{
+	const struct submit_call *call = draft->call;
+
+	for (size_t i = 0; i < call->count; i++) {
+		const simpler_args *args = call->args[i];
+		const struct exec_task *exec = &draft->task->members[i].exec;
+
+		for (uint32_t j = 0; args && j < args->tensor_count; j++) {
+			/* The draft's own memory, const for others. */
+			struct exec_tensor *tensor = (struct exec_tensor *)&exec->tensors[j];
+
+			if (args->made[j] && make_output(draft, tensor, &args->tensors[j],
+			                                 args->made[j]) != SIMPLER_OK)
+				return error_context("output %u", j);
+		}
+	}
+	return SIMPLER_OK;
+}
+
+static void discard_outputs(struct draft *draft, size_t first_made)
+{
+	for (size_t i = first_made; i < draft->hold_count; i++)
+		storage_discard(draft->run->core, draft->holds[i]);
+	for (size_t i = 0; i < draft->call->count; i++) {
+		const simpler_args *args = draft->call->args[i];
+
+		for (uint32_t j = 0; args && j < args->tensor_count; j++) {
+			if (args->made[j])
+				args->made[j]->data = NULL;
+		}
+	}
+}
+
+/* --- all of it --- */
+
+/* The draft's task is the graph's afterwards, or gone. */
+static simpler_status submit_draft(struct draft *draft, simpler_task *out)
+{
+	const simpler_submit_options *options = draft->call->options;
+	size_t first_made = draft->hold_count;
+	simpler_status status = make_outputs(draft);
+	const struct submission submission = {
+		.uses = draft->uses,
+		.use_count = draft->use_count,
+		.holds = draft->holds,
+		.hold_count = draft->hold_count,
+		.after = options->after_count > 0 ? &options->after[0].id : NULL,
+		.after_count = options->after_count,
+		.give_up = give_up_at(options),
+	};
+
+	if (status == SIMPLER_OK)
+		status = schedule_submit(draft->task, &submission, out);
+	else
+		free(draft->task);
+	if (status != SIMPLER_OK && draft->hold_count > first_made)
+		discard_outputs(draft, first_made);
+	return status;
+}
+
+static simpler_status build(struct draft *draft, const struct sizes *sizes, simpler_task *out)
+{
+	simpler_status status = allocate(draft, sizes);
+
+	if (!draft->task)
+		return status;
+	if (status == SIMPLER_OK)
+		status = take_all_args(draft);
+	if (status == SIMPLER_OK)
+		status = check_targets(draft);
+	if (status != SIMPLER_OK) {
+		free(draft->task);
+		return status;
+	}
+	return submit_draft(draft, out);
+}
+
+simpler_status submit_task(struct run *run, const struct submit_call *call, simpler_task *out)
+{
+	struct dag_use uses[SIMPLER_MAX_TENSORS];
+	dag_storage_id holds[SIMPLER_MAX_TENSORS];
+	struct draft draft = {
+		.run = run,
+		.call = call,
+		.uses = uses,
+		.holds = holds,
+		.shared_tensor = NO_TENSOR,
+		.private_tensor = NO_TENSOR,
+	};
+	struct sizes sizes;
+	simpler_status status;
+
+	measure(call, &sizes);
+	if (sizes.tensors <= SIMPLER_MAX_TENSORS)
+		return build(&draft, &sizes, out);
+	draft.uses = malloc(sizes.tensors * sizeof(*draft.uses));
+	draft.holds = malloc(sizes.tensors * sizeof(*draft.holds));
+	status = draft.uses && draft.holds
+	                 ? build(&draft, &sizes, out)
+	                 : error_raise(SIMPLER_ENOMEM, "out of memory for a task");
+	free(draft.uses);
+	free(draft.holds);
+	return status;
+}

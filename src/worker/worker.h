@@ -1,0 +1,36 @@
+/* The public worker as its own files see it. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "exec/local.h"
+#include "simpler/worker.h"
+#include "worker/run.h"
+
+#define WORKER_MAX_ASYNC_RUNS 256u
+
+struct rpc_client;
+
+enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
+
+/* Fields without a lock are changed by the one thread that sets the worker up. */
+struct simpler_worker {
+	struct worker_core *core;
+	struct rpc_client *client; /* of remote nodes; NULL while there are none */
+	struct local_group *group; /* of children of this machine; NULL while there are none */
+	enum worker_state state;
+	uint64_t connect_timeout_ms;
+	uint32_t node_tasks, max_tasks;
+	simpler_module *modules;
+	_Atomic uint32_t async_runs;
+	pthread_mutex_t ship_lock;   /* guards `shipped`, and lets one ship at a time */
+	bool shipped[CALLABLES_MAX]; /* by key - 1: every node has acknowledged it */
+};
+
+/* SIMPLER_ESTATE after init, naming `what`. */
+simpler_status worker_check_new(const simpler_worker *worker, const char *what);
+simpler_status worker_check_run(const simpler_worker *worker, simpler_orch_function *fn);
+
+#endif

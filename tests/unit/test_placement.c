@@ -1,0 +1,342 @@
+/* Which child a task goes to: directed, any, groups, and what waits in a child while another idles.
+ */
+#include <sched.h>
+#include <string.h>
+
+#include "worker_fixture.h"
+
+/* A tensor of the worker's heap, as the only argument. */
+static simpler_status submit_shared(simpler_orch *orch, const struct fixture *fixture,
+                                    simpler_backing backing, simpler_kind kind)
+{
+	const int64_t shape[] = { 16 };
+	simpler_args *args = simpler_args_create();
+	simpler_tensor tensor;
+	simpler_status status;
+
+	assert_int_equal(simpler_orch_alloc(orch, SIMPLER_INT64, 1, shape, &tensor), SIMPLER_OK);
+	assert_int_equal(simpler_args_add_tensor(args, &tensor, SIMPLER_INPUT, backing),
+	                 SIMPLER_OK);
+	status = kind == SIMPLER_KIND_SUB
+	                 ? simpler_submit_sub(orch, fixture->sub, args, NULL, NULL)
+	                 : simpler_submit_next_level(orch, fixture->fn, args, NULL, NULL);
+	simpler_args_destroy(args);
+	return status;
+}
+
+/* --- any --- */
+
+ORCH(staged_from_shared_memory)
+{
+	FIXTURE_OF_STATE();
+	return submit_shared(orch, fixture, SIMPLER_STAGED, SIMPLER_KIND_ORCH);
+}
+
+static void a_task_goes_where_its_bytes_are(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *here = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 2, 2);
+	struct background runs[3];
+
+	here->child.local = true;
+	/* The node is idle each time; bytes go before load as long as there is a free hand. */
+	for (int i = 0; i < 2; i++) {
+		background_begin(&runs[i], fixture, staged_from_shared_memory);
+		fake_wait_for(here, (uint32_t)i + 1);
+	}
+	background_begin(&runs[2], fixture, staged_from_shared_memory);
+	fake_end_well(fake_take(fixture->node));
+	fake_end_well(fake_take(here));
+	fake_end_well(fake_take(here));
+	for (int i = 0; i < 3; i++) {
+		background_end(&runs[i]);
+		assert_int_equal(runs[i].status, SIMPLER_OK);
+	}
+}
+
+ORCH(shared_only)
+{
+	FIXTURE_OF_STATE();
+	return submit_shared(orch, fixture, SIMPLER_SHARED, SIMPLER_KIND_ORCH);
+}
+
+static void what_only_local_children_can_take_waits_for_one(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *here = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 1);
+	struct background first, second, third;
+
+	here->child.local = true;
+	background_begin(&first, fixture, shared_only);
+	fake_wait_for(here, 1);
+	background_begin(&second, fixture, shared_only);
+	/* It passes those that wait for the local child. */
+	background_begin(&third, fixture, staged_from_shared_memory);
+	fake_end_well(fake_take(fixture->node));
+	background_end(&third);
+	fake_end_well(fake_take(here));
+	background_end(&first);
+	fake_end_well(fake_take(here));
+	background_end(&second);
+	assert_int_equal(fake_started(fixture->node), 1);
+}
+
+ORCH(mixed_memory)
+{
+	const int64_t shape[] = { 2 };
+	simpler_args *built = simpler_args_create();
+	simpler_tensor shared, own;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(simpler_orch_alloc(orch, SIMPLER_INT64, 1, shape, &shared), SIMPLER_OK);
+	simpler_tensor_init_1d(&own, fixture->cells, SIMPLER_INT64, 2);
+	simpler_args_add_tensor(built, &shared, SIMPLER_INPUT, SIMPLER_SHARED);
+	simpler_args_add_tensor(built, &own, SIMPLER_INPUT, SIMPLER_INLINE);
+	assert_int_equal(simpler_submit_next_level(orch, fixture->fn, built, NULL, NULL),
+	                 SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "no worker can take both"));
+
+	simpler_args_reset(built);
+	simpler_args_add_tensor(built, &own, SIMPLER_INPUT, SIMPLER_SHARED);
+	assert_int_equal(simpler_submit_next_level(orch, fixture->fn, built, NULL, NULL),
+	                 SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "simpler_alloc() or simpler_orch_alloc()"));
+	simpler_args_destroy(built);
+	return SIMPLER_OK;
+}
+
+static void memory_of_this_process_alone_is_refused_with_what_to_use(void **state)
+{
+	struct background run;
+
+	background_begin(&run, *state, mixed_memory);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+/* --- more than a child runs at once --- */
+
+#define SUBS 6
+
+ORCH(several_subs)
+{
+	FIXTURE_OF_STATE();
+	for (int i = 0; i < SUBS; i++)
+		assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL),
+		                 SIMPLER_OK);
+	return SIMPLER_OK;
+}
+
+static void tasks_that_wait_in_a_child_go_to_one_that_is_idle(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background run;
+
+	background_begin(&run, fixture, several_subs);
+	fake_wait_for(a, SUBS / 2);
+	fake_wait_for(b, SUBS / 2);
+	/* The first one's hang; the second does all the others. */
+	for (int i = 0; i < SUBS - 1; i++)
+		fake_end_well(fake_take(b));
+	assert_int_equal(a->count, 1);
+	assert_int_equal(a->retracted, SUBS / 2 - 1);
+	fake_end_well(fake_take(a));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(a->most <= 4 && b->most <= 4, true);
+}
+
+ORCH(several_directed)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	options.worker = 1;
+	for (int i = 0; i < SUBS; i++)
+		assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, &options, NULL),
+		                 SIMPLER_OK);
+	return SIMPLER_OK;
+}
+
+static void directed_tasks_stay_with_their_worker(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background run;
+
+	background_begin(&run, fixture, several_directed);
+	for (int i = 0; i < SUBS; i++)
+		fake_end_well(fake_take(a));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(fake_started(b), 0);
+	assert_int_equal(a->retracted, 0);
+}
+
+/* --- groups --- */
+
+static const simpler_args *const no_args[3];
+
+ORCH(a_group_of_two)
+{
+	FIXTURE_OF_STATE();
+	return simpler_submit_sub_group(orch, fixture->sub, no_args, 2, NULL, NULL);
+}
+
+ORCH(one_sub)
+{
+	FIXTURE_OF_STATE();
+	return simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL);
+}
+
+/* What is not started tells nobody, so it is asked. */
+static void wait_for_ready(struct worker_core *core, const struct task_queue *queue)
+{
+	bool ready = false;
+
+	while (!ready) {
+		pthread_mutex_lock(&core->lock);
+		ready = queue->first != NULL;
+		pthread_mutex_unlock(&core->lock);
+		sched_yield();
+	}
+}
+
+static void a_group_starts_together_and_nothing_overtakes_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background busy, group, later;
+
+	background_begin(&busy, fixture, one_sub);
+	fake_wait_for(a, 1);
+	background_begin(&group, fixture, a_group_of_two);
+	wait_for_ready(fixture->core, &fixture->core->lanes[SIMPLER_KIND_SUB].groups);
+	background_begin(&later, fixture, one_sub);
+	wait_for_ready(fixture->core, &fixture->core->lanes[SIMPLER_KIND_SUB].any);
+	assert_int_equal(fake_started(b), 0);
+	fake_end_well(fake_take(a));
+	background_end(&busy);
+	fake_end_well(fake_take(a));
+	fake_end_well(fake_take(b));
+	background_end(&group);
+	assert_int_equal(group.status, SIMPLER_OK);
+	if (fake_started(a) == 3)
+		fake_end_well(fake_take(a));
+	else
+		fake_end_well(fake_take(b));
+	background_end(&later);
+	assert_int_equal(later.status, SIMPLER_OK);
+}
+
+static void when_a_member_fails_the_others_are_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background group;
+	struct exec_task *other;
+
+	background_begin(&group, fixture, a_group_of_two);
+	fake_wait_for(b, 1);
+	fake_end_badly(fake_take(a), SIMPLER_EUSER, "broken");
+	fake_wait_for_stops(b, 1);
+	other = fake_take(b);
+	assert_int_equal(b->stopped, other->id);
+	fake_end_well(other);
+	background_end(&group);
+	assert_int_equal(group.status, SIMPLER_EUSER);
+	assert_non_null(strstr(group.text, "member 0 of 2"));
+}
+
+ORCH(wrong_groups)
+{
+	static const simpler_worker_id twice[] = { 1, 1 }, node[] = { 0, 1 }, gone[] = { 1, 99 };
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	const struct {
+		size_t count;
+		const simpler_worker_id *workers;
+		const char *says;
+	} cases[] = {
+		{ 0, NULL, "a group has 1 to 256 members" },
+		{ SIMPLER_MAX_GROUP + 1, NULL, "a group has 1 to 256 members" },
+		{ 3, NULL, "a group of 3 needs as many workers, and 2 can run" },
+		{ 2, twice, "name the same worker, 1" },
+		{ 2, node, "fake node 0 runs no sub task" },
+		{ 2, gone, "worker 99 is not a child here" },
+	};
+	FIXTURE_OF_STATE();
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		options.group_workers = cases[i].workers;
+		assert_int_equal(simpler_submit_sub_group(orch, fixture->sub, no_args,
+		                                          cases[i].count, &options, NULL),
+		                 SIMPLER_EINVAL);
+		assert_non_null(strstr(simpler_last_error(), cases[i].says));
+	}
+	return SIMPLER_OK;
+}
+
+static void a_group_that_cannot_be_is_refused_with_the_reason(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	(void)fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	(void)fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	background_begin(&run, fixture, wrong_groups);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+ORCH(named_and_any_groups)
+{
+	static const simpler_worker_id named[] = { 2, 3 };
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	options.group_workers = named;
+	assert_int_equal(simpler_submit_sub_group(orch, fixture->sub, no_args, 2, &options, NULL),
+	                 SIMPLER_OK);
+	return simpler_submit_sub_group(orch, fixture->sub, no_args, 3, NULL, NULL);
+}
+
+static void members_go_to_distinct_workers_named_or_not(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *workers[3];
+	struct background run;
+
+	for (int i = 0; i < 3; i++)
+		workers[i] = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	background_begin(&run, fixture, named_and_any_groups);
+	fake_end_well(fake_take(workers[1]));
+	fake_end_well(fake_take(workers[2]));
+	for (int i = 0; i < 3; i++)
+		fake_end_well(fake_take(workers[i]));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(fake_started(workers[0]), 1);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+	const struct CMUnitTest tests[] = {
+		CASE(a_task_goes_where_its_bytes_are),
+		CASE(what_only_local_children_can_take_waits_for_one),
+		CASE(memory_of_this_process_alone_is_refused_with_what_to_use),
+		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
+		CASE(directed_tasks_stay_with_their_worker),
+		CASE(a_group_starts_together_and_nothing_overtakes_it),
+		CASE(when_a_member_fails_the_others_are_stopped),
+		CASE(a_group_that_cannot_be_is_refused_with_the_reason),
+		CASE(members_go_to_distinct_workers_named_or_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,518 @@
+/* Deadlines, cancellation, explicit edges, room, scopes: how a run ends early, and what bounds it.
+ */
+#include <sched.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "worker_fixture.h"
+
+#define SOON_MS 30
+
+static _Atomic bool came_so_far; /* the function has done what the test waits for */
+
+static void begin_and_wait(struct background *run, struct fixture *fixture,
+                           simpler_orch_function *fn)
+{
+	atomic_store(&came_so_far, false);
+	background_begin(run, fixture, fn);
+	while (!atomic_load(&came_so_far))
+		sched_yield();
+}
+
+/* --- cancelling tasks --- */
+
+static simpler_task last_task; /* of the run that a test has begun last; read when it is seen to
+                                * have submitted */
+
+ORCH(one_to_cancel)
+{
+	FIXTURE_OF_STATE();
+	return fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, &last_task);
+}
+
+static void a_running_task_is_told_to_stop_and_its_run_fails(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_to_cancel);
+	fake_wait_for(fixture->node, 1);
+	fixture->node->keeps = true;
+	assert_int_equal(simpler_cancel((simpler_orch *)run.run, last_task), SIMPLER_OK);
+	fake_wait_for_stops(fixture->node, 1);
+	assert_int_equal(fixture->node->stopped, fixture->node->held[0]->id);
+	assert_true(fixture->node->held[0]->stop_at > clock_now());
+	/* It succeeded all the same, and has failed none the less. */
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "the task was cancelled"));
+	assert_non_null(strstr(run.text, "task 1: orchestration function 'shift'"));
+}
+
+static void a_task_that_was_killed_after_its_grace_says_so(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_to_cancel);
+	fake_wait_for(fixture->node, 1);
+	assert_int_equal(simpler_cancel((simpler_orch *)run.run, last_task), SIMPLER_OK);
+	fake_wait_for_stops(fixture->node, 1);
+	fake_end_badly(fake_take(fixture->node), SIMPLER_ECRASHED, "was killed by signal 9");
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "it went on when it was told to stop, and was killed"));
+}
+
+ORCH(a_chain_whose_end_is_cancelled)
+{
+	simpler_task second;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, &second),
+	                 SIMPLER_OK);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	assert_int_equal(simpler_cancel(orch, second), SIMPLER_OK);
+	assert_int_equal(simpler_cancel(orch, second), SIMPLER_ENOTFOUND);
+	assert_int_equal(simpler_cancel(orch, (simpler_task){ 0 }), SIMPLER_ENOTFOUND);
+	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, NULL, NULL),
+	                 SIMPLER_EPOISONED);
+	atomic_store(&came_so_far, true);
+	return SIMPLER_OK;
+}
+
+static void a_waiting_task_never_begins_nor_what_waits_for_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	begin_and_wait(&run, fixture, a_chain_whose_end_is_cancelled);
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "no worker: it had not begun"));
+	assert_int_equal(fake_started(fixture->node), 1);
+}
+
+ORCH(more_than_the_node_takes)
+{
+	simpler_task ninth;
+	FIXTURE_OF_STATE();
+
+	for (unsigned i = 0; i < 9; i++)
+		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, &ninth),
+		                 SIMPLER_OK);
+	assert_int_equal(simpler_cancel(orch, ninth), SIMPLER_OK);
+	atomic_store(&came_so_far, true);
+	return SIMPLER_OK;
+}
+
+static void a_ready_task_that_has_no_worker_yet_never_begins(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	begin_and_wait(&run, fixture, more_than_the_node_takes);
+	for (unsigned i = 0; i < 8; i++)
+		fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_int_equal(fake_started(fixture->node), 8);
+}
+
+static simpler_task waits_in_child;
+
+ORCH(two_subs_and_cancel)
+{
+	FIXTURE_OF_STATE();
+	assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL), SIMPLER_OK);
+	return simpler_submit_sub(orch, fixture->sub, NULL, NULL, &waits_in_child);
+}
+
+static void a_task_that_waits_in_a_child_is_taken_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *worker = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background run;
+
+	background_begin(&run, fixture, two_subs_and_cancel);
+	fake_wait_for(worker, 2);
+	assert_int_equal(simpler_cancel((simpler_orch *)run.run, waits_in_child), SIMPLER_OK);
+	assert_int_equal(worker->retracted, 1);
+	fake_end_well(fake_take(worker));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_int_equal(worker->stops, 0);
+}
+
+static void a_task_of_another_run_is_not_cancelled(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background first, second;
+	simpler_task of_first;
+
+	background_begin(&first, fixture, one_to_cancel);
+	fake_wait_for(fixture->node, 1);
+	of_first = last_task;
+	background_begin(&second, fixture, one_to_cancel);
+	assert_int_equal(simpler_cancel((simpler_orch *)second.run, of_first), SIMPLER_ENOTFOUND);
+	fake_end_well(fake_take(fixture->node));
+	fake_end_well(fake_take(fixture->node));
+	background_end(&first);
+	background_end(&second);
+	assert_int_equal(first.status, SIMPLER_OK);
+	assert_int_equal(second.status, SIMPLER_OK);
+}
+
+/* --- cancelling runs --- */
+
+static _Atomic bool saw_stop;
+
+ORCH(submits_until_told_to_stop)
+{
+	FIXTURE_OF_STATE();
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	while (!simpler_should_stop())
+		;
+	atomic_store(&saw_stop, true);
+	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, NULL, NULL),
+	                 SIMPLER_ECANCELLED);
+	return SIMPLER_OK;
+}
+
+static void a_cancelled_run_stops_its_function_and_its_tasks_and_no_other_run(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run, other;
+	struct exec_task *task;
+
+	atomic_store(&saw_stop, false);
+	background_begin(&run, fixture, submits_until_told_to_stop);
+	task = fake_take(fixture->node);
+	background_begin(&other, fixture, one_to_cancel);
+	run_stop(run.run, SIMPLER_ECANCELLED);
+	run_stop(run.run, SIMPLER_ECANCELLED);
+	fake_wait_for_stops(fixture->node, 1);
+	assert_int_equal(fixture->node->stopped, task->id);
+	fake_end_badly(task, SIMPLER_EUSER, "I was told to");
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	background_end(&other);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "the run was cancelled"));
+	assert_true(atomic_load(&saw_stop));
+	assert_int_equal(other.status, SIMPLER_OK);
+	assert_false(simpler_should_stop());
+}
+
+/* --- deadlines --- */
+
+ORCH(one_with_a_deadline)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	options.timeout_ms = SOON_MS;
+	return fixture_submit(orch, fixture, 0, SIMPLER_INOUT, &options, NULL);
+}
+
+static void a_late_task_is_stopped_and_fails(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_with_a_deadline);
+	fake_wait_for_stops(fixture->node, 1);
+	assert_true(fixture->node->held[0]->deadline < clock_now());
+	fake_end_badly(fake_take(fixture->node), SIMPLER_EUSER, "stopped");
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_EDEADLINE);
+	assert_non_null(strstr(run.text, "did not end within the 30 ms that it had"));
+
+	/* One that ends in time is none the worse, nor is its worker. */
+	background_begin(&run, fixture, one_with_a_deadline);
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+static void a_late_run_is_stopped_and_fails(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin_within(&run, fixture, one_to_cancel, SOON_MS);
+	fake_wait_for_stops(fixture->node, 1);
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_EDEADLINE);
+	assert_non_null(strstr(run.text, "the run did not end within the 30 ms that it had"));
+}
+
+/* --- explicit edges --- */
+
+ORCH(one_after_the_other)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	simpler_task first, foreign = { 1 };
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, &first), SIMPLER_OK);
+	assert_int_not_equal(first.id, 0);
+	options.after = &first;
+	options.after_count = 1;
+	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, &options, NULL),
+	                 SIMPLER_OK);
+	foreign.id = 0;
+	options.after = &foreign;
+	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, &options, NULL),
+	                 SIMPLER_EINVAL);
+	return SIMPLER_OK;
+}
+
+static void a_task_waits_for_those_it_is_to_come_after(void **state)
+{
+	struct fixture *fixture = *state;
+	struct exec_task *first;
+	struct background run;
+
+	background_begin(&run, fixture, one_after_the_other);
+	first = fake_take(fixture->node);
+	assert_ptr_equal(first->tensors[0].data, &fixture->cells[0]);
+	assert_int_equal(fake_started(fixture->node), 1);
+	fake_end_well(first);
+	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+/* --- room in the graph --- */
+
+/* The fixture's graph has room for 64. */
+ORCH(more_than_max_tasks)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	options.room_timeout_ms = SOON_MS;
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, &options, NULL),
+		                 SIMPLER_OK);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, &options, NULL),
+	                 SIMPLER_ENOSPACE);
+	assert_non_null(strstr(simpler_last_error(),
+	                       "64 tasks are submitted and not ended, as many as max_tasks"));
+	atomic_store(&came_so_far, true);
+	options.room_timeout_ms = SIMPLER_FOREVER;
+	return fixture_submit(orch, fixture, 0, SIMPLER_INOUT, &options, NULL);
+}
+
+static void a_submit_without_room_waits_and_fails_naming_the_limit(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	begin_and_wait(&run, fixture, more_than_max_tasks);
+	for (unsigned i = 0; i < 65; i++)
+		fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+/* --- the heap, and scopes; it has 1 MiB --- */
+
+#define HALF (512 * 1024 - 64)
+
+static uint64_t used(const struct fixture *fixture)
+{
+	struct heap_stats stats;
+
+	heap_stats(fixture->core->heap, &stats);
+	return stats.used;
+}
+
+static simpler_tensor allocated(simpler_orch *orch, int64_t bytes)
+{
+	simpler_tensor tensor;
+
+	assert_int_equal(simpler_orch_alloc(orch, SIMPLER_UINT8, 1, &bytes, &tensor), SIMPLER_OK);
+	return tensor;
+}
+
+static simpler_status submit_sub(simpler_orch *orch, const struct fixture *fixture,
+                                 const simpler_tensor *tensor, simpler_tag tag)
+{
+	simpler_args *args = simpler_args_create();
+	simpler_status status;
+
+	simpler_args_add_tensor(args, tensor, tag, SIMPLER_SHARED);
+	status = simpler_submit_sub(orch, fixture->sub, args, NULL, NULL);
+	simpler_args_destroy(args);
+	return status;
+}
+
+ORCH(nested_scopes)
+{
+	simpler_tensor outer, inner;
+	uint64_t before;
+	FIXTURE_OF_STATE();
+
+	outer = allocated(orch, 1000);
+	before = used(fixture);
+	assert_int_equal(simpler_scope_begin(orch), SIMPLER_OK);
+	inner = allocated(orch, 100000);
+	assert_true(used(fixture) >= before + 100000);
+	/* Nobody uses it, so it goes with its scope, whatever the outer one does. */
+	assert_int_equal(simpler_scope_end(orch), SIMPLER_OK);
+	assert_int_equal(used(fixture), before);
+	assert_int_equal(submit_sub(orch, fixture, &inner, SIMPLER_INPUT), SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "its scope has ended"));
+	assert_int_equal(submit_sub(orch, fixture, &outer, SIMPLER_INPUT), SIMPLER_OK);
+	assert_int_equal(simpler_scope_end(orch), SIMPLER_ESTALE);
+	for (int i = 0; i < SIMPLER_MAX_SCOPES; i++)
+		assert_int_equal(simpler_scope_begin(orch), SIMPLER_OK);
+	assert_int_equal(simpler_scope_begin(orch), SIMPLER_ENOSPACE);
+	return SIMPLER_OK;
+}
+
+static void scopes_nest_and_return_what_nobody_uses(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *worker = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background run;
+
+	background_begin(&run, fixture, nested_scopes);
+	fake_end_well(fake_take(worker));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(used(fixture), 0);
+}
+
+ORCH(in_a_scope_that_ends_before_its_users)
+{
+	simpler_tensor tensor;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(simpler_scope_begin(orch), SIMPLER_OK);
+	tensor = allocated(orch, HALF);
+	assert_int_equal(submit_sub(orch, fixture, &tensor, SIMPLER_OUTPUT), SIMPLER_OK);
+	assert_int_equal(submit_sub(orch, fixture, &tensor, SIMPLER_NO_DEP), SIMPLER_OK);
+	assert_int_equal(simpler_scope_end(orch), SIMPLER_OK);
+	assert_true(used(fixture) >= HALF);
+	/* Two halves do not fit beside it: this waits until the users have ended. */
+	(void)allocated(orch, HALF);
+	(void)allocated(orch, HALF);
+	return SIMPLER_OK;
+}
+
+static void storage_stays_until_its_last_user_has_ended(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *worker = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct background run;
+
+	background_begin(&run, fixture, in_a_scope_that_ends_before_its_users);
+	fake_wait_for(worker, 2);
+	fake_end_well(fake_take(worker));
+	assert_true(used(fixture) >= HALF);
+	fake_end_well(fake_take(worker));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(used(fixture), 0);
+}
+
+ORCH(fills_the_heap)
+{
+	const int64_t bytes = 2 * HALF, more = HALF;
+	simpler_tensor tensor;
+	FIXTURE_OF_STATE();
+	(void)fixture;
+
+	(void)allocated(orch, bytes);
+	/* Nothing in progress could make room: no use to wait for ever. */
+	assert_int_equal(simpler_orch_alloc(orch, SIMPLER_UINT8, 1, &more, &tensor),
+	                 SIMPLER_ENOSPACE);
+	assert_non_null(strstr(simpler_last_error(), "asked for 524224 bytes"));
+	assert_non_null(strstr(simpler_last_error(), "1048576"));
+	return SIMPLER_OK;
+}
+
+static void a_heap_that_nobody_can_empty_is_an_error_at_once(void **state)
+{
+	struct background run;
+
+	background_begin(&run, *state, fills_the_heap);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+ORCH(outputs_without_backing)
+{
+	const int64_t shape[] = { 10, 10 };
+	simpler_args *built = simpler_args_create();
+	simpler_tensor made;
+	void *first;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(simpler_args_add_output(built, SIMPLER_FLOAT32, 2, shape, &made),
+	                 SIMPLER_OK);
+	assert_int_equal(simpler_submit_sub(orch, fixture->sub, built, NULL, NULL), SIMPLER_OK);
+	assert_non_null(made.data);
+	assert_int_equal(made.ndim, 2);
+	assert_int_equal(simpler_tensor_bytes(&made), 400);
+	first = made.data;
+	assert_int_equal(submit_sub(orch, fixture, &made, SIMPLER_INPUT), SIMPLER_OK);
+	/* Each submit makes another. */
+	assert_int_equal(simpler_submit_sub(orch, fixture->sub, built, NULL, NULL), SIMPLER_OK);
+	assert_ptr_not_equal(made.data, first);
+	simpler_args_destroy(built);
+	return SIMPLER_OK;
+}
+
+static void an_output_without_backing_is_allocated_at_submit(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *worker = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
+	struct exec_task *writer, *other;
+	struct background run;
+
+	background_begin(&run, fixture, outputs_without_backing);
+	writer = fake_take(worker);
+	other = fake_take(worker);
+	assert_int_equal(writer->tensors[0].nbytes, 400);
+	assert_int_equal(writer->tensors[0].segment, 1);
+	assert_ptr_not_equal(writer->tensors[0].data, other->tensors[0].data);
+	fake_end_well(writer);
+	fake_end_well(fake_take(worker)); /* the reader */
+	fake_end_well(other);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(used(fixture), 0);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+	const struct CMUnitTest tests[] = {
+		CASE(a_running_task_is_told_to_stop_and_its_run_fails),
+		CASE(a_task_that_was_killed_after_its_grace_says_so),
+		CASE(a_waiting_task_never_begins_nor_what_waits_for_it),
+		CASE(a_ready_task_that_has_no_worker_yet_never_begins),
+		CASE(a_task_that_waits_in_a_child_is_taken_back),
+		CASE(a_task_of_another_run_is_not_cancelled),
+		CASE(a_cancelled_run_stops_its_function_and_its_tasks_and_no_other_run),
+		CASE(a_late_task_is_stopped_and_fails),
+		CASE(a_late_run_is_stopped_and_fails),
+		CASE(a_task_waits_for_those_it_is_to_come_after),
+		CASE(a_submit_without_room_waits_and_fails_naming_the_limit),
+		CASE(scopes_nest_and_return_what_nobody_uses),
+		CASE(storage_stays_until_its_last_user_has_ended),
+		CASE(a_heap_that_nobody_can_empty_is_an_error_at_once),
+		CASE(an_output_without_backing_is_allocated_at_submit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+#include "worker_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "test_modules.h"
+
+/* --- children --- */
+
+static void fake_start(struct exec_child *child, struct exec_task *task)
+{
+	struct fake *fake = (struct fake *)child;
+	bool at_once;
+
+	pthread_mutex_lock(&fake->lock);
+	fake->started++;
+	at_once = fake->at_once;
+	if (!at_once)
+		fake->held[fake->count++] = task;
+	if (fake->count > fake->most)
+		fake->most = fake->count;
+	pthread_cond_broadcast(&fake->changed);
+	pthread_mutex_unlock(&fake->lock);
+	if (at_once)
+		task->done(task, NULL);
+}
+
+static void fake_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
+{
+	struct fake *fake = (struct fake *)child;
+
+	assert_true(kill_at >= clock_now() - CLOCK_S);
+	pthread_mutex_lock(&fake->lock);
+	fake->stops++;
+	fake->stopped = task;
+	pthread_cond_broadcast(&fake->changed);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+/* The first `width` have begun. */
+static struct exec_task *fake_retract(struct exec_child *child, uint64_t task)
+{
+	struct fake *fake = (struct fake *)child;
+	struct exec_task *found = NULL;
+
+	pthread_mutex_lock(&fake->lock);
+	for (uint32_t i = fake->count; i-- > child->width && !found && !fake->keeps;) {
+		if (task ? fake->held[i]->id != task : fake->held[i]->bound)
+			continue;
+		found = fake->held[i];
+		memmove(&fake->held[i], &fake->held[i + 1],
+		        (--fake->count - i) * sizeof(fake->held[0]));
+		fake->retracted++;
+	}
+	pthread_mutex_unlock(&fake->lock);
+	return found;
+}
+
+static simpler_status fake_install(struct exec_child *child, const struct exec_callable *callable)
+{
+	(void)child;
+	(void)callable;
+	return SIMPLER_OK;
+}
+
+static void fake_close(struct exec_child *child)
+{
+	struct fake *fake = (struct fake *)child;
+
+	pthread_mutex_destroy(&fake->lock);
+	pthread_cond_destroy(&fake->changed);
+	free(fake);
+}
+
+struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t width,
+                         uint32_t capacity)
+{
+	static const struct exec_child_ops ops = {
+		.install = fake_install,
+		.start = fake_start,
+		.stop = fake_stop,
+		.retract = fake_retract,
+		.close = fake_close,
+	};
+	struct fake *fake = calloc(1, sizeof(*fake));
+	uint32_t index;
+
+	assert_non_null(fake);
+	pthread_mutex_init(&fake->lock, NULL);
+	pthread_cond_init(&fake->changed, NULL);
+	fake->child.ops = &ops;
+	fake->child.runs = runs;
+	fake->child.local = runs != SIMPLER_KIND_ORCH;
+	fake->child.width = width;
+	fake->child.capacity = capacity;
+	assert_int_equal(core_add_child(core, &fake->child, &index), SIMPLER_OK);
+	snprintf(fake->child.name, sizeof(fake->child.name), "fake %s %u",
+	         runs == SIMPLER_KIND_ORCH ? "node" : "worker", index);
+	return fake;
+}
+
+struct exec_task *fake_take(struct fake *fake)
+{
+	struct exec_task *task;
+
+	fake_wait_for(fake, 1);
+	pthread_mutex_lock(&fake->lock);
+	task = fake->held[0];
+	memmove(fake->held, fake->held + 1, --fake->count * sizeof(fake->held[0]));
+	pthread_mutex_unlock(&fake->lock);
+	return task;
+}
+
+void fake_wait_for(struct fake *fake, uint32_t count)
+{
+	pthread_mutex_lock(&fake->lock);
+	while (fake->count < count)
+		pthread_cond_wait(&fake->changed, &fake->lock);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_wait_for_stops(struct fake *fake, uint32_t count)
+{
+	pthread_mutex_lock(&fake->lock);
+	while (fake->stops < count)
+		pthread_cond_wait(&fake->changed, &fake->lock);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+uint32_t fake_started(struct fake *fake)
+{
+	uint32_t started;
+
+	pthread_mutex_lock(&fake->lock);
+	started = fake->started;
+	pthread_mutex_unlock(&fake->lock);
+	return started;
+}
+
+void fake_end_well(struct exec_task *task)
+{
+	task->done(task, NULL);
+}
+
+void fake_end_badly(struct exec_task *task, simpler_status status, const char *why)
+{
+	struct error error;
+
+	error_init(&error, status, "%s", why);
+	task->done(task, &error);
+}
+
+/* --- the fixture: a core, one module, two callables of it --- */
+
+static void *read_file(const char *path, size_t *size)
+{
+	FILE *file = fopen(path, "rb");
+	void *bytes = malloc(1 << 20);
+
+	assert_non_null(file);
+	assert_non_null(bytes);
+	*size = fread(bytes, 1, 1 << 20, file);
+	fclose(file);
+	return bytes;
+}
+
+static uint64_t add_callable(struct fixture *fixture, const struct module *module, const char *name,
+                             simpler_kind kind)
+{
+	const struct exec_callable *callable;
+
+	assert_int_equal(callables_add(fixture->core->callables, module, name, kind,
+	                               simpler_no_state(), &callable),
+	                 SIMPLER_OK);
+	return callable->key;
+}
+
+static void add_callables(struct fixture *fixture)
+{
+	struct module *module;
+	size_t size;
+	void *bytes = read_file(TEST_MODULES_DIR "/remote_cases.so", &size);
+
+	assert_int_equal(callables_add_module(fixture->core->callables, bytes, size, &module),
+	                 SIMPLER_OK);
+	free(bytes);
+	fixture->fn.id = add_callable(fixture, module, "shift", SIMPLER_KIND_ORCH);
+	fixture->sub.id = add_callable(fixture, module, "shift_sub", SIMPLER_KIND_SUB);
+}
+
+int fixture_set_up(void **state)
+{
+	const struct core_options options = {
+		.level = 4, .max_tasks = 64, .heap_bytes = 1 << 20, .grace_ms = 1000
+	};
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+	assert_non_null(fixture);
+	assert_int_equal(core_create(&options, &fixture->core), SIMPLER_OK);
+	fixture->node = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 8, 8);
+	add_callables(fixture);
+	*state = fixture;
+	return 0;
+}
+
+int fixture_tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	core_close_children(fixture->core);
+	core_destroy(fixture->core);
+	free(fixture);
+	return 0;
+}
+
+simpler_status fixture_submit(simpler_orch *orch, const struct fixture *fixture, unsigned cell,
+                              simpler_tag tag, const simpler_submit_options *options,
+                              simpler_task *out)
+{
+	simpler_args *args = simpler_args_create();
+	simpler_tensor tensor;
+	simpler_status status;
+
+	assert_non_null(args);
+	simpler_tensor_init_1d(&tensor, (void *)(uintptr_t)&fixture->cells[cell], SIMPLER_INT64, 1);
+	simpler_args_add_tensor(args, &tensor, tag, SIMPLER_INLINE);
+	status = simpler_submit_next_level(orch, fixture->fn, args, options, out);
+	simpler_args_destroy(args);
+	return status;
+}
+
+/* --- runs --- */
+
+static void *background_main(void *argument)
+{
+	struct background *run = argument;
+
+	run->status = run_execute(run->run);
+	snprintf(run->text, sizeof(run->text), "%s", run->status ? simpler_last_error() : "");
+	return NULL;
+}
+
+void background_begin_within(struct background *run, struct fixture *fixture,
+                             simpler_orch_function *fn, uint64_t timeout_ms)
+{
+	const struct run_call call = {
+		.fn = fn,
+		.name = "test",
+		.state = { &run->fixture, sizeof(run->fixture) },
+		.timeout_ms = timeout_ms,
+	};
+
+	run->fixture = fixture;
+	run->fn = fn;
+	assert_int_equal(run_create(fixture->core, &call, &run->run), SIMPLER_OK);
+	assert_int_equal(pthread_create(&run->thread, NULL, background_main, run), 0);
+}
+
+void background_begin(struct background *run, struct fixture *fixture, simpler_orch_function *fn)
+{
+	background_begin_within(run, fixture, fn, SIMPLER_FOREVER);
+}
+
+void background_end(struct background *run)
+{
+	assert_int_equal(pthread_join(run->thread, NULL), 0);
+	run_destroy(run->run);
+}

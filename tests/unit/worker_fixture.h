@@ -1,0 +1,85 @@
+/*
+ * A worker over children of the test's own: what the scheduler promises at every level, without a
+ * process or a network. A fake child keeps the tasks it is started with until the test lets them
+ * end, in the order and with the outcome that the test wants.
+ */
+#ifndef WORKER_FIXTURE_H
+#define WORKER_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "simpler/worker.h"
+#include "worker/core.h"
+
+#define FAKE_MAX_HELD 64
+
+struct fake {
+	struct exec_child child;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct exec_task *held[FAKE_MAX_HELD];
+	uint32_t count, started, most, stops, retracted;
+	uint64_t stopped; /* id of the task that was told to stop last */
+	bool at_once;     /* finish in start(), as a fast child may */
+	bool keeps;       /* retract() finds that all have begun */
+};
+
+struct fixture {
+	struct worker_core *core;
+	struct fake *node; /* child 0: runs orchestration functions, eight at once, not local */
+	simpler_orch_fn fn;
+	simpler_sub sub;
+	int64_t cells[8];
+};
+
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+
+struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t width,
+                         uint32_t capacity);
+
+/* Wait until `fake` holds a task and take the oldest. */
+struct exec_task *fake_take(struct fake *fake);
+/* Wait until it holds so many, or more. */
+void fake_wait_for(struct fake *fake, uint32_t count);
+/* Wait until so many tasks were told to stop. */
+void fake_wait_for_stops(struct fake *fake, uint32_t count);
+uint32_t fake_started(struct fake *fake);
+void fake_end_well(struct exec_task *task);
+void fake_end_badly(struct exec_task *task, simpler_status status, const char *why);
+
+/* Submit `fn` with one cell of the fixture, inline. */
+simpler_status fixture_submit(simpler_orch *orch, const struct fixture *fixture, unsigned cell,
+                              simpler_tag tag, const simpler_submit_options *options,
+                              simpler_task *out);
+
+/* A run in a thread of its own, so that the test's thread can play the children. */
+struct background {
+	pthread_t thread;
+	struct fixture *fixture;
+	simpler_orch_function *fn;
+	struct run *run;
+	simpler_status status;
+	char text[4096];
+};
+
+void background_begin(struct background *run, struct fixture *fixture, simpler_orch_function *fn);
+void background_begin_within(struct background *run, struct fixture *fixture,
+                             simpler_orch_function *fn, uint64_t timeout_ms);
+void background_end(struct background *run);
+
+#define ORCH(name)                                                                                 \
+	static simpler_status name(simpler_orch *orch, const simpler_args *args,                   \
+	                           const simpler_config *config, simpler_bytes state)
+#define FIXTURE_OF_STATE()                                                                         \
+	struct fixture *fixture = *(struct fixture *const *)state.data;                            \
+	(void)args;                                                                                \
+	(void)config
+
+#endif
