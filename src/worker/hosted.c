@@ -81,13 +81,13 @@ static void share(struct local_options *options, int fd, const struct memory_seg
 static simpler_status make_group(struct hosted *hosted, const struct hosted_options *options)
 {
 	const struct worker_core *core = hosted->core;
-	char program[PATH_BYTES]; /* this process's own: children run what it runs */
+	char own[PATH_BYTES];
 	struct local_options local = {
-		.host_program = program,
+		.host_program = options->host_program ? options->host_program : own,
 		.lost = options->lost,
 		.context = options->context,
 	};
-	simpler_status status = process_executable(program, sizeof(program));
+	simpler_status status = process_executable(own, sizeof(own));
 
 	for (uint32_t i = 0; i < options->above_count; i++)
 		share(&local, options->above_fds[i], &options->above[i]);

@@ -25,6 +25,8 @@ struct hosted;
 
 struct hosted_options {
 	const struct tree *tree; /* node 0 is this worker */
+	/* What its children run in; NULL: the program that this process runs. */
+	const char *host_program;
 	struct memory_segment above[WORKER_MAX_SEGMENTS];
 	int above_fds[WORKER_MAX_SEGMENTS]; /* borrowed for the call */
 	uint32_t above_count;
