@@ -27,7 +27,11 @@
 #include "os/process.h"
 #include "os/socket.h"
 
+/* Between two looks for adopted processes that have ended. */
+#define REAP_MS 1000
+
 struct child {
+	enum spawn_role role;
 	uint32_t index;
 	pid_t pid;
 	int pidfd;
@@ -35,7 +39,8 @@ struct child {
 
 struct helper {
 	pid_t pid;
-	int owner; /* pidfd */
+	int owner;   /* pidfd */
+	bool adopts; /* what next-level workers leave behind */
 	const struct spawn_roles *roles;
 	struct control_segment *shared;
 	uint32_t area_count;
@@ -267,7 +272,10 @@ static simpler_status fork_worker(struct helper *helper, const struct spawn_requ
 	if (status)
 		return status;
 	assert(helper->child_count < WORKER_MAX); /* indexes are below it and alive once */
+	child->role = request->role;
 	child->index = request->index;
+	if (child->role == SPAWN_NEXT_LEVEL && !helper->adopts)
+		helper->adopts = process_adopt_orphans() == SIMPLER_OK;
 	child->pid = fork();
 	if (child->pid < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot fork a worker");
@@ -310,11 +318,25 @@ static bool serve_request(struct helper *helper)
 
 /* --- deaths --- */
 
-/* Blocks while the owner does not read; it reads, or it closes the socket. */
+static bool is_own(const void *context, pid_t pid)
+{
+	const struct helper *helper = context;
+
+	for (size_t i = 0; i < helper->child_count; i++) {
+		if (helper->children[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* Blocks while the owner does not read; it reads, or it closes the socket. What was below a
+ * next-level worker has ended, too, when the owner hears of its death: no process of its tasks
+ * writes to their tensors any more. */
 static void report_exit(struct helper *helper, size_t at)
 {
 	struct child *child = &helper->children[at];
 	struct spawn_exit report;
+	bool adopted;
 
 	memset(&report, 0, sizeof(report));
 	report.index = child->index;
@@ -322,7 +344,10 @@ static void report_exit(struct helper *helper, size_t at)
 	if (!process_wait(child->pidfd, 0, &report.wait_status))
 		return;
 	(void)close(child->pidfd);
+	adopted = child->role == SPAWN_NEXT_LEVEL;
 	*child = helper->children[--helper->child_count];
+	if (adopted)
+		process_end_adopted(true, is_own, helper);
 	(void)socket_send(SPAWN_SOCKET_FD, &report, sizeof(report), NULL, 0);
 }
 
@@ -334,6 +359,9 @@ static void kill_all(struct helper *helper)
 		process_signal(helper->children[i].pidfd, SIGKILL);
 	for (size_t i = 0; i < helper->child_count; i++)
 		(void)process_wait(helper->children[i].pidfd, CLOCK_NEVER, &wait_status);
+	helper->child_count = 0;
+	if (helper->adopts)
+		process_end_adopted(true, is_own, helper);
 }
 
 /* --- the loop --- */
@@ -352,13 +380,16 @@ static void serve(struct helper *helper)
 		for (size_t i = 0; i < count; i++)
 			fds[2 + i] = (struct pollfd){ .fd = helper->children[i].pidfd,
 				                      .events = POLLIN };
-		if (poll(fds, (nfds_t)(2 + count), -1) < 0 && errno != EINTR)
+		if (poll(fds, (nfds_t)(2 + count), helper->adopts ? REAP_MS : -1) < 0 &&
+		    errno != EINTR)
 			return;
 		/* From the back: a report moves the last child into the gap. */
 		for (size_t i = count; i-- > 0;) {
 			if (fds[2 + i].revents)
 				report_exit(helper, i);
 		}
+		if (helper->adopts)
+			process_end_adopted(false, is_own, helper);
 	} while (!fds[1].revents && (!fds[0].revents || serve_request(helper)));
 }
 

@@ -147,6 +147,42 @@ bool process_reap(int64_t deadline)
 	}
 }
 
+/* One pass over the children there are now; how many were reaped. */
+static size_t end_adopted(FILE *children, bool kill_them,
+                          bool (*is_own)(const void *context, pid_t pid), const void *context)
+{
+	size_t reaped = 0;
+	long pid;
+
+	while (fscanf(children, "%ld", &pid) == 1) {
+		if (is_own(context, (pid_t)pid))
+			continue;
+		/* It is ours to wait for, so the pid is its own until then. */
+		if (kill_them)
+			(void)kill((pid_t)pid, SIGKILL);
+		reaped += waitpid((pid_t)pid, NULL, kill_them ? 0 : WNOHANG) > 0;
+	}
+	return reaped;
+}
+
+void process_end_adopted(bool kill_them, bool (*is_own)(const void *context, pid_t pid),
+                         const void *context)
+{
+	char path[64];
+	size_t reaped;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%ld/children", (long)getpid());
+	/* The end of one makes its children ours. */
+	do {
+		FILE *children = fopen(path, "re");
+
+		if (!children)
+			return;
+		reaped = end_adopted(children, kill_them, is_own, context);
+		(void)fclose(children);
+	} while (kill_them && reaped > 0);
+}
+
 simpler_status process_open(pid_t pid, int *pidfd)
 {
 	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */

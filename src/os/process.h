@@ -40,6 +40,13 @@ simpler_status process_adopt_orphans(void);
 /* Wait for all children and adopted orphans; false when `deadline` passed and some are left. */
 bool process_reap(int64_t deadline);
 
+/*
+ * For a process of one thread: reap those of its children that are dead and for which `is_own` is
+ * false, which it has adopted. With `kill_them` kill and reap the living, too, and what they leave.
+ */
+void process_end_adopted(bool kill_them, bool (*is_own)(const void *context, pid_t pid),
+                         const void *context);
+
 /* SIMPLER_ENOTFOUND when there is no such process. */
 simpler_status process_open(pid_t pid, int *pidfd);
 
