@@ -20,7 +20,8 @@
 struct doorbell {
 	_Atomic uint32_t count;
 	_Atomic uint32_t sleepers;
-	uint8_t pad[56];
+	_Atomic uint32_t rung_on; /* the core of the last ring, see cpu_number(); a hint */
+	uint8_t pad[52];
 };
 
 #define DOORBELL_SPIN_NS 4000u
@@ -36,7 +37,7 @@ struct spin_budget {
 	uint32_t most;        /* set by the owner: longest spin; 0 means DOORBELL_SPIN_NS */
 	uint32_t nanoseconds; /* of the next spin */
 	uint32_t average;     /* of the last waits */
-	uint32_t futile;      /* spins of doorbell_spin() that were too short */
+	uint32_t futile;      /* spins that were shorter than might have paid, in a row */
 };
 
 uint32_t doorbell_ticket(struct doorbell *bell);
