@@ -1,7 +1,7 @@
 /*
- * The floor of what crosses processes of this machine: two bare processes that hand one cache line
- * to and fro, and wait for it as ours do, at a doorbell with the usual budget. Nothing else of
- * simpler is in it.
+ * The floor of what crosses processes of this machine: two bare processes, each of which hands the
+ * other a cache line, a doorbell, and waits for its own as our processes do, with the usual budget.
+ * Nothing else of simpler is in it.
  *
  * The other process is forked, so it comes before the caller's process starts a thread. It ends
  * with the caller.
@@ -16,7 +16,10 @@
 #include "ipc/doorbell.h"
 
 struct bare_bell {
-	struct doorbell *line; /* even: the caller's turn, odd: the other's */
+	/* In shared memory. Who is rung at one rings the other. */
+	struct bare_bell_pair {
+		struct doorbell there, back;
+	} * bells;
 	struct spin_budget budget;
 	pid_t pid;
 };

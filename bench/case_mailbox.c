@@ -107,14 +107,14 @@ void case_mailbox(const char *name, const struct bench *bench)
 	if (!bare_bell_start(&bare))
 		bench_give_up("starting the bare process");
 	set_up(bench);
-	go_often(bench->samples, bench->iterations);
+	go_often(bench->samples, bench->round_trips);
 	for (unsigned i = 0; i < bench->rounds; i++) {
 		bench_stir();
-		bare_bell_run(&bare, bench->samples, bench->iterations);
-		stats_floor(&rounds, bench->samples, bench->iterations);
+		bare_bell_run(&bare, bench->samples, bench->round_trips);
+		stats_floor(&rounds, bench->samples, bench->round_trips);
 		bench_stir();
-		go_often(bench->samples, bench->iterations);
-		stats_value(&rounds, bench->samples, bench->iterations);
+		go_often(bench->samples, bench->round_trips);
+		stats_value(&rounds, bench->samples, bench->round_trips);
 	}
 	stats_report(name, &rounds);
 	tear_down();

@@ -146,8 +146,8 @@ static void measure(const char *name, const struct bench *bench, submitter *subm
 	run_often(&work, submit_all, tasks, bench->samples, runs);
 	for (unsigned i = 0; i < bench->rounds; i++) {
 		bench_stir();
-		bare_bell_run(&work.bare, bench->samples, bench->iterations);
-		stats_floor(&rounds, bench->samples, bench->iterations);
+		bare_bell_run(&work.bare, bench->samples, bench->round_trips);
+		stats_floor(&rounds, bench->samples, bench->round_trips);
 		bench_stir();
 		run_often(&work, submit_all, tasks, bench->samples, runs);
 		stats_value(&rounds, bench->samples, runs);
@@ -179,5 +179,5 @@ void case_fan(const char *name, const struct bench *bench)
 
 void case_task_latency(const char *name, const struct bench *bench)
 {
-	measure(name, bench, one, 1, bench->iterations);
+	measure(name, bench, one, 1, bench->round_trips);
 }

@@ -11,8 +11,11 @@ struct exec_callable;
 struct bench {
 	unsigned rounds;     /* 1 to STATS_MAX_ROUNDS */
 	unsigned iterations; /* a round */
-	const char *module;  /* bench_module.so */
-	double *samples;     /* `iterations` of them, for a case to use */
+	/* The same for what takes a microsecond: as many as last until the scheduler has found two
+	 * processes a core each, which it does when its tick comes. */
+	unsigned round_trips;
+	const char *module; /* bench_module.so */
+	double *samples;    /* `round_trips` of them, for a case to use */
 	/* For the cases of remote tasks; the others have neither. */
 	struct bare_grpc_client *bare;
 	struct daemon node;
