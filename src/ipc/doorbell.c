@@ -43,7 +43,8 @@
 #include "os/cpu.h"
 #include "os/futex.h"
 
-#define SPIN_LEAST 1000u
+/* Long enough for an answer that is on its way. */
+#define SPIN_LEAST 2000u
 /* Waits that were slept through have a wake-up in them, which spinning would have spared. */
 #define WAKE_UP     30000u
 #define PROBE_EVERY 32u
@@ -182,15 +183,6 @@ static bool shares_core(const struct doorbell *bell)
 	return number != CPU_UNKNOWN && number == cpu_number();
 }
 
-static bool is_to_probe(struct spin_budget *budget)
-{
-	if (budget->nanoseconds >= most(budget))
-		budget->futile = 0;
-	else
-		budget->futile++;
-	return budget->futile == SLEEPER_PROBES_EVERY;
-}
-
 /* The spin before a sleep. */
 static bool spin_within(const struct watch *watch, struct spin_budget *budget, int64_t began,
                         int64_t deadline)
@@ -199,11 +191,10 @@ static bool spin_within(const struct watch *watch, struct spin_budget *budget, i
 
 	if (shares_core(watch->bell))
 		return false;
-	probes = is_to_probe(budget);
+	probes = budget->futile >= SLEEPER_PROBES_EVERY;
 	come = spin(watch,
 	            earlier(began + (probes ? SLEEPER_PROBE_NS : budget->nanoseconds), deadline));
-	if (probes)
-		budget->futile = 0;
+	budget->futile = probes || come ? 0 : budget->futile + 1;
 	/* The other is awake now, so the next wait will be short if this one knows how to wait. */
 	if (probes && come)
 		budget->average = 0;

@@ -37,7 +37,7 @@ struct spin_budget {
 	uint32_t most;        /* set by the owner: longest spin; 0 means DOORBELL_SPIN_NS */
 	uint32_t nanoseconds; /* of the next spin */
 	uint32_t average;     /* of the last waits */
-	uint32_t futile;      /* spins that were shorter than might have paid, in a row */
+	uint32_t futile;      /* spins in vain, in a row */
 };
 
 uint32_t doorbell_ticket(struct doorbell *bell);
