@@ -24,8 +24,9 @@ struct local_options {
 	 * returned. */
 	struct spawn_segment segments[SPAWN_MAX_SEGMENTS - 1];
 	uint32_t segment_count;
-	/* The spawn helper died, and the children with it: no task will finish any more. Called
-	 * once, from the supervisor thread. */
+	/* The spawn helper died, and the children with it: tasks in progress and later ones fail
+	 * with SIMPLER_EUNAVAILABLE when this has returned. Called once, from the supervisor
+	 * thread. */
 	void (*lost)(void *context);
 	void *context;
 };
@@ -43,9 +44,9 @@ struct local_child_options {
 
 /* Nothing runs yet. */
 simpler_status local_group_create(const struct local_options *options, struct local_group **out);
-/* `*child` belongs to the group. SIMPLER_ENOSPACE past WORKER_MAX children. */
+/* `*out` belongs to the group. SIMPLER_ENOSPACE past WORKER_MAX children. */
 simpler_status local_group_add(struct local_group *group, const struct local_child_options *options,
-                               struct exec_child **child);
+                               struct exec_child **out);
 /* Starts the helper and forks all children before it returns. A group whose start failed can only
  * be destroyed. */
 simpler_status local_group_start(struct local_group *group);

@@ -106,14 +106,14 @@ void local_fail_all(struct local_group *group);
 
 /* --- local_outcomes.c --- */
 
-void *local_collector_main(void *group);
+void *local_collector_main(void *argument);
 /* Finish all tasks whose outcomes lie ready; `everywhere`: also where no hint says so. */
 void local_collect(struct local_group *group, bool everywhere);
 
 /* --- local_births.c --- */
 
 simpler_status local_start_process(struct local_child *child);
-void *local_supervisor_main(void *group);
+void *local_supervisor_main(void *argument);
 /* Have the supervisor look at its times again if this one is before what it knows of. Under the
  * lock. */
 void local_wake_supervisor_at(struct local_group *group, int64_t at);

@@ -91,12 +91,6 @@ void mailbox_stop(struct mailbox *box, uint32_t slot)
 	doorbell_ring(&box->to_worker);
 }
 
-void mailbox_close(struct mailbox *box)
-{
-	atomic_store(&box->closing, 1);
-	doorbell_ring_all(&box->to_worker);
-}
-
 /* A worker that breaks the rules could change the payload while it is decoded: decode a copy. */
 static simpler_status decode_outcome(struct mailbox_slot *slot, struct record_outcome *out)
 {
@@ -141,7 +135,6 @@ void mailbox_reset(struct mailbox *box)
 {
 	/* It may have died asleep, or have written here what it liked. */
 	atomic_store(&box->to_worker.sleepers, 0);
-	atomic_store(&box->closing, 0);
 }
 
 /* --- worker --- */
@@ -193,11 +186,6 @@ simpler_status mailbox_read(struct mailbox *box, uint32_t slot, struct record_ta
 bool mailbox_is_stopped(struct mailbox *box, uint32_t slot)
 {
 	return atomic_load(&box->slots[slot].stop) != 0;
-}
-
-bool mailbox_is_closing(struct mailbox *box)
-{
-	return atomic_load(&box->closing) != 0;
 }
 
 void mailbox_finish(struct mailbox *box, uint32_t slot, uint32_t generation,

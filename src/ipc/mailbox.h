@@ -55,8 +55,7 @@ struct mailbox_slot {
 
 /* In shared memory. */
 struct mailbox {
-	struct doorbell to_worker; /* for sleepers, and when a task or all are to stop */
-	_Alignas(64) _Atomic uint32_t closing; /* parent: finish what runs, then exit */
+	struct doorbell to_worker; /* for sleepers, and when a task is to stop */
 	struct mailbox_slot slots[MAILBOX_SLOTS];
 };
 
@@ -81,8 +80,6 @@ void mailbox_wake(struct mailbox *box);
 bool mailbox_retract(struct mailbox_slot *slot, uint32_t generation);
 /* Tell whoever runs this slot's task that it is to end early, and ring. */
 void mailbox_stop(struct mailbox *box, uint32_t slot);
-/* Have the worker end when it has finished what it runs. */
-void mailbox_close(struct mailbox *box);
 /* Take the outcome of a DONE slot and free it, also when the outcome is SIMPLER_EPROTOCOL, a bad
  * record. SIMPLER_ESTATE when it is not DONE. */
 simpler_status mailbox_collect(struct mailbox_slot *slot, uint32_t generation,
@@ -105,7 +102,6 @@ bool mailbox_take(struct mailbox *box, uint32_t *next, uint32_t *slot, uint32_t 
 simpler_status mailbox_read(struct mailbox *box, uint32_t slot, struct record_task *out);
 /* Whether the parent called mailbox_stop() for this task. */
 bool mailbox_is_stopped(struct mailbox *box, uint32_t slot);
-bool mailbox_is_closing(struct mailbox *box);
 /* RUNNING to DONE with this outcome. The caller tells whoever collects. */
 void mailbox_finish(struct mailbox *box, uint32_t slot, uint32_t generation,
                     const struct record_outcome *outcome);

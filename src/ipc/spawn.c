@@ -54,7 +54,7 @@ static simpler_status receive_answer(int socket, int64_t deadline, struct spawn_
 	if (status)
 		return status;
 	if (size != sizeof(*out) || (out->status == SIMPLER_OK && pidfd && fd_count != 1)) {
-		if (fd_count == 1)
+		if (pidfd && fd_count == 1)
 			(void)close(*pidfd);
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "the spawn helper answers %zu bytes and %zu descriptors", size,

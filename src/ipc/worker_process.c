@@ -200,7 +200,7 @@ static void serve(struct server *server, uint32_t slot, uint32_t generation)
 	worker_process_tell(server->self);
 }
 
-/* Until told to stop or the parent has closed the control socket. */
+/* Until the parent has closed the control socket. */
 static void serve_all(struct server *server)
 {
 	struct spin_budget spin = { 0 };
@@ -212,8 +212,6 @@ static void serve_all(struct server *server)
 			serve(server, slot, generation);
 			continue;
 		}
-		if (mailbox_is_closing(server->box))
-			return;
 		if (!mailbox_wait(server->box, ticket, &spin, clock_after_ms(LOOK_AT_CONTROL_MS)) &&
 		    read_installs(server) != SIMPLER_OK)
 			return;

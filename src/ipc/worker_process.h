@@ -57,7 +57,7 @@ struct worker_process {
 /* Tell the parent that a slot of this worker is DONE: after mailbox_finish(). From any thread. */
 void worker_process_tell(const struct worker_process *self);
 
-/* These run until told to stop or the control socket closes, and return the exit status. */
+/* These run until the control socket closes, and return the exit status. */
 int worker_process_main(const struct worker_process *self);
 int chip_process_main(const struct worker_process *self);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -151,17 +152,20 @@ bool process_reap(int64_t deadline)
 static size_t end_adopted(FILE *children, bool kill_them,
                           bool (*is_own)(const void *context, pid_t pid), const void *context)
 {
-	size_t reaped = 0;
-	long pid;
+	size_t reaped = 0, capacity = 0;
+	char *number = NULL;
 
-	while (fscanf(children, "%ld", &pid) == 1) {
-		if (is_own(context, (pid_t)pid))
+	while (getdelim(&number, &capacity, ' ', children) > 0) {
+		pid_t pid = (pid_t)strtol(number, NULL, 10);
+
+		if (pid <= 0 || is_own(context, pid))
 			continue;
 		/* It is ours to wait for, so the pid is its own until then. */
 		if (kill_them)
-			(void)kill((pid_t)pid, SIGKILL);
-		reaped += waitpid((pid_t)pid, NULL, kill_them ? 0 : WNOHANG) > 0;
+			(void)kill(pid, SIGKILL);
+		reaped += waitpid(pid, NULL, kill_them ? 0 : WNOHANG) > 0;
 	}
+	free(number);
 	return reaped;
 }
 

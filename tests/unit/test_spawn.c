@@ -441,17 +441,6 @@ static void a_death_leaves_the_other_workers_alone(void **state)
 	assert_int_equal(run(owner, 2, &task, &outcome), SIMPLER_OK);
 }
 
-static void a_worker_that_is_told_to_stop_exits(void **state)
-{
-	struct owner *owner = *state;
-	struct spawn_exit report;
-
-	mailbox_close(&owner->shared->workers[0].box);
-	report = next_exit(owner);
-	assert_true(WIFEXITED(report.wait_status));
-	assert_int_equal(WEXITSTATUS(report.wait_status), 0);
-}
-
 static void a_worker_ends_with_its_control_socket(void **state)
 {
 	struct owner *owner = *state;
@@ -673,7 +662,6 @@ int main(void)
 		WITH_OWNER(installs_do_not_get_stuck),
 		WITH_OWNER(a_crash_is_reported_and_a_replacement_works),
 		WITH_OWNER(a_death_leaves_the_other_workers_alone),
-		WITH_OWNER(a_worker_that_is_told_to_stop_exits),
 		WITH_OWNER(a_worker_ends_with_its_control_socket),
 		WITH_OWNER(a_worker_whose_user_code_closed_its_control_socket_ends),
 		WITH_OWNER(a_terminals_signals_end_nobody),
