@@ -119,6 +119,11 @@ static simpler_status plant(struct planting *planting, const simpler_local_optio
 			"the options of a local worker have size %zu instead of %zu; begin "
 			"them with SIMPLER_LOCAL_OPTIONS_INIT",
 			options->struct_size, sizeof(*options));
+	if (options->sub_workers == 0 && options->chips == 0 && options->worker_count == 0)
+		return error_raise(SIMPLER_EINVAL,
+		                   "a local worker of level %u has nothing below it; give it sub "
+		                   "workers, chips or workers",
+		                   level);
 	if (planting->tree.count == TREE_MAX_NODES)
 		return error_raise(SIMPLER_ENOSPACE, "a tree has at most %d workers",
 		                   TREE_MAX_NODES);
