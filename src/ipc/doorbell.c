@@ -100,7 +100,9 @@ static bool has_come(const struct watch *watch)
 	       (watch->there && watch->there(watch->context));
 }
 
-static bool spin(const struct watch *watch, int64_t until)
+/* `*now` is when it looked at the clock last: not at the end, where whoever was waited for waits.
+ */
+static bool spin(const struct watch *watch, int64_t *now, int64_t until)
 {
 	do {
 		for (int i = 0; i < LOOKS; i++) {
@@ -108,7 +110,8 @@ static bool spin(const struct watch *watch, int64_t until)
 				return true;
 			cpu_pause();
 		}
-	} while (clock_now() < until);
+		*now = clock_now();
+	} while (*now < until);
 	/* The time may have passed while whoever rings had this core. */
 	return has_come(watch);
 }
@@ -164,15 +167,15 @@ static int64_t earlier(int64_t a, int64_t b)
 bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
 {
 	const struct watch watch = { bell, ticket, NULL, NULL };
-	int64_t began = clock_now(), length = budget->nanoseconds;
+	int64_t began = clock_now(), now = began, length = budget->nanoseconds;
 	bool rung;
 
 	if (length < most(budget) && ++budget->futile % PROBE_EVERY == 0)
 		length = most(budget);
-	rung = spin(&watch, began + length);
+	rung = spin(&watch, &now, began + length);
 	/* A short spin in vain says nothing about a long one. */
 	if (rung || length == most(budget))
-		learn(budget, rung ? clock_now() - began : longest(budget));
+		learn(budget, rung ? now - began : longest(budget));
 	return rung;
 }
 
@@ -183,16 +186,17 @@ static bool shares_core(const struct doorbell *bell)
 	return number != CPU_UNKNOWN && number == cpu_number();
 }
 
-/* The spin before a sleep. */
-static bool spin_within(const struct watch *watch, struct spin_budget *budget, int64_t began,
+/* The spin before a sleep. `*now` is when it begins. */
+static bool spin_within(const struct watch *watch, struct spin_budget *budget, int64_t *now,
                         int64_t deadline)
 {
+	int64_t began = *now;
 	bool probes, come;
 
 	if (shares_core(watch->bell))
 		return false;
 	probes = budget->futile >= SLEEPER_PROBES_EVERY;
-	come = spin(watch,
+	come = spin(watch, now,
 	            earlier(began + (probes ? SLEEPER_PROBE_NS : budget->nanoseconds), deadline));
 	budget->futile = probes || come ? 0 : budget->futile + 1;
 	/* The other is awake now, so the next wait will be short if this one knows how to wait. */
@@ -203,16 +207,20 @@ static bool spin_within(const struct watch *watch, struct spin_budget *budget, i
 
 static bool wait_for(const struct watch *watch, struct spin_budget *budget, int64_t deadline)
 {
-	int64_t began;
+	int64_t began, now;
 	bool come;
 
 	if (has_come(watch)) {
 		learn(budget, 0);
 		return true;
 	}
-	began = clock_now();
-	come = spin_within(watch, budget, began, deadline) || sleep_until_come(watch, deadline);
-	learn(budget, clock_now() - began);
+	began = now = clock_now();
+	come = spin_within(watch, budget, &now, deadline);
+	if (!come) {
+		come = sleep_until_come(watch, deadline);
+		now = clock_now();
+	}
+	learn(budget, now - began);
 	return come;
 }
 
