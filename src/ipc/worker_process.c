@@ -21,6 +21,7 @@
 #include "ipc/judge.h"
 #include "ipc/loader.h"
 #include "os/descriptor.h"
+#include "os/process.h"
 
 #define LOOK_AT_CONTROL_MS 1000
 
@@ -32,7 +33,7 @@ struct failed_install {
 };
 
 struct server {
-	pid_t pid;
+	const volatile uint8_t *is_original; /* 0 in a copy of this process */
 	const struct worker_process *self;
 	struct mailbox *box;
 	uint32_t next_slot; /* to look at for a task */
@@ -165,7 +166,7 @@ static simpler_status call(struct server *server, const struct loaded_callable *
 	returned = is_chip ? run_on_chip(server, callable)
 	                   : callable->run.sub(&server->args, callable->state);
 	/* It forked and returned twice: this is the copy, and not the worker. */
-	if (getpid() != server->pid)
+	if (!*server->is_original)
 		_exit(EXIT_SUCCESS);
 	return returned == SIMPLER_OK ? SIMPLER_OK : judge_returned(callable->name, returned);
 }
@@ -265,9 +266,13 @@ static struct server *create(const struct worker_process *self)
 		free(server);
 		return NULL;
 	}
+	if (process_mark_original(&server->is_original) != SIMPLER_OK) {
+		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+		release(server);
+		return NULL;
+	}
 	crash_watch(&self->area->crash, server->loader);
 	server->self = self;
-	server->pid = getpid();
 	server->box = &self->area->box;
 	return server;
 }

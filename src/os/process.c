@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -252,6 +253,25 @@ void process_close_all_but(int keep)
 	if ((unsigned)keep > first)
 		(void)close_range(first, (unsigned)keep - 1, 0);
 	(void)close_range((unsigned)keep + 1, ~0u, 0);
+}
+
+simpler_status process_mark_original(const volatile uint8_t **mark)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *page =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return error_raise_errno(SIMPLER_ENOMEM, errno, "cannot map a page");
+	if (madvise(page, size, MADV_WIPEONFORK) < 0) {
+		int error = errno;
+
+		(void)munmap(page, size);
+		return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot mark this process");
+	}
+	*page = 1;
+	*mark = page;
+	return SIMPLER_OK;
 }
 
 simpler_status process_executable(char *path, size_t capacity)

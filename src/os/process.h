@@ -71,6 +71,12 @@ bool process_die_with(pid_t parent);
 /* Close every descriptor above standard error but `keep`. */
 void process_close_all_but(int keep);
 
+/*
+ * A byte that is not 0 in this process, and 0 in copies of it that fork() makes: who may be a copy
+ * finds out by a load. Stays for good.
+ */
+simpler_status process_mark_original(const volatile uint8_t **mark);
+
 /* The path of this process's executable. */
 simpler_status process_executable(char *path, size_t capacity);
 
