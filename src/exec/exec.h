@@ -117,6 +117,8 @@ struct exec_progress {
 	/* The calling thread will attend in a moment, once its orchestration function has returned.
 	 * False when another thread is at it. */
 	bool (*announce)(void *context);
+	/* The thread that announced does what lies ready now. Does not wait. */
+	void (*poll)(void *context);
 	/* Work until `*finished`; false at once when another thread is at it. `announced` is what
 	 * announce() returned; after true, attend() is to follow in any case. */
 	bool (*attend)(void *context, bool announced, const _Atomic bool *finished);

@@ -161,6 +161,11 @@ static bool announce(void *context)
 	return true;
 }
 
+static void poll_outcomes(void *context)
+{
+	local_collect(context, false);
+}
+
 static bool attend(void *context, bool announced, const _Atomic bool *finished)
 {
 	struct local_group *group = context;
@@ -194,5 +199,5 @@ static void wake(void *context)
 
 struct exec_progress local_progress(struct local_group *group)
 {
-	return (struct exec_progress){ group, announce, attend, wake };
+	return (struct exec_progress){ group, announce, poll_outcomes, attend, wake };
 }

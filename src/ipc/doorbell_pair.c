@@ -1,5 +1,7 @@
 #include "ipc/doorbell_pair.h"
 
+#include <stddef.h>
+
 #include "base/clock.h"
 #include "os/cpu.h"
 
@@ -12,18 +14,22 @@ static uint32_t look(struct doorbell_pair *pair)
 	return atomic_fetch_add(&pair->visitor_is, 0);
 }
 
-static uint32_t await_announced(struct doorbell_pair *pair)
+/* `there` is NULL, or says whether the work is still to be done. */
+static uint32_t await_announced(struct doorbell_pair *pair, bool (*there)(void *context),
+                                void *context)
 {
 	int64_t until = clock_now() + PATIENCE_NS;
 	uint32_t seen = ANNOUNCED;
 
 	while (seen == ANNOUNCED && clock_now() < until) {
 		cpu_pause();
+		if (there && !there(context))
+			return ANNOUNCED;
 		seen = look(pair);
 	}
 	/* Void, unless it came in this moment: then `seen` says so. */
-	if (seen == ANNOUNCED)
-		(void)atomic_compare_exchange_strong(&pair->visitor_is, &seen, ABSENT);
+	if (seen == ANNOUNCED && atomic_compare_exchange_strong(&pair->visitor_is, &seen, ABSENT))
+		seen = ABSENT;
 	return seen;
 }
 
@@ -32,17 +38,18 @@ void doorbell_pair_ring(struct doorbell_pair *pair)
 	uint32_t seen = look(pair);
 
 	if (seen == ANNOUNCED)
-		seen = await_announced(pair);
+		seen = await_announced(pair, NULL, NULL);
 	doorbell_ring(seen == PRESENT ? &pair->visitor : &pair->resident);
 }
 
-void doorbell_pair_wake(struct doorbell_pair *pair)
+void doorbell_pair_wake(struct doorbell_pair *pair, bool (*there)(void *context), void *context)
 {
 	uint32_t seen = atomic_load(&pair->visitor_is);
 
 	if (seen == ANNOUNCED)
-		seen = await_announced(pair);
-	doorbell_wake(seen == PRESENT ? &pair->visitor : &pair->resident);
+		seen = await_announced(pair, there, context);
+	if (seen != ANNOUNCED)
+		doorbell_wake(seen == PRESENT ? &pair->visitor : &pair->resident);
 }
 
 bool doorbell_pair_is_residents(struct doorbell_pair *pair)

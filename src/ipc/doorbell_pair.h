@@ -8,8 +8,9 @@
  *   deliverer:  publish the work; doorbell_pair_ring()
  *
  * An announced visitor is not there yet, but will be in a moment: it has something to finish first.
- * The deliverer gives it PATIENCE_NS to enter; if it does not, the announcement is void, and the
- * resident is rung for this work and what follows.
+ * The deliverer gives it PATIENCE_NS to enter, or to take the work while it is at what it has to
+ * finish; if it does neither, the announcement is void, and the resident is rung for this work and
+ * what follows.
  *
  * Why nothing is left lying: entering, leaving and the deliverer's reading of `visitor_is` are all
  * read-modify-writes of it, so they stand in one order. A deliverer that comes before the leaving
@@ -38,8 +39,10 @@ struct doorbell_pair {
 
 void doorbell_pair_ring(struct doorbell_pair *pair);
 /* For work that can be seen, to waiters that look for it with doorbell_wait_for(): ring only for
- * one that sleeps. The publishing is a sequentially consistent read-modify-write. */
-void doorbell_pair_wake(struct doorbell_pair *pair);
+ * one that sleeps. The publishing is a sequentially consistent read-modify-write. An announced
+ * visitor may do some work before it enters, now and then; `there` says whether that at hand still
+ * is to be done. */
+void doorbell_pair_wake(struct doorbell_pair *pair, bool (*there)(void *context), void *context);
 /* Whether the work is the resident's at the moment: it need not look while a visitor does. */
 bool doorbell_pair_is_residents(struct doorbell_pair *pair);
 void doorbell_pair_announce(struct doorbell_pair *pair);

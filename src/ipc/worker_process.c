@@ -219,6 +219,15 @@ static void serve_all(struct server *server)
 	}
 }
 
+/* Whether nobody has begun to collect. */
+static bool is_untold(void *context)
+{
+	const struct worker_process *self = context;
+
+	return atomic_load(&self->shared->outcomes[self->index / 64]) & UINT64_C(1)
+	                                                                        << self->index % 64;
+}
+
 void worker_process_tell(const struct worker_process *self)
 {
 	uint64_t bit = UINT64_C(1) << self->index % 64;
@@ -226,7 +235,7 @@ void worker_process_tell(const struct worker_process *self)
 
 	/* Set already: whoever collects will clear it before it looks at the slots. */
 	if (!(atomic_fetch_or(word, bit) & bit))
-		doorbell_pair_wake(&self->shared->finished);
+		doorbell_pair_wake(&self->shared->finished, is_untold, (void *)(uintptr_t)self);
 }
 
 /* --- the process --- */

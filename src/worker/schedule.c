@@ -458,6 +458,7 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
                                simpler_task *out)
 {
 	struct worker_core *core = task->run->core;
+	bool announced = task->run->announced;
 	struct chores chores = { 0 };
 	simpler_status status;
 
@@ -473,5 +474,9 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
 	if (status != SIMPLER_OK)
 		free(task);
 	schedule_do(core, &chores);
+	/* So that what ends meanwhile need not be collected by a thread of its own, which would be
+	 * one more than this machine may have cores for. */
+	if (announced && core->progress.poll)
+		core->progress.poll(core->progress.context);
 	return status;
 }
