@@ -105,7 +105,7 @@ ORCH(mixed_memory)
 	return SIMPLER_OK;
 }
 
-static void memory_of_this_process_alone_is_refused_with_what_to_use(void **state)
+static void R01_memory_that_is_not_shared_is_refused_at_submit(void **state)
 {
 	struct background run;
 
@@ -329,7 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_task_goes_where_its_bytes_are),
 		CASE(what_only_local_children_can_take_waits_for_one),
-		CASE(memory_of_this_process_alone_is_refused_with_what_to_use),
+		CASE(R01_memory_that_is_not_shared_is_refused_at_submit),
 		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
 		CASE(directed_tasks_stay_with_their_worker),
 		CASE(a_group_starts_together_and_nothing_overtakes_it),
