@@ -236,8 +236,15 @@ static int64_t kill_time(const struct worker_core *core, simpler_kind kind)
 	                                            : CLOCK_NEVER;
 }
 
+/* Under the lock: a member that a child gave back. */
+static void end_retracted(struct member *member, struct chores *next)
+{
+	end_member(member, NULL, next);
+	schedule_react(member->task->run->core, next);
+}
+
 /* The chores' reference keeps the task's memory; members may end meanwhile. */
-static void stop_members(struct worker_core *core, struct task *task)
+static void stop_members(struct worker_core *core, struct task *task, struct chores *next)
 {
 	int64_t at = kill_time(core, task->kind);
 
@@ -246,34 +253,34 @@ static void stop_members(struct worker_core *core, struct task *task)
 		const struct exec_child_ops *ops = member->child->ops;
 
 		atomic_store(&member->exec.stop_at, at);
-		if (ops->retract(member->child, member->exec.id))
-			task_done(&member->exec, NULL);
-		else
+		if (!ops->retract(member->child, member->exec.id)) {
 			ops->stop(member->child, member->exec.id, at);
+			continue;
+		}
+		pthread_mutex_lock(&core->lock);
+		end_retracted(member, next);
+		pthread_mutex_unlock(&core->lock);
 	}
 }
 
-static void stop_tasks(struct worker_core *core, struct task *task)
+static void stop_tasks(struct worker_core *core, struct task *task, struct chores *next)
 {
 	while (task) {
-		struct task *next = task->next_chore;
-		struct chores chores = { 0 };
+		struct task *behind = task->next_chore;
 
-		stop_members(core, task);
+		stop_members(core, task, next);
 		pthread_mutex_lock(&core->lock);
-		drop_reference(task, &chores);
+		drop_reference(task, next);
 		pthread_mutex_unlock(&core->lock);
-		schedule_do(core, &chores);
-		task = next;
+		task = behind;
 	}
 }
 
 /* Have a task that waits in a child go elsewhere. If it comes back to that child, then because no
  * other takes it, and to try again would not end. */
-static void relieve(struct worker_core *core, struct exec_child *child)
+static void relieve(struct worker_core *core, struct exec_child *child, struct chores *next)
 {
 	struct exec_task *exec = child->ops->retract(child, 0);
-	struct chores chores = { 0 };
 	struct task *task;
 
 	if (!exec)
@@ -281,17 +288,15 @@ static void relieve(struct worker_core *core, struct exec_child *child)
 	task = ((struct member *)exec)->task;
 	pthread_mutex_lock(&core->lock);
 	if (task->stopped) {
-		end_member(&task->members[0], NULL, &chores);
-		schedule_react(core, &chores);
+		end_retracted(&task->members[0], next);
 	} else {
 		place_count(core, child, -1);
 		task->state = TASK_READY;
 		task_queue_prepend(&core->lanes[task->kind].any, task);
-		place_all(core, task->kind, &chores);
+		place_all(core, task->kind, next);
 	}
-	chores.relieve = NULL;
+	next->relieve = NULL;
 	pthread_mutex_unlock(&core->lock);
-	schedule_do(core, &chores);
 }
 
 static struct task *take_first(struct task_queue *queue)
@@ -303,7 +308,7 @@ static struct task *take_first(struct task_queue *queue)
 	return task;
 }
 
-void schedule_do(struct worker_core *core, struct chores *chores)
+static void do_simple(struct worker_core *core, struct chores *chores)
 {
 	struct task *task;
 
@@ -313,12 +318,22 @@ void schedule_do(struct worker_core *core, struct chores *chores)
 		free(task);
 	while ((task = take_first(&chores->start)) != NULL)
 		start_members(task);
-	if (chores->stop)
-		stop_tasks(core, chores->stop);
 	if (chores->unused_count > 0)
 		free_unused(core, chores);
-	if (chores->relieve)
-		relieve(core, chores->relieve);
+}
+
+void schedule_do(struct worker_core *core, struct chores *chores)
+{
+	do_simple(core, chores);
+	while (chores->stop || chores->relieve) {
+		struct chores next = { 0 };
+
+		stop_tasks(core, chores->stop, &next);
+		if (chores->relieve)
+			relieve(core, chores->relieve, &next);
+		do_simple(core, &next);
+		*chores = next;
+	}
 }
 
 /* --- submit --- */

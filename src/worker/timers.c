@@ -11,7 +11,7 @@ void timers_release(struct timers *timers)
 	free(timers->heap);
 }
 
-static struct timer *at(const struct timers *timers, size_t position)
+static struct timer *entry(const struct timers *timers, size_t position)
 {
 	return timers->heap[position - 1];
 }
@@ -26,8 +26,8 @@ static void rise(struct timers *timers, struct timer *timer)
 {
 	size_t position = timer->position;
 
-	while (position > 1 && at(timers, position / 2)->at > timer->at) {
-		put(timers, position, at(timers, position / 2));
+	while (position > 1 && entry(timers, position / 2)->at > timer->at) {
+		put(timers, position, entry(timers, position / 2));
 		position /= 2;
 	}
 	put(timers, position, timer);
@@ -38,17 +38,18 @@ static void sink(struct timers *timers, struct timer *timer)
 	size_t position = timer->position, child;
 
 	while ((child = 2 * position) <= timers->count) {
-		if (child < timers->count && at(timers, child + 1)->at < at(timers, child)->at)
+		if (child < timers->count &&
+		    entry(timers, child + 1)->at < entry(timers, child)->at)
 			child++;
-		if (at(timers, child)->at >= timer->at)
+		if (entry(timers, child)->at >= timer->at)
 			break;
-		put(timers, position, at(timers, child));
+		put(timers, position, entry(timers, child));
 		position = child;
 	}
 	put(timers, position, timer);
 }
 
-simpler_status timers_set(struct timers *timers, struct timer *timer, int64_t when)
+simpler_status timers_set(struct timers *timers, struct timer *timer, int64_t at)
 {
 	if (timers->count == timers->room) {
 		size_t room = timers->room ? timers->room * 2 : 64;
@@ -59,7 +60,7 @@ simpler_status timers_set(struct timers *timers, struct timer *timer, int64_t wh
 		timers->heap = heap;
 		timers->room = room;
 	}
-	timer->at = when;
+	timer->at = at;
 	put(timers, ++timers->count, timer);
 	rise(timers, timer);
 	return SIMPLER_OK;
@@ -73,7 +74,7 @@ void timers_cancel(struct timers *timers, struct timer *timer)
 	if (position == 0)
 		return;
 	timer->position = 0;
-	last = at(timers, timers->count--);
+	last = entry(timers, timers->count--);
 	if (last == timer)
 		return;
 	put(timers, position, last);
