@@ -1,14 +1,17 @@
 /*
  * Tasks, edges and events.
  *
- * An edge belongs to the task that waits and is freed when that task becomes ready or is poisoned;
- * the task waited for has it in a list, from which it is taken out when either side is through. So
- * edges never outlive the waiting task, and a long-running task does not gather dead ones.
+ * An edge belongs to the task that is waited for, and goes when that task is resolved: when it has
+ * ended, or is poisoned and all that it waited for is resolved. A poisoned task thus keeps its
+ * place between those before and those behind it, whatever domain they are of.
  *
  * The queue of events runs through the slots of the tasks. That is enough, as a task has at most
  * one event pending, and its state says which: a task that is cancelled while it is in the queue
  * stays there, and what is told of it in its turn is its poison. A poisoned task's slot is freed
  * only when its event is taken. Ending a task can therefore not fail.
+ *
+ * Whatever a call has to walk it keeps in a work list, which runs through the tasks as well: so
+ * nothing recurses, however long a chain is, and nothing is allocated.
  */
 #include "dag/dag.h"
 
@@ -22,40 +25,54 @@
 #include "dag/slots.h"
 #include "dag/storage.h"
 
-enum state { WAITING, READY_QUEUED, READY, RUNNING, POISONED };
+/*
+ * What becomes of a task that will not run:
+ *
+ *   POISONED --its event is taken--> TOLD --all it waited for is resolved--> (gone)
+ *      `--all it waited for is resolved--> RESOLVED --its event is taken--> (gone)
+ */
+enum state { WAITING, READY_QUEUED, READY, RUNNING, POISONED, TOLD, RESOLVED };
 
 struct edge {
-	struct dag_task *successor; /* the owner */
-	struct edge *next_incoming; /* in the owner's list */
-	/* In the list of the task waited for, which is NULL once that one is done. */
-	struct dag_task *awaited;
-	struct edge *before, *after;
+	struct dag_task *successor;
+	struct edge *next;
 };
 
 struct dag_task {
 	struct slot slot; /* first, so that one is the other; in dag->events */
 	void *payload;
+	uint64_t domain;
 	enum state state;
-	uint32_t waiting_for;              /* edges whose `awaited` is not done */
-	struct edge *incoming;             /* owned */
-	struct edge *first_out, *last_out; /* oldest first */
+	uint32_t waiting_for;              /* edges that lead here */
+	struct edge *first_out, *last_out; /* owned; oldest first */
 	struct ranges_use *uses;
 	struct storage_hold *holds;
-	dag_task_id cause;       /* when POISONED */
-	uint64_t seen_in_submit; /* the submit that last found this task, to find it once */
+	dag_task_id cause;          /* when it is poisoned */
+	uint64_t walk;              /* dag->walk when poison last came by */
+	struct dag_task *next_work; /* in a work list; the last one's is itself, NULL is in none */
+};
+
+/* First in, first out. A task is in one at most, and in none between calls. */
+struct work {
+	struct dag_task *first, *last;
 };
 
 struct dag {
 	struct slots tasks;
 	uint32_t capacity;
-	struct slot_queue events; /* of tasks, which are READY_QUEUED or POISONED */
+	struct slot_queue events; /* of tasks, which are READY_QUEUED, POISONED or RESOLVED */
 	struct ranges ranges;
 	struct storages storages;
 	struct slab edges;
-	uint64_t submits;
-	/* What the submit under way depends on; kept for its memory. */
-	struct dag_task **found;
-	size_t found_count, found_room;
+	/* Those that the submit under way waits for. */
+	struct work found;
+	size_t found_count;
+	/*
+	 * Tasks marked with this number have nothing behind them in the domain that is not
+	 * poisoned. Another number voids all marks.
+	 */
+	uint64_t walk;
+	uint64_t walk_domain;
 };
 
 struct dag *dag_create(const struct dag_options *options)
@@ -67,6 +84,7 @@ struct dag *dag_create(const struct dag_options *options)
 	if (!dag)
 		return NULL;
 	dag->capacity = options->max_tasks;
+	dag->walk = 1;
 	slots_init(&dag->tasks, sizeof(struct dag_task));
 	storages_init(&dag->storages);
 	slab_init(&dag->edges, sizeof(struct edge));
@@ -82,7 +100,6 @@ void dag_destroy(struct dag *dag)
 	if (!dag)
 		return;
 	slots_release(&dag->tasks);
-	free(dag->found);
 	ranges_release(&dag->ranges);
 	storages_release(&dag->storages);
 	slab_release(&dag->edges);
@@ -104,12 +121,40 @@ static dag_task_id id_of(const struct dag_task *task)
 	return slot_id(&task->slot);
 }
 
+static bool is_poisoned(const struct dag_task *task)
+{
+	return task->state >= POISONED;
+}
+
 /* NULL for an id that is gone or never was, and for what is poisoned. */
 static struct dag_task *find_task(const struct dag *dag, dag_task_id id)
 {
 	struct dag_task *task = slots_find(&dag->tasks, id);
 
-	return task && task->state != POISONED ? task : NULL;
+	return task && !is_poisoned(task) ? task : NULL;
+}
+
+static void work_put(struct work *work, struct dag_task *task)
+{
+	assert(!task->next_work);
+	task->next_work = task;
+	if (work->first)
+		work->last->next_work = task;
+	else
+		work->first = task;
+	work->last = task;
+}
+
+/* The first, or NULL. */
+static struct dag_task *work_take(struct work *work)
+{
+	struct dag_task *task = work->first;
+
+	if (!task)
+		return NULL;
+	work->first = task->next_work == task ? NULL : task->next_work;
+	task->next_work = NULL;
+	return task;
 }
 
 void *dag_payload(const struct dag *dag, dag_task_id task)
@@ -121,14 +166,16 @@ void *dag_payload(const struct dag *dag, dag_task_id task)
 
 /* A free task has no edges, uses or holds left, and all else is set when it begins to matter; so
  * there is no need to clear it. */
-static struct dag_task *take_task(struct dag *dag, void *payload)
+static struct dag_task *take_task(struct dag *dag, const struct dag_submission *submission)
 {
 	struct dag_task *task = slots_take(&dag->tasks);
 
-	assert(!task->waiting_for && !task->incoming && !task->first_out && !task->uses &&
-	       !task->holds);
-	task->payload = payload;
+	assert(!task->waiting_for && !task->first_out && !task->uses && !task->holds &&
+	       !task->next_work);
+	task->payload = submission->payload;
+	task->domain = submission->domain;
 	task->state = WAITING;
+	task->walk = 0;
 	return task;
 }
 
@@ -144,6 +191,17 @@ static bool next_unused(struct dag *dag, struct dag_event *out)
 	return storages_next_unused(&dag->storages, &out->storage, &out->payload);
 }
 
+/* Its owner lets go of a poisoned task; it has its place still unless it is resolved. */
+static void end_poisoned(struct dag *dag, struct dag_task *task)
+{
+	if (task->state == RESOLVED) {
+		free_task(dag, task);
+		return;
+	}
+	storages_let_go(&dag->storages, &task->holds);
+	task->state = TOLD;
+}
+
 bool dag_next_event(struct dag *dag, struct dag_event *out)
 {
 	struct dag_task *task = (struct dag_task *)slot_queue_take(&dag->events);
@@ -157,99 +215,64 @@ bool dag_next_event(struct dag *dag, struct dag_event *out)
 	} else {
 		out->kind = DAG_TASK_POISONED;
 		out->cause = task->cause;
-		free_task(dag, task);
+		end_poisoned(dag, task);
 	}
 	return true;
 }
 
 /* A ranges_visit: note that the submit under way waits for `task`. */
-static bool add_found(void *context, struct dag_task *task)
+static void add_found(void *context, struct dag_task *task)
 {
 	struct dag *dag = context;
 
-	if (task->seen_in_submit == dag->submits)
-		return true;
-	if (dag->found_count == dag->found_room) {
-		size_t room = dag->found_room ? dag->found_room * 2 : 64;
-		struct dag_task **found = realloc(dag->found, room * sizeof(*found));
-
-		if (!found)
-			return false;
-		dag->found = found;
-		dag->found_room = room;
-	}
-	task->seen_in_submit = dag->submits;
-	dag->found[dag->found_count++] = task;
-	return true;
+	if (task->next_work)
+		return;
+	work_put(&dag->found, task);
+	dag->found_count++;
 }
 
-/* Fill dag->found. False when memory is out. */
-static bool find_awaited(struct dag *dag, const struct dag_submission *submission)
+/* Fill dag->found. */
+static void find_awaited(struct dag *dag, const struct dag_submission *submission)
 {
-	dag->submits++;
 	dag->found_count = 0;
-	for (size_t i = 0; i < submission->use_count; i++) {
-		if (!ranges_conflicts(&dag->ranges, &submission->uses[i], add_found, dag))
-			return false;
-	}
+	for (size_t i = 0; i < submission->use_count; i++)
+		ranges_conflicts(&dag->ranges, &submission->uses[i], add_found, dag);
 	for (size_t i = 0; i < submission->after_count; i++) {
-		struct dag_task *task = find_task(dag, submission->after[i]);
+		struct dag_task *task = slots_find(&dag->tasks, submission->after[i]);
 
-		if (task && !add_found(dag, task))
-			return false;
+		if (task && task->state != RESOLVED)
+			add_found(dag, task);
 	}
-	return true;
 }
 
 static void add_edge(struct dag *dag, struct dag_task *awaited, struct dag_task *successor)
 {
 	struct edge *edge = slab_take(&dag->edges);
 
-	*edge = (struct edge){ .successor = successor,
-		               .next_incoming = successor->incoming,
-		               .awaited = awaited,
-		               .before = awaited->last_out };
-	successor->incoming = edge;
+	*edge = (struct edge){ .successor = successor };
 	successor->waiting_for++;
 	if (awaited->last_out)
-		awaited->last_out->after = edge;
+		awaited->last_out->next = edge;
 	else
 		awaited->first_out = edge;
 	awaited->last_out = edge;
 }
 
-static void unlink_out(struct edge *edge)
+/* Empties dag->found. A task behind one that is marked makes the mark untrue. */
+static void add_edges(struct dag *dag, struct dag_task *successor)
 {
-	struct dag_task *awaited = edge->awaited;
+	struct dag_task *awaited;
+	bool marked = false;
 
-	assert(awaited);
-	if (edge->before)
-		edge->before->after = edge->after;
-	else
-		awaited->first_out = edge->after;
-	if (edge->after)
-		edge->after->before = edge->before;
-	else
-		awaited->last_out = edge->before;
-	edge->awaited = NULL;
-}
-
-static void drop_incoming(struct dag *dag, struct dag_task *task)
-{
-	while (task->incoming) {
-		struct edge *edge = task->incoming;
-
-		task->incoming = edge->next_incoming;
-		if (edge->awaited)
-			unlink_out(edge);
-		slab_give(&dag->edges, edge);
+	while ((awaited = work_take(&dag->found))) {
+		add_edge(dag, awaited, successor);
+		marked = marked || awaited->walk == dag->walk;
 	}
-	task->waiting_for = 0;
+	dag->walk += marked;
 }
 
 static void make_ready(struct dag *dag, struct dag_task *task)
 {
-	drop_incoming(dag, task);
 	task->state = READY_QUEUED;
 	slot_queue_put(&dag->events, &task->slot);
 }
@@ -295,7 +318,7 @@ static simpler_status check_submit(const struct dag *dag, const struct dag_submi
 	return SIMPLER_OK;
 }
 
-/* Have memory for all that the submit will add, dag->found included. */
+/* Have memory for all that the submit will add, edges from dag->found included. */
 static bool reserve(struct dag *dag, const struct dag_submission *submission)
 {
 	return slots_reserve(&dag->tasks) && ranges_reserve(&dag->ranges, submission->use_count) &&
@@ -312,14 +335,17 @@ simpler_status dag_submit(struct dag *dag, const struct dag_submission *submissi
 	if (status != SIMPLER_OK)
 		return status;
 	/* Nothing below the reservations fails, and nothing above them changes the graph. */
-	if (!find_awaited(dag, submission) || !reserve(dag, submission))
+	find_awaited(dag, submission);
+	if (!reserve(dag, submission)) {
+		while (work_take(&dag->found)) {
+		}
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a task of the graph");
-	task = take_task(dag, submission->payload);
+	}
+	task = take_task(dag, submission);
 	for (size_t i = 0; i < submission->use_count; i++)
 		ranges_record(&dag->ranges, &submission->uses[i], task, &task->uses);
 	storages_hold(&dag->storages, submission->holds, submission->hold_count, &task->holds);
-	for (size_t i = 0; i < dag->found_count; i++)
-		add_edge(dag, dag->found[i], task);
+	add_edges(dag, task);
 	if (task->waiting_for == 0)
 		make_ready(dag, task);
 	*out = id_of(task);
@@ -334,58 +360,86 @@ void dag_start(struct dag *dag, dag_task_id task)
 	found->state = RUNNING;
 }
 
-/* All that waited for `task` wait one less; those that waited for nothing else become ready. */
-static void release_successors(struct dag *dag, struct dag_task *task)
+/* All that waited for `task` wait one less. Those that waited for nothing else become ready, or if
+ * they are poisoned, are to be resolved in their turn. */
+static void release_successors(struct dag *dag, struct dag_task *task, struct work *resolved)
 {
-	while (task->first_out) {
-		struct edge *edge = task->first_out;
+	struct edge *edge = task->first_out;
+
+	task->first_out = task->last_out = NULL;
+	while (edge) {
 		struct dag_task *successor = edge->successor;
+		struct edge *next = edge->next;
 
-		unlink_out(edge);
-		if (--successor->waiting_for == 0)
+		slab_give(&dag->edges, edge);
+		edge = next;
+		if (--successor->waiting_for > 0)
+			continue;
+		if (successor->state == WAITING)
 			make_ready(dag, successor);
+		else
+			work_put(resolved, successor);
 	}
 }
 
-/* What a poisoned writer has taken over from others goes back to those that are still there. */
-static void restore_awaited(struct dag *dag, const struct dag_task *task)
+/* A task that has ended, or is poisoned and waits for nothing, leaves its place, and so do all
+ * poisoned ones that waited for nothing else. */
+static void resolve(struct dag *dag, struct dag_task *task)
 {
-	for (const struct edge *edge = task->incoming; edge; edge = edge->next_incoming) {
-		if (edge->awaited)
-			ranges_restore(&dag->ranges, edge->awaited->uses);
+	struct work resolved = { NULL, NULL };
+
+	work_put(&resolved, task);
+	while ((task = work_take(&resolved))) {
+		ranges_forget(&dag->ranges, &task->uses);
+		release_successors(dag, task, &resolved);
+		if (task->state == POISONED)
+			task->state = RESOLVED;
+		else
+			free_task(dag, task);
 	}
 }
 
-/* The task leaves the graph; its event is put into the queue, if it is not there already. */
+/* It will not run; its event is put into the queue, if it is not there already. */
 static void poison(struct dag *dag, struct dag_task *task, dag_task_id cause)
 {
 	bool queued = task->state == READY_QUEUED;
 
-	ranges_forget(&dag->ranges, &task->uses);
-	restore_awaited(dag, task);
-	drop_incoming(dag, task);
 	task->state = POISONED;
 	task->cause = cause;
 	if (!queued)
 		slot_queue_put(&dag->events, &task->slot);
 }
 
-static void poison_successors(struct dag *dag, struct dag_task *task, dag_task_id cause)
+/* Poison comes along an edge. */
+static void reach(struct dag *dag, struct dag_task *task, dag_task_id cause, struct work *reached)
 {
-	while (task->first_out)
-		poison(dag, task->first_out->successor, cause);
+	if (task->walk == dag->walk)
+		return;
+	task->walk = dag->walk;
+	if (task->domain == dag->walk_domain && !is_poisoned(task))
+		poison(dag, task, cause);
+	work_put(reached, task);
 }
 
-/* Breadth first; what is still to be walked is the end of the event queue. */
+/*
+ * Breadth first, and on through the tasks of other domains and those that were poisoned before: who
+ * waits for one of these waits for all that it waits for, and may have no other edge that says so.
+ * The marks keep many failures before the same tasks from walking these again and again.
+ */
 static void poison_all_behind(struct dag *dag, struct dag_task *task)
 {
 	dag_task_id cause = id_of(task);
-	struct slot *last_before = dag->events.last;
-	struct slot *at;
+	struct work reached = { NULL, NULL };
 
-	poison_successors(dag, task, cause);
-	for (at = last_before ? last_before->next : dag->events.first; at; at = at->next)
-		poison_successors(dag, (struct dag_task *)at, cause);
+	if (dag->walk_domain != task->domain) {
+		dag->walk_domain = task->domain;
+		dag->walk++;
+	}
+	work_put(&reached, task);
+	while ((task = work_take(&reached))) {
+		for (struct edge *edge = task->first_out; edge; edge = edge->next)
+			reach(dag, edge->successor, cause, &reached);
+	}
 }
 
 simpler_status dag_cancel(struct dag *dag, dag_task_id task)
@@ -403,6 +457,8 @@ simpler_status dag_cancel(struct dag *dag, dag_task_id task)
 		                   (unsigned long long)task);
 	poison(dag, found, task);
 	poison_all_behind(dag, found);
+	if (found->waiting_for == 0)
+		resolve(dag, found);
 	return SIMPLER_OK;
 }
 
@@ -411,12 +467,9 @@ void dag_finish(struct dag *dag, dag_task_id task, bool ok)
 	struct dag_task *found = find_task(dag, task);
 
 	assert(found && found->state == RUNNING);
-	ranges_forget(&dag->ranges, &found->uses);
-	if (ok)
-		release_successors(dag, found);
-	else
+	if (!ok)
 		poison_all_behind(dag, found);
-	free_task(dag, found);
+	resolve(dag, found);
 }
 
 simpler_status dag_scope_open(struct dag *dag, dag_scope_id *out)

@@ -9,8 +9,8 @@
  * A task:   WAITING --dependencies done--> READY --dag_start--> RUNNING --dag_finish--> (gone)
  *               |                            |
  *               |                        dag_cancel
- *               `--a dependency failed,------+--> poisoned: reported once, then gone
- *                  or dag_cancel
+ *               `--a dependency failed,------+--> poisoned: reported once; gone when that is
+ *                  or dag_cancel                  done and all it waited for is out of the way
  *
  * Dependencies are by the bytes used within a store (a backing memory, named by a number). For each
  * byte a store remembers its last writers and the readers since. Two readers are never ordered.
@@ -41,16 +41,26 @@
  *
  * Ids are of slots that are recycled, and not confused: they carry the slot's generation.
  *
- * Poison reaches those that were submitted before the failure was told: a failure is over once the
- * task is gone. A task submitted later that uses the same bytes finds nobody to wait for and runs,
- * so an owner who wants the rest of a failed run not to start has to refuse the submit.
+ * Each task is of a domain, such as a run of the owner's. Order crosses domains and poison does
+ * not: a failure poisons the tasks of its own domain that wait for the one that failed, directly or
+ * through others, of whatever domain these are. Tasks of other domains wait as they would have, and
+ * start when what they wait for is out of the way.
+ *
+ * A poisoned task keeps its place: what waits for it, or is submitted later and would have to,
+ * waits until all that it waited for itself has ended or is poisoned and out of the way likewise.
+ * Who took over its bytes thus never overtakes those it had taken them over from.
+ *
+ * Poison reaches those that were submitted before the failure was told. A task submitted later
+ * that uses the same bytes is not poisoned by it and runs in its turn, so an owner who wants the
+ * rest of a failed run not to start has to refuse the submit.
  *
  * Cost: all calls are O(log n) in the ranges of a store and linear in the edges and holds they add
- * or remove; a use also looks at each strided range that it meets by first and last byte alone, so
- * n tasks on columns of one matrix look at n ranges each. No call allocates once the graph has seen
- * its peak. Memory is about half a KiB for a task with two uses, two edges and two holds, and
- * grows by a few dozen bytes with each more; it is never given back before dag_destroy(). Edges
- * are not reduced: n readers of what m tasks vouched for are n times m edges.
+ * or remove, and a failure in the edges behind it; a use also looks at each strided range that it
+ * meets by first and last byte alone, so n tasks on columns of one matrix look at n ranges each. No
+ * call allocates once the graph has seen its peak. Memory is about 420 bytes for a task with two
+ * uses, two edges and two holds, and grows by a few dozen bytes with each more; it is never given
+ * back before dag_destroy(). Edges are not reduced: n readers of what m tasks vouched for are n
+ * times m edges.
  */
 #ifndef DAG_DAG_H
 #define DAG_DAG_H
@@ -93,7 +103,7 @@ void dag_destroy(struct dag *dag);
  * added. */
 enum dag_event_kind {
 	DAG_TASK_READY,     /* start it; it will be told to dag_start() */
-	DAG_TASK_POISONED,  /* `cause` failed; it is gone: complete it as failed, never start it */
+	DAG_TASK_POISONED,  /* `cause` failed: complete it as failed, never start it */
 	DAG_STORAGE_UNUSED, /* it is gone: return its memory */
 };
 struct dag_event {
@@ -110,8 +120,9 @@ struct dag_event {
  * that wait for one and the same task follow in the order they were submitted. Those of storages
  * come after all that there are of tasks.
  *
- * A poisoned task keeps its slot, counts as live, and holds its storages, until its event is taken;
- * to all other calls it is gone.
+ * A poisoned task holds its storages until its event is taken. It counts as live until then and
+ * until it has left its place in the order. A submit may name it in `after`, to wait until it has
+ * done so; to all other calls it is gone.
  */
 bool dag_next_event(struct dag *dag, struct dag_event *out);
 
@@ -139,12 +150,12 @@ simpler_status dag_submit(struct dag *dag, const struct dag_submission *submissi
 
 /* READY to RUNNING, once its event was taken. */
 void dag_start(struct dag *dag, dag_task_id task);
-/* RUNNING to gone. Not `ok`: all that depend on it, directly or not, are poisoned. */
+/* RUNNING to gone. Not `ok`: all of its domain that wait for it, directly or not, are poisoned. */
 void dag_finish(struct dag *dag, dag_task_id task, bool ok);
 
 /*
- * Poison a task that was not started, and all that depend on it. No DAG_TASK_READY is told of it
- * from then on; if one was told already, the caller has dropped the task before.
+ * Poison a task that was not started, and all of its domain that wait for it. No DAG_TASK_READY is
+ * told of it from then on; if one was told already, the caller has dropped the task before.
  *
  * @return SIMPLER_ESTATE when it runs, SIMPLER_ENOTFOUND when it is gone or poisoned.
  */
@@ -173,7 +184,8 @@ simpler_status dag_storage_add(struct dag *dag, dag_scope_id scope, void *payloa
  */
 simpler_status dag_storage_release(struct dag *dag, dag_storage_id storage);
 
-/* Live tasks of any state, and how many there can be. */
+/* Live tasks of any state, and how many there can be. A poisoned one is live until its event is
+ * taken and all that it waited for is out of the way, whichever comes last. */
 uint32_t dag_live(const struct dag *dag);
 uint32_t dag_capacity(const struct dag *dag);
 

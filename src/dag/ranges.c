@@ -17,20 +17,17 @@ struct range {
 struct ranges_use {
 	struct ranges_use *next; /* in the task's list */
 	struct dag_task *task;
+	struct range *range; /* NULL once a later writer took all of it over; so is what follows */
 	struct ranges_store *store;
-	struct extent asked;
-	struct range *range;               /* NULL once a later writer took all of it over */
-	struct ranges_use *before, *after; /* in the range's list for this role */
-	enum dag_access access;
+	/* In the range's list for its role: what points to this one, and the one behind it. */
+	struct ranges_use **link, *after;
 };
 
-/* Lives as long as it has uses, those included whose bytes were taken over: so it is there when
- * they are put back. */
+/* Lives as long as it has ranges. */
 struct ranges_store {
 	struct ranges_store *next; /* in its chain */
 	uint64_t name;
 	struct interval *root;
-	size_t uses;
 };
 
 #define FIRST_BUCKETS 64u
@@ -119,13 +116,10 @@ static void drop_store(struct ranges *ranges, struct ranges_store *store)
 	ranges->store_count--;
 }
 
-static bool visit_users(const struct ranges_use *user, ranges_visit visit, void *context)
+static void visit_users(const struct ranges_use *user, ranges_visit visit, void *context)
 {
-	for (; user; user = user->after) {
-		if (!visit(context, user->task))
-			return false;
-	}
-	return true;
+	for (; user; user = user->after)
+		visit(context, user->task);
 }
 
 static struct extent bytes_of(const struct range *range)
@@ -135,14 +129,15 @@ static struct extent bytes_of(const struct range *range)
 	return (struct extent){ interval->start, interval->end, interval->tag };
 }
 
-static bool visit_range(const struct range *range, enum dag_access access, ranges_visit visit,
+static void visit_range(const struct range *range, enum dag_access access, ranges_visit visit,
                         void *context)
 {
-	return visit_users(range->users[WRITER], visit, context) &&
-	       (access == DAG_READ || visit_users(range->users[READER], visit, context));
+	visit_users(range->users[WRITER], visit, context);
+	if (access != DAG_READ)
+		visit_users(range->users[READER], visit, context);
 }
 
-bool ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
+void ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
                       void *context)
 {
 	const struct ranges_store *store = NULL;
@@ -152,27 +147,23 @@ bool ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ra
 	if (use->access != DAG_VOUCHED && use->nbytes > 0)
 		store = find_store(ranges, use->store);
 	if (!store)
-		return true;
+		return;
 	wanted = extent_of(use);
 	for (at = interval_first(store->root, wanted.start, wanted.end); at;
 	     at = interval_next(at, wanted.start, wanted.end)) {
 		const struct range *range = (const struct range *)at;
 
 		there = bytes_of(range);
-		if (extent_overlaps(&there, &wanted) &&
-		    !visit_range(range, use->access, visit, context))
-			return false;
+		if (extent_overlaps(&there, &wanted))
+			visit_range(range, use->access, visit, context);
 	}
-	return true;
 }
 
-/* A use is in one range at most, so as many ranges will always do, whatever is restored. */
 bool ranges_reserve(struct ranges *ranges, size_t count)
 {
-	size_t total = ranges->uses.taken + count;
-
 	return slab_reserve(&ranges->stores, ranges->stores.taken + count) &&
-	       slab_reserve(&ranges->ranges, total) && slab_reserve(&ranges->uses, total);
+	       slab_reserve(&ranges->ranges, ranges->ranges.taken + count) &&
+	       slab_reserve(&ranges->uses, ranges->uses.taken + count);
 }
 
 static uint32_t next_random(struct ranges *ranges)
@@ -256,94 +247,66 @@ static struct range *take_over(struct ranges *ranges, struct ranges_store *store
 	return exact;
 }
 
-static enum role role_of(const struct ranges_use *user)
+/* The newest first. */
+static void add_user(struct range *range, enum role role, struct ranges_use *user)
 {
-	return user->access == DAG_READ ? READER : WRITER;
-}
-
-static void add_user(struct range *range, struct ranges_use *user)
-{
-	struct ranges_use **first = &range->users[role_of(user)];
+	struct ranges_use **first = &range->users[role];
 
 	user->range = range;
-	user->before = NULL;
+	user->link = first;
 	user->after = *first;
 	if (*first)
-		(*first)->before = user;
+		(*first)->link = &user->after;
 	*first = user;
 }
 
-/* A range lives as long as it has users. */
+/* A range lives as long as it has users, and a store as long as it has ranges. */
 static void remove_user(struct ranges *ranges, struct ranges_use *user)
 {
 	struct range *range = user->range;
 
-	if (user->before)
-		user->before->after = user->after;
-	else
-		range->users[role_of(user)] = user->after;
+	*user->link = user->after;
 	if (user->after)
-		user->after->before = user->before;
-	user->range = NULL;
-	if (!range->users[READER] && !range->users[WRITER])
-		drop_range(ranges, user->store, range);
+		user->after->link = user->link;
+	if (range->users[READER] || range->users[WRITER])
+		return;
+	drop_range(ranges, user->store, range);
+	if (!user->store->root)
+		drop_store(ranges, user->store);
 }
 
-/* Put a use where it belongs; a writer takes over only if `taking_over`. */
-static void place(struct ranges *ranges, struct ranges_use *user, bool taking_over)
+static struct ranges_use *add_use(struct ranges *ranges, struct ranges_store *store,
+                                  struct dag_task *task, struct ranges_use **list)
 {
-	struct ranges_store *store = user->store;
-	const struct extent *asked = &user->asked;
-	struct range *range;
+	struct ranges_use *user = slab_take(&ranges->uses);
 
-	if (taking_over && user->access == DAG_WRITE)
-		range = take_over(ranges, store, asked);
-	else
-		range = (struct range *)interval_find(store->root, asked->start, asked->end,
-		                                      asked->pitch);
-	if (!range)
-		range = add_range(ranges, store, asked);
-	add_user(range, user);
+	*user = (struct ranges_use){ .next = *list, .task = task, .store = store };
+	*list = user;
+	return user;
 }
 
 void ranges_record(struct ranges *ranges, const struct dag_use *use, struct dag_task *task,
                    struct ranges_use **list)
 {
 	struct ranges_store *store;
-	struct ranges_use *user;
+	struct extent bytes;
+	struct range *range;
 
 	if (use->nbytes == 0)
 		return;
 	store = find_store(ranges, use->store);
 	if (!store)
 		store = add_store(ranges, use->store);
-	store->uses++;
-	user = slab_take(&ranges->uses);
-	*user = (struct ranges_use){ .next = *list,
-		                     .task = task,
-		                     .store = store,
-		                     .asked = extent_of(use),
-		                     .access = use->access };
-	*list = user;
-	place(ranges, user, true);
-}
-
-static bool is_whole(const struct ranges_use *user)
-{
-	const struct interval *interval = &user->range->interval;
-
-	return interval->start == user->asked.start && interval->end == user->asked.end;
-}
-
-void ranges_restore(struct ranges *ranges, struct ranges_use *list)
-{
-	for (struct ranges_use *user = list; user; user = user->next) {
-		if (user->range && is_whole(user))
-			continue;
-		if (user->range)
-			remove_user(ranges, user);
-		place(ranges, user, false);
-	}
+	bytes = extent_of(use);
+	if (use->access == DAG_WRITE)
+		range = take_over(ranges, store, &bytes);
+	else
+		range = (struct range *)interval_find(store->root, bytes.start, bytes.end,
+		                                      bytes.pitch);
+	if (!range)
+		range = add_range(ranges, store, &bytes);
+	add_user(range, use->access == DAG_READ ? READER : WRITER,
+	         add_use(ranges, store, task, list));
 }
 
 void ranges_forget(struct ranges *ranges, struct ranges_use **list)
@@ -354,8 +317,6 @@ void ranges_forget(struct ranges *ranges, struct ranges_use **list)
 		*list = user->next;
 		if (user->range)
 			remove_user(ranges, user);
-		if (--user->store->uses == 0)
-			drop_store(ranges, user->store);
 		slab_give(&ranges->uses, user);
 	}
 }

@@ -13,9 +13,9 @@
  * where either is strided. Their users then gain edges they do not need, but never a wait: the
  * writer waited for them already.
  *
- * Whoever waits for the writer thereby waits for those it took the bytes from, as they end first.
- * Poison breaks this: a poisoned writer goes before some that it waited for. Their uses are then
- * put back as they were, with ranges_restore().
+ * Whoever waits for the writer thereby waits for those it took the bytes from, as the writer's uses
+ * are not forgotten before theirs. A poisoned writer is no exception: it keeps its place although
+ * it never runs.
  */
 #ifndef DAG_RANGES_H
 #define DAG_RANGES_H
@@ -42,21 +42,16 @@ struct ranges {
 bool ranges_init(struct ranges *ranges);
 void ranges_release(struct ranges *ranges);
 
-/*
- * Hand each task that `use` has to wait for to `visit`, some perhaps more than once. Stops with
- * false when `visit` returns false.
- */
-typedef bool (*ranges_visit)(void *context, struct dag_task *task);
-bool ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
+/* Hand each task that `use` has to wait for to `visit`, some perhaps more than once. */
+typedef void (*ranges_visit)(void *context, struct dag_task *task);
+void ranges_conflicts(const struct ranges *ranges, const struct dag_use *use, ranges_visit visit,
                       void *context);
 
-/* Make sure of the memory to record `count` uses more, and to restore any. */
+/* Make sure of the memory to record `count` uses more. */
 bool ranges_reserve(struct ranges *ranges, size_t count);
 /* Note that `task` uses these bytes, and put that at the head of its `list`. Reserve first. */
 void ranges_record(struct ranges *ranges, const struct dag_use *use, struct dag_task *task,
                    struct ranges_use **list);
-/* Let all uses of a list be seen again in full, whatever later writers took over. */
-void ranges_restore(struct ranges *ranges, struct ranges_use *list);
 /* Forget all uses of a list. */
 void ranges_forget(struct ranges *ranges, struct ranges_use **list);
 

@@ -1,5 +1,6 @@
 /* The graph, case by case: the access table of dag/dag.h, ranges contiguous and strided, poison and
- * cancellation, ids and limits. Scopes and storages are in test_dag_storage.c. */
+ * cancellation, ids and limits. Poison where domains meet is in test_dag_domains.c, scopes and
+ * storages are in test_dag_storage.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -424,9 +425,7 @@ static void readers_that_fail_poison_the_writer_that_waits(void **state)
 	dag_destroy(dag);
 }
 
-/* The writer goes before a reader that it waited for, so nobody is left to wait for in its place.
- */
-static void a_poisoned_writer_gives_back_what_it_took_over(void **state)
+static void a_poisoned_writer_does_not_let_later_ones_overtake(void **state)
 {
 	struct dag *dag = new_dag(8);
 	struct dag_use read = R(0, 8), take[] = { W(4, 12), R(20, 24) }, fail = W(20, 24);
@@ -463,6 +462,7 @@ static void a_failure_is_over_once_the_task_is_gone(void **state)
 	dag_destroy(dag);
 }
 
+/* This one waits for nothing any more. */
 static void a_poisoned_task_counts_until_its_event_is_taken(void **state)
 {
 	struct dag *dag = new_dag(2);
@@ -472,7 +472,7 @@ static void a_poisoned_task_counts_until_its_event_is_taken(void **state)
 	expect_ready(dag, root);
 	run(dag, root, false);
 	assert_int_equal(dag_live(dag), 1);
-	id = submit_after(dag, &behind, 1); /* waits for nothing: it is gone already */
+	id = submit_after(dag, &behind, 1); /* waits for nothing: it has left its place */
 	assert_int_equal(dag_live(dag), 2);
 	expect_poisoned(dag, behind, root);
 	expect_ready(dag, id);
@@ -480,23 +480,25 @@ static void a_poisoned_task_counts_until_its_event_is_taken(void **state)
 	dag_destroy(dag);
 }
 
-static void poison_leaves_nothing_with_other_producers(void **state)
+static void poisoned_tasks_go_with_the_last_one_they_waited_for(void **state)
 {
-	struct dag *dag = new_dag(4);
+	struct dag *dag = new_dag(102);
 	dag_task_id lasting = submit_after(dag, NULL, 0), last;
 
 	(void)state;
 	expect_ready(dag, lasting);
-	for (int i = 0; i < 100; i++) {
+	for (uint32_t i = 0; i < 100; i++) {
 		dag_task_id fails = submit_after(dag, NULL, 0), behind;
 
 		behind = submit_after(dag, (dag_task_id[]){ lasting, fails }, 2);
 		expect_ready(dag, fails);
 		run(dag, fails, false);
 		expect_poisoned(dag, behind, fails);
+		assert_int_equal(dag_live(dag), 2 + i);
 	}
 	last = submit_after(dag, &lasting, 1);
 	run(dag, lasting, true);
+	assert_int_equal(dag_live(dag), 1);
 	expect_ready(dag, last);
 	expect_quiet(dag);
 	dag_destroy(dag);
@@ -622,7 +624,7 @@ static void cancelling_depends_on_how_far_it_has_come(void **state)
 	}
 }
 
-static void cancelling_leaves_the_others_and_what_it_took_over(void **state)
+static void cancelling_leaves_the_others_and_their_order(void **state)
 {
 	struct dag *dag = new_dag(8);
 	struct dag_use write = W(0, 8), columns = SW(0, 2, 4, 2), read = R(2, 6);
@@ -729,14 +731,14 @@ int main(void)
 		cmocka_unit_test(poison_reaches_all_behind_once_with_the_root_cause),
 		cmocka_unit_test(the_first_failure_is_the_cause),
 		cmocka_unit_test(readers_that_fail_poison_the_writer_that_waits),
-		cmocka_unit_test(a_poisoned_writer_gives_back_what_it_took_over),
+		cmocka_unit_test(a_poisoned_writer_does_not_let_later_ones_overtake),
 		cmocka_unit_test(a_failure_is_over_once_the_task_is_gone),
 		cmocka_unit_test(a_poisoned_task_counts_until_its_event_is_taken),
-		cmocka_unit_test(poison_leaves_nothing_with_other_producers),
+		cmocka_unit_test(poisoned_tasks_go_with_the_last_one_they_waited_for),
 		cmocka_unit_test(a_full_graph_refuses_and_names_the_limit),
 		cmocka_unit_test(an_invalid_use_is_refused_and_changes_nothing),
 		cmocka_unit_test(cancelling_depends_on_how_far_it_has_come),
-		cmocka_unit_test(cancelling_leaves_the_others_and_what_it_took_over),
+		cmocka_unit_test(cancelling_leaves_the_others_and_their_order),
 		cmocka_unit_test(a_cancelled_task_is_not_told_as_ready),
 		cmocka_unit_test(memory_is_in_proportion_to_the_uses),
 		cmocka_unit_test(destroying_drops_what_is_live),

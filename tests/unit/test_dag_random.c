@@ -1,7 +1,8 @@
 /*
  * Random graphs against a model that knows no ranges and no last writers: it compares a new task
- * with every live one, byte by byte, and keeps who waits for whom as a matrix. After each operation
- * it looks at all tasks and all storages to find what must have become ready or unused.
+ * with every live one, byte by byte, and keeps who waits for whom as a matrix, which poison follows
+ * within its domain. After each operation it looks at all tasks and all storages to find what must
+ * have become ready, has left its place, or is unused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,16 +21,20 @@
 #define MAX_HOLDS    3
 #define MAX_SCOPES   5
 #define MAX_STORAGES 24
+#define MAX_DOMAINS  3
 #define OLD_IDS      64
 #define BYTES        60 /* of a store: few, so that ranges meet in all ways; a bit of a word each */
 
-enum model_state { GONE, WAITING, READY_QUEUED, READY, RUNNING, POISONED };
+/* The last three are poisoned: as it comes, with its event taken, and out of the way without that.
+ */
+enum model_state { GONE, WAITING, READY_QUEUED, READY, RUNNING, POISONED, TOLD, RESOLVED };
 enum storage_state { NONE, OPEN, ENDED, UNUSED_QUEUED };
 
 struct model_task {
 	enum model_state state;
 	dag_task_id id, cause;
 	uint64_t number; /* in the order of submission */
+	uint64_t domain;
 	struct dag_use uses[MAX_USES];
 	uint64_t bytes[MAX_USES]; /* of each use, a bit each */
 	size_t use_count;
@@ -142,10 +147,21 @@ static bool tasks_conflict(const struct model_task *earlier, const struct model_
 	return false;
 }
 
-/* Whether later tasks can wait for it. */
+static bool is_poisoned(const struct model_task *task)
+{
+	return task->state == POISONED || task->state == TOLD || task->state == RESOLVED;
+}
+
+/* Whether it can run, or does. */
 static bool is_in_graph(const struct model_task *task)
 {
-	return task->state != GONE && task->state != POISONED;
+	return task->state != GONE && !is_poisoned(task);
+}
+
+/* Whether later tasks can wait for it. */
+static bool has_place(const struct model_task *task)
+{
+	return task->state != GONE && task->state != RESOLVED;
 }
 
 static void expect(struct expected *events, size_t which, uint64_t batch)
@@ -170,31 +186,63 @@ static void met(struct expected *events, size_t which)
 	}
 }
 
-/* The waiting task submitted first of those that wait for nothing any more. */
-static struct model_task *first_to_be_ready(struct model *model)
+static void forget(struct model *model, struct model_task *task)
+{
+	task->state = GONE;
+	task->holds = 0;
+	model->live--;
+	model->old_ids[random_below(OLD_IDS)] = task->id;
+}
+
+/* The task submitted first of those that wait for this one. */
+static struct model_task *first_behind(struct model *model, size_t which)
 {
 	struct model_task *first = NULL;
 
 	for (size_t i = 0; i < MAX_TASKS; i++) {
 		struct model_task *task = &model->tasks[i];
 
-		if (task->state == WAITING && task->waits_for == 0 &&
-		    (!first || task->number < first->number))
+		if ((task->waits_for & bit(which)) && (!first || task->number < first->number))
 			first = task;
 	}
 	return first;
 }
 
-/* Expect what the operation that was just done must have made possible. */
+/* A task leaves its place, and so do those that are poisoned and waited for it last; others become
+ * ready. */
+static void resolve(struct model *model, size_t which)
+{
+	size_t order[MAX_TASKS] = { which }, count = 1;
+	struct model_task *behind;
+
+	for (size_t i = 0; i < count; i++) {
+		struct model_task *task = &model->tasks[order[i]];
+
+		while ((behind = first_behind(model, order[i]))) {
+			size_t next = (size_t)(behind - model->tasks);
+
+			behind->waits_for &= ~bit(order[i]);
+			if (behind->waits_for != 0)
+				continue;
+			if (is_poisoned(behind)) {
+				order[count++] = next;
+				continue;
+			}
+			behind->state = READY_QUEUED;
+			expect(&model->task_events, next, ++model->batch);
+		}
+		if (task->state == POISONED)
+			task->state = RESOLVED;
+		else
+			forget(model, task);
+	}
+}
+
+/* Expect the storages that the operation that was just done must have made unused. */
 static void settle(struct model *model)
 {
-	struct model_task *ready;
 	uint64_t held = 0;
 
-	while ((ready = first_to_be_ready(model))) {
-		ready->state = READY_QUEUED;
-		expect(&model->task_events, (size_t)(ready - model->tasks), ++model->batch);
-	}
 	for (size_t i = 0; i < MAX_TASKS; i++)
 		held |= model->tasks[i].holds;
 	++model->batch;
@@ -204,21 +252,6 @@ static void settle(struct model *model)
 			expect(&model->storage_events, i, model->batch);
 		}
 	}
-}
-
-static void no_more_awaited(struct model *model, size_t which)
-{
-	for (size_t i = 0; i < MAX_TASKS; i++)
-		model->tasks[i].waits_for &= ~bit(which);
-}
-
-static void forget(struct model *model, struct model_task *task)
-{
-	task->state = GONE;
-	task->holds = 0;
-	model->live--;
-	model->old_ids[random_below(OLD_IDS)] = task->id;
-	no_more_awaited(model, (size_t)(task - model->tasks));
 }
 
 static void task_event_came(struct model *model, const struct dag_event *event)
@@ -233,9 +266,14 @@ static void task_event_came(struct model *model, const struct dag_event *event)
 		task->state = READY;
 		return;
 	}
-	assert_int_equal(task->state, POISONED);
+	assert_true(task->state == POISONED || task->state == RESOLVED);
 	assert_int_equal(event->cause, task->cause);
-	forget(model, task);
+	if (task->state == POISONED) {
+		task->state = TOLD;
+		task->holds = 0;
+	} else {
+		forget(model, task);
+	}
 	settle(model);
 }
 
@@ -267,10 +305,10 @@ static void take_events(struct model *model, uint32_t limit)
 	}
 }
 
-/* All that wait for a task, directly or not. */
-static uint64_t all_behind(const struct model *model, size_t which)
+/* All of its domain that wait for a task, directly or through any others, and are not poisoned. */
+static uint64_t to_be_poisoned(const struct model *model, size_t which)
 {
-	uint64_t marked = bit(which), before;
+	uint64_t marked = bit(which), before, found = 0;
 
 	do {
 		before = marked;
@@ -279,7 +317,12 @@ static uint64_t all_behind(const struct model *model, size_t which)
 				marked |= bit(i);
 		}
 	} while (marked != before);
-	return marked & ~bit(which);
+	for (size_t i = 0; i < MAX_TASKS; i++) {
+		if ((marked & bit(i)) && i != which && !is_poisoned(&model->tasks[i]) &&
+		    model->tasks[i].domain == model->tasks[which].domain)
+			found |= bit(i);
+	}
+	return found;
 }
 
 static void poison(struct model *model, uint64_t tasks, dag_task_id cause)
@@ -294,19 +337,17 @@ static void poison(struct model *model, uint64_t tasks, dag_task_id cause)
 			expect(&model->task_events, i, model->batch);
 		task->state = POISONED;
 		task->cause = cause;
-		task->waits_for = 0;
-		no_more_awaited(model, i);
 	}
 }
 
 static void finish(struct model *model, struct model_task *task, bool ok)
 {
-	uint64_t behind = all_behind(model, (size_t)(task - model->tasks));
+	size_t which = (size_t)(task - model->tasks);
 
 	dag_finish(model->dag, task->id, ok);
 	if (!ok)
-		poison(model, behind, task->id);
-	forget(model, task);
+		poison(model, to_be_poisoned(model, which), task->id);
+	resolve(model, which);
 }
 
 /* A task in any state. */
@@ -314,7 +355,6 @@ static void cancel(struct model *model)
 {
 	size_t which = random_below(MAX_TASKS);
 	struct model_task *task = &model->tasks[which];
-	uint64_t behind = all_behind(model, which);
 	simpler_status status = dag_cancel(model->dag, task->id);
 
 	if (!is_in_graph(task)) {
@@ -324,7 +364,9 @@ static void cancel(struct model *model)
 	} else {
 		assert_int_equal(status, SIMPLER_OK);
 		poison(model, bit(which), task->id);
-		poison(model, behind, task->id);
+		poison(model, to_be_poisoned(model, which), task->id);
+		if (task->waits_for == 0)
+			resolve(model, which);
 	}
 }
 
@@ -405,7 +447,7 @@ static dag_task_id random_after(struct model *model, struct model_task *task)
 
 	if (random_below(2) || other == task || other->state == GONE)
 		return model->old_ids[random_below(OLD_IDS)];
-	if (is_in_graph(other))
+	if (has_place(other))
 		task->waits_for |= bit(which);
 	return other->id;
 }
@@ -449,20 +491,26 @@ static simpler_status spoil(struct model_task *task, bool holds_valid, bool full
 
 static void add_to_graph(struct model *model, struct model_task *task)
 {
+	size_t which = (size_t)(task - model->tasks);
+
 	for (size_t i = 0; i < task->use_count; i++)
 		task->bytes[i] = bytes_of(&task->uses[i]);
 	for (size_t i = 0; i < MAX_TASKS; i++) {
-		if (is_in_graph(&model->tasks[i]) && tasks_conflict(&model->tasks[i], task))
+		if (i != which && has_place(&model->tasks[i]) &&
+		    tasks_conflict(&model->tasks[i], task))
 			task->waits_for |= bit(i);
 	}
-	task->state = WAITING;
 	model->live++;
+	task->state = task->waits_for ? WAITING : READY_QUEUED;
+	if (task->state == READY_QUEUED)
+		expect(&model->task_events, which, ++model->batch);
 }
 
 static void submit(struct model *model)
 {
 	struct model_task refused = { .state = GONE }, *task = pick(model, GONE), *place = task;
-	struct model_task made = { .number = ++model->submitted };
+	struct model_task made = { .number = ++model->submitted,
+		                   .domain = random_below(MAX_DOMAINS) };
 	dag_task_id after[MAX_AFTER];
 	dag_storage_id holds[MAX_HOLDS];
 	struct dag_submission submission = { .uses = made.uses, .after = after, .holds = holds };
@@ -472,6 +520,7 @@ static void submit(struct model *model)
 	if (!place)
 		place = &refused;
 	submission.payload = place;
+	submission.domain = made.domain;
 	made.use_count = submission.use_count = random_below(MAX_USES + 1);
 	submission.after_count = random_below(4) ? 0 : random_below(MAX_AFTER + 1);
 	submission.hold_count = random_below(2) ? 0 : random_below(MAX_HOLDS + 1);
