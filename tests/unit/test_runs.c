@@ -175,6 +175,7 @@ ORCH(submits_until_told_to_stop)
 	FIXTURE_OF_STATE();
 	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
 	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	atomic_store(&came_so_far, true);
 	while (!simpler_should_stop())
 		;
 	atomic_store(&saw_stop, true);
@@ -190,7 +191,7 @@ static void a_cancelled_run_stops_its_function_and_its_tasks_and_no_other_run(vo
 	struct exec_task *task;
 
 	atomic_store(&saw_stop, false);
-	background_begin(&run, fixture, submits_until_told_to_stop);
+	begin_and_wait(&run, fixture, submits_until_told_to_stop);
 	task = fake_take(fixture->node);
 	background_begin(&other, fixture, one_to_cancel);
 	run_stop(run.run, SIMPLER_ECANCELLED);
@@ -402,6 +403,7 @@ ORCH(in_a_scope_that_ends_before_its_users)
 	assert_int_equal(submit_sub(orch, fixture, &tensor, SIMPLER_NO_DEP), SIMPLER_OK);
 	assert_int_equal(simpler_scope_end(orch), SIMPLER_OK);
 	assert_true(used(fixture) >= HALF);
+	atomic_store(&came_so_far, true);
 	/* Two halves do not fit beside it: this waits until the users have ended. */
 	(void)allocated(orch, HALF);
 	(void)allocated(orch, HALF);
@@ -414,7 +416,7 @@ static void storage_stays_until_its_last_user_has_ended(void **state)
 	struct fake *worker = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 4);
 	struct background run;
 
-	background_begin(&run, fixture, in_a_scope_that_ends_before_its_users);
+	begin_and_wait(&run, fixture, in_a_scope_that_ends_before_its_users);
 	fake_wait_for(worker, 2);
 	fake_end_well(fake_take(worker));
 	assert_true(used(fixture) >= HALF);
