@@ -165,7 +165,8 @@ ORCH(twelve_tasks)
 {
 	FIXTURE_OF_STATE();
 	for (unsigned i = 0; i < 12; i++)
-		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, NULL), SIMPLER_OK);
+		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, NULL),
+		                 SIMPLER_OK);
 	return SIMPLER_OK;
 }
 
@@ -190,7 +191,8 @@ ORCH(two_anywhere_one_directed)
 	directed.worker = 1;
 	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, NULL), SIMPLER_OK);
 	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, NULL), SIMPLER_OK);
-	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, &directed, NULL), SIMPLER_OK);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, &directed, NULL),
+	                 SIMPLER_OK);
 	return SIMPLER_OK;
 }
 
@@ -217,7 +219,8 @@ static simpler_status submit_wrongly(simpler_orch *orch, const struct fixture *f
 	simpler_tensor tensor;
 
 	nowhere.worker = 9;
-	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, &nowhere, NULL), SIMPLER_EINVAL);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, &nowhere, NULL),
+	                 SIMPLER_EINVAL);
 	assert_non_null(strstr(simpler_last_error(), "worker 9 is not a child here; there are 1"));
 
 	assert_int_equal(simpler_submit_next_level(orch, never, NULL, NULL, NULL), SIMPLER_ESTALE);
