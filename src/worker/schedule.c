@@ -308,6 +308,26 @@ static struct task *take_first(struct task_queue *queue)
 	return task;
 }
 
+/* What this thread is starting. */
+static _Thread_local struct task_queue *starting;
+
+/* A child may end a task within its start, which starts the next one. That one is left to the loop
+ * that is at it: as calls within calls they would go as deep as tasks wait. */
+static void start_all(struct task_queue *tasks)
+{
+	struct task *task;
+
+	if (starting) {
+		while ((task = take_first(tasks)) != NULL)
+			task_queue_append(starting, task);
+		return;
+	}
+	starting = tasks;
+	while ((task = take_first(tasks)) != NULL)
+		start_members(task);
+	starting = NULL;
+}
+
 static void do_simple(struct worker_core *core, struct chores *chores)
 {
 	struct task *task;
@@ -316,8 +336,7 @@ static void do_simple(struct worker_core *core, struct chores *chores)
 		core->progress.wake(core->progress.context);
 	while ((task = take_first(&chores->release)) != NULL)
 		free(task);
-	while ((task = take_first(&chores->start)) != NULL)
-		start_members(task);
+	start_all(&chores->start);
 	if (chores->unused_count > 0)
 		free_unused(core, chores);
 }

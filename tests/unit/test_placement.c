@@ -323,6 +323,37 @@ static void members_go_to_distinct_workers_named_or_not(void **state)
 	assert_int_equal(fake_started(workers[0]), 1);
 }
 
+/* --- children that end a task within its start --- */
+
+#define WAITING 40
+
+ORCH(more_than_the_node_takes)
+{
+	FIXTURE_OF_STATE();
+
+	for (unsigned i = 0; i < fixture->node->child.capacity + WAITING; i++)
+		assert_int_equal(simpler_submit_next_level(orch, fixture->fn, NULL, NULL, NULL),
+		                 SIMPLER_OK);
+	pthread_mutex_lock(&fixture->node->lock);
+	fixture->node->at_once = true;
+	pthread_mutex_unlock(&fixture->node->lock);
+	for (unsigned i = 0; i < fixture->node->child.capacity; i++)
+		fake_end_well(fake_take(fixture->node));
+	return SIMPLER_OK;
+}
+
+static void tasks_that_end_at_once_do_not_start_each_other_from_within(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, more_than_the_node_takes);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(fixture->node->started, fixture->node->child.capacity + WAITING);
+	assert_int_equal(fixture->node->deepest, 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
@@ -336,6 +367,7 @@ int main(void)
 		CASE(when_a_member_fails_the_others_are_stopped),
 		CASE(a_group_that_cannot_be_is_refused_with_the_reason),
 		CASE(members_go_to_distinct_workers_named_or_not),
+		CASE(tasks_that_end_at_once_do_not_start_each_other_from_within),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

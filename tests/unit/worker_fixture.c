@@ -17,14 +17,21 @@ static void fake_start(struct exec_child *child, struct exec_task *task)
 	pthread_mutex_lock(&fake->lock);
 	fake->started++;
 	at_once = fake->at_once;
+	fake->depth += at_once;
+	if (fake->depth > fake->deepest)
+		fake->deepest = fake->depth;
 	if (!at_once)
 		fake->held[fake->count++] = task;
 	if (fake->count > fake->most)
 		fake->most = fake->count;
 	pthread_cond_broadcast(&fake->changed);
 	pthread_mutex_unlock(&fake->lock);
-	if (at_once)
-		task->done(task, NULL);
+	if (!at_once)
+		return;
+	task->done(task, NULL);
+	pthread_mutex_lock(&fake->lock);
+	fake->depth--;
+	pthread_mutex_unlock(&fake->lock);
 }
 
 static void fake_stop(struct exec_child *child, uint64_t task, int64_t kill_at)

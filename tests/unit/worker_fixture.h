@@ -27,7 +27,9 @@ struct fake {
 	uint32_t count, started, most, stops, retracted;
 	uint64_t stopped; /* id of the task that was told to stop last */
 	bool at_once;     /* finish in start(), as a fast child may */
-	bool keeps;       /* retract() finds that all have begun */
+	uint32_t depth;   /* calls of start() within one another, then */
+	uint32_t deepest;
+	bool keeps; /* retract() finds that all have begun */
 };
 
 struct fixture {
