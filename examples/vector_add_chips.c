@@ -83,13 +83,17 @@ static simpler_status run_here(simpler_worker *worker, const char *module_path,
 	simpler_module *module;
 	simpler_chip kernel;
 	simpler_bytes state = { &kernel, sizeof(kernel) };
+	simpler_status status;
 
-	if (simpler_worker_add_chips(worker, CHIPS, "sim", NULL) != SIMPLER_OK ||
-	    simpler_module_load(worker, module_path, &module) != SIMPLER_OK ||
-	    simpler_module_chip(module, "add_vectors", simpler_no_state(), &kernel) != SIMPLER_OK ||
-	    simpler_worker_init(worker) != SIMPLER_OK)
-		return simpler_last_status();
-	return run(worker, add_here, state, SIMPLER_SHARED, vectors);
+	status = simpler_worker_add_chips(worker, CHIPS, "sim", NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_module_load(worker, module_path, &module);
+	if (status == SIMPLER_OK)
+		status = simpler_module_chip(module, "add_vectors", simpler_no_state(), &kernel);
+	if (status == SIMPLER_OK)
+		status = simpler_worker_init(worker);
+	return status == SIMPLER_OK ? run(worker, add_here, state, SIMPLER_SHARED, vectors)
+	                            : status;
 }
 
 static simpler_status run_there(simpler_worker *worker, const char *address,
@@ -98,14 +102,18 @@ static simpler_status run_there(simpler_worker *worker, const char *address,
 	simpler_module *module;
 	simpler_orch_fn add_on_chips;
 	simpler_bytes state = { &add_on_chips, sizeof(add_on_chips) };
+	simpler_status status;
 
-	if (simpler_worker_add_remote(worker, address, NULL) != SIMPLER_OK ||
-	    simpler_module_load(worker, module_path, &module) != SIMPLER_OK ||
-	    simpler_module_orch_fn(module, "add_on_chips", simpler_no_state(), &add_on_chips) !=
-	            SIMPLER_OK ||
-	    simpler_worker_init(worker) != SIMPLER_OK)
-		return simpler_last_status();
-	return run(worker, add_there, state, SIMPLER_STAGED, vectors);
+	status = simpler_worker_add_remote(worker, address, NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_module_load(worker, module_path, &module);
+	if (status == SIMPLER_OK)
+		status = simpler_module_orch_fn(module, "add_on_chips", simpler_no_state(),
+		                                &add_on_chips);
+	if (status == SIMPLER_OK)
+		status = simpler_worker_init(worker);
+	return status == SIMPLER_OK ? run(worker, add_there, state, SIMPLER_STAGED, vectors)
+	                            : status;
 }
 
 /* Whether all is right; tell it. */
@@ -136,7 +144,7 @@ int main(int argc, char **argv)
 {
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	simpler_worker *worker = NULL;
-	struct vectors vectors;
+	struct vectors vectors = { 0 };
 	simpler_status status;
 	bool right = false;
 

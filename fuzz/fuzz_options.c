@@ -34,9 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		/* What was accepted is within its limits. */
 		bool default_workers = options.sub_workers == OPTIONS_PROCESSORS;
 
-		if ((!default_workers && options.sub_workers + options.chips > 256) ||
-		    options.sub_workers + options.chips == 0 || options.chips > OPTIONS_CHIPS_MAX ||
-		    options.device[0] == '\0' || options.heap_bytes < OPTIONS_POOL_MIN ||
+		if ((!default_workers && (options.sub_workers + options.chips > 256 ||
+		                          options.sub_workers + options.chips == 0)) ||
+		    options.chips > OPTIONS_CHIPS_MAX || options.device[0] == '\0' ||
+		    options.heap_bytes < OPTIONS_POOL_MIN ||
 		    options.heap_bytes > OPTIONS_POOL_MAX ||
 		    options.pool_bytes < OPTIONS_POOL_MIN ||
 		    options.pool_bytes > OPTIONS_POOL_MAX ||
