@@ -101,11 +101,13 @@ struct exec_child_ops {
 struct exec_child {
 	const struct exec_child_ops *ops;
 	simpler_kind runs;
-	bool local;           /* of this machine: it has the shared segments mapped */
-	char name[128];       /* "sub worker 0", "node 127.0.0.1:5050" */
-	uint32_t capacity;    /* tasks it takes at once */
-	uint32_t width;       /* of those, how many it runs at once */
-	uint32_t in_progress; /* the scheduler's, under the worker's lock */
+	bool local;        /* of this machine: it has the shared segments mapped */
+	char name[128];    /* "sub worker 0", "node 127.0.0.1:5050" */
+	uint32_t capacity; /* tasks it takes at once */
+	uint32_t width;    /* of those, how many it runs at once */
+	/* The scheduler's, under the worker's lock: */
+	uint32_t in_progress;
+	uint32_t bound; /* of those, tasks that are bound to it */
 };
 
 /*

@@ -104,20 +104,42 @@ static bool is_overfull(const struct exec_child *child)
 	return child->in_progress > child->width;
 }
 
-void place_count(struct worker_core *core, struct exec_child *child, int change)
+/* Something waits in it, and not all that it has is bound to it. */
+static bool may_give_up(const struct exec_child *child)
 {
+	return is_overfull(child) && child->bound < child->in_progress;
+}
+
+void place_count(struct worker_core *core, const struct member *member, int change)
+{
+	struct exec_child *child = member->child;
 	struct lane *lane = &core->lanes[child->runs];
 
 	lane->overfull -= is_overfull(child);
 	child->in_progress += (uint32_t)change;
+	child->bound += member->exec.bound ? (uint32_t)change : 0;
 	lane->free -= (uint32_t)change;
 	lane->overfull += is_overfull(child);
+}
+
+struct exec_child *place_next_overfull(const struct worker_core *core, simpler_kind kind,
+                                       uint32_t *at)
+{
+	const struct lane *lane = &core->lanes[kind];
+
+	while (*at < lane->child_count) {
+		struct exec_child *child = core->children[lane->children[(*at)++]].child;
+
+		if (may_give_up(child))
+			return child;
+	}
+	return NULL;
 }
 
 static void give(struct worker_core *core, struct member *member, struct exec_child *child)
 {
 	member->child = child;
-	place_count(core, child, 1);
+	place_count(core, member, 1);
 }
 
 static void start(struct task *task, struct chores *chores)
@@ -285,7 +307,7 @@ static void find_relief(const struct worker_core *core, const struct lane *lane,
 		const struct child_state *state = &core->children[lane->children[i]];
 
 		idle |= has_free_hand(state->child) && !state->reserved;
-		if (is_overfull(state->child) &&
+		if (may_give_up(state->child) &&
 		    (!fullest || state->child->in_progress > fullest->in_progress))
 			fullest = state->child;
 	}

@@ -178,7 +178,7 @@ static void end_member(struct member *member, const struct error *error, struct 
 {
 	struct task *task = member->task;
 
-	place_count(task->run->core, member->child, -1);
+	place_count(task->run->core, member, -1);
 	if (task->stopped) {
 		note_stopped(member, error);
 	} else if (error && !task->failed) {
@@ -276,11 +276,30 @@ static void stop_tasks(struct worker_core *core, struct task *task, struct chore
 	}
 }
 
+/* A task that waits in `child` or, if it turns out that none does which it may give up, in another
+ * one of its kind. */
+static struct exec_task *take_back(struct worker_core *core, struct exec_child *child)
+{
+	struct exec_task *task = child->ops->retract(child, 0);
+	simpler_kind kind = child->runs;
+	uint32_t at = 0;
+
+	while (!task) {
+		pthread_mutex_lock(&core->lock);
+		child = place_next_overfull(core, kind, &at);
+		pthread_mutex_unlock(&core->lock);
+		if (!child)
+			break;
+		task = child->ops->retract(child, 0);
+	}
+	return task;
+}
+
 /* Have a task that waits in a child go elsewhere. If it comes back to that child, then because no
  * other takes it, and to try again would not end. */
 static void relieve(struct worker_core *core, struct exec_child *child, struct chores *next)
 {
-	struct exec_task *exec = child->ops->retract(child, 0);
+	struct exec_task *exec = take_back(core, child);
 	struct task *task;
 
 	if (!exec)
@@ -290,7 +309,7 @@ static void relieve(struct worker_core *core, struct exec_child *child, struct c
 	if (task->stopped) {
 		end_retracted(&task->members[0], next);
 	} else {
-		place_count(core, child, -1);
+		place_count(core, &task->members[0], -1);
 		task->state = TASK_READY;
 		task_queue_prepend(&core->lanes[task->kind].any, task);
 		place_all(core, task->kind, next);

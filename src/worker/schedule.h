@@ -60,8 +60,12 @@ void place_ready(struct task *task);
 void place_forget(struct task *task);
 /* Give ready tasks of this kind to children that have room. */
 void place_all(struct worker_core *core, simpler_kind kind, struct chores *chores);
-/* A child has begun one task more, or ended one. */
-void place_count(struct worker_core *core, struct exec_child *child, int change);
+/* A member's child has begun one task more, which it is, or ended it. */
+void place_count(struct worker_core *core, const struct member *member, int change);
+/* The next child, from the `*at`th of its lane on, that may have a task waiting in it which another
+ * could take; NULL when there is none. */
+struct exec_child *place_next_overfull(const struct worker_core *core, simpler_kind kind,
+                                       uint32_t *at);
 /* Whether a child could ever take a task that needs what this one does. */
 bool place_is_eligible(const struct task *task, const struct exec_child *child);
 

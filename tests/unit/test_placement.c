@@ -193,6 +193,46 @@ ORCH(one_sub)
 }
 
 /* What is not started tells nobody, so it is asked. */
+ORCH(most_for_the_first_and_one_for_any)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	/* The first runs one that it might have given up, and keeps what waits behind it. */
+	assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL), SIMPLER_OK);
+	for (options.worker = 2; options.worker <= 3; options.worker++)
+		assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, &options, NULL),
+		                 SIMPLER_OK);
+	options.worker = 1;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, &options, NULL),
+		                 SIMPLER_OK);
+	/* And this one waits in the second. */
+	return simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL);
+}
+
+static void what_waits_beside_a_fuller_child_goes_to_one_that_is_idle(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *full = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 8);
+	struct fake *busy = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 8);
+	struct fake *idle = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 8);
+	struct background run;
+
+	background_begin(&run, fixture, most_for_the_first_and_one_for_any);
+	fake_wait_for(full, 3);
+	fake_wait_for(busy, 2);
+	fake_wait_for(idle, 1);
+	fake_end_well(fake_take(idle));
+	fake_wait_for(idle, 1);
+	fake_end_well(fake_take(idle));
+	fake_end_well(fake_take(busy));
+	for (int i = 0; i < 3; i++)
+		fake_end_well(fake_take(full));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
 static void wait_for_ready(struct worker_core *core, const struct task_queue *queue)
 {
 	bool ready = false;
@@ -363,6 +403,7 @@ int main(void)
 		CASE(R01_memory_that_is_not_shared_is_refused_at_submit),
 		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
 		CASE(directed_tasks_stay_with_their_worker),
+		CASE(what_waits_beside_a_fuller_child_goes_to_one_that_is_idle),
 		CASE(a_group_starts_together_and_nothing_overtakes_it),
 		CASE(when_a_member_fails_the_others_are_stopped),
 		CASE(a_group_that_cannot_be_is_refused_with_the_reason),
