@@ -128,7 +128,10 @@ void schedule_stop(struct task *task, simpler_status why, struct chores *chores)
 		finish_task(task, chores);
 		break;
 	case TASK_STARTED:
-		want_stop(task, chores);
+		/* When a member has failed, the thread that heard of it has the task among its
+		 * chores; it can be in one list of them. */
+		if (!task->failed)
+			want_stop(task, chores);
 		break;
 	}
 }

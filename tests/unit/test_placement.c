@@ -293,6 +293,46 @@ static void when_a_member_fails_the_others_are_stopped(void **state)
 	assert_non_null(strstr(group.text, "member 0 of 2"));
 }
 
+static void stop_run(void *run)
+{
+	run_stop(run, SIMPLER_ECANCELLED);
+}
+
+ORCH(a_group_and_one_behind_it)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(simpler_submit_sub_group(orch, fixture->sub, no_args, 2, NULL, NULL),
+	                 SIMPLER_OK);
+	options.worker = 1;
+	return simpler_submit_sub(orch, fixture->sub, NULL, &options, NULL);
+}
+
+/* The cancellation comes between a member's failure and the word to the others: its own words must
+ * not get mixed up with that one. */
+static void a_run_may_be_stopped_while_a_failed_group_is(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 1);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 1);
+	struct background run;
+
+	background_begin(&run, fixture, a_group_and_one_behind_it);
+	fake_wait_for(b, 1);
+	wait_for_ready(fixture->core, &fixture->core->children[1].directed);
+	a->context = run.run;
+	a->on_start = stop_run;
+	fake_end_badly(fake_take(a), SIMPLER_EUSER, "broken");
+	/* Once the task behind, and once each member, of which that of `a` has ended. */
+	assert_int_equal(a->stops, 2);
+	assert_int_equal(b->stops, 1);
+	fake_end_well(fake_take(a));
+	fake_end_well(fake_take(b));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_EUSER);
+}
+
 ORCH(wrong_groups)
 {
 	static const simpler_worker_id twice[] = { 1, 1 }, node[] = { 0, 1 }, gone[] = { 1, 99 };
@@ -406,6 +446,7 @@ int main(void)
 		CASE(what_waits_beside_a_fuller_child_goes_to_one_that_is_idle),
 		CASE(a_group_starts_together_and_nothing_overtakes_it),
 		CASE(when_a_member_fails_the_others_are_stopped),
+		CASE(a_run_may_be_stopped_while_a_failed_group_is),
 		CASE(a_group_that_cannot_be_is_refused_with_the_reason),
 		CASE(members_go_to_distinct_workers_named_or_not),
 		CASE(tasks_that_end_at_once_do_not_start_each_other_from_within),

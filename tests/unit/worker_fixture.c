@@ -26,6 +26,8 @@ static void fake_start(struct exec_child *child, struct exec_task *task)
 		fake->most = fake->count;
 	pthread_cond_broadcast(&fake->changed);
 	pthread_mutex_unlock(&fake->lock);
+	if (fake->on_start)
+		fake->on_start(fake->context);
 	if (!at_once)
 		return;
 	task->done(task, NULL);

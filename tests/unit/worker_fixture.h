@@ -30,6 +30,9 @@ struct fake {
 	uint32_t depth;   /* calls of start() within one another, then */
 	uint32_t deepest;
 	bool keeps; /* retract() finds that all have begun */
+	/* Called at the end of start(), in the thread that starts; NULL: nothing is. */
+	void (*on_start)(void *context);
+	void *context;
 };
 
 struct fixture {
