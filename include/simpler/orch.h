@@ -61,8 +61,8 @@ typedef struct simpler_submit_options {
  * Copies `args`; does not wait for the task. Blocks while the graph or the heap is full, at most
  * room_timeout_ms and until the run's deadline.
  *
- * With SIMPLER_ANY_WORKER it goes to the worker that holds most of the task's bytes already, and
- * among those to the least loaded.
+ * With SIMPLER_ANY_WORKER it goes to a worker with a free hand before any other, among those to the
+ * one that holds most of the task's bytes already, and among those to the least loaded.
  *
  * @param options  NULL means the defaults.
  * @param[out] out Set on SIMPLER_OK; may be NULL.

@@ -1,4 +1,5 @@
-/* The public worker: a core whose children are remote nodes, and the modules shipped to them. */
+/* The public worker: a core with its children, those of this machine (children.c) and remote nodes,
+ * and the modules shipped to the nodes. */
 #include "simpler/worker.h"
 
 #include <pthread.h>
