@@ -16,8 +16,9 @@ struct run {
 	/* Under the core's lock: */
 	struct task *tasks; /* live ones */
 	uint64_t submitted;
-	bool executing; /* from run_execute() until finished */
-	bool returned;  /* the orchestration function has */
+	uint32_t waiting_for_room; /* threads */
+	bool executing;            /* from run_execute() until finished */
+	bool returned;             /* the orchestration function has */
 	bool failed;
 	simpler_status stopped;
 	struct timer timer;

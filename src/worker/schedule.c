@@ -399,20 +399,31 @@ static bool sleep_for_room(struct worker_core *core, int64_t give_up)
 static bool is_hopeless(const struct worker_core *core)
 {
 	return dag_live(core->graph) == 0 && core->being_freed == 0 &&
-	       core->waiting_for_room >= core->executing_runs;
+	       core->runs_waiting >= core->executing_runs;
 }
 
-bool schedule_wait_for_room(struct worker_core *core, uint64_t seen, int64_t give_up)
+static void count_waiter(struct run *run, int change)
 {
+	struct worker_core *core = run->core;
+
+	core->runs_waiting -= run->waiting_for_room > 0;
+	run->waiting_for_room += (uint32_t)change;
+	core->waiting_for_room += (uint32_t)change;
+	core->runs_waiting += run->waiting_for_room > 0;
+}
+
+bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up)
+{
+	struct worker_core *core = run->core;
 	bool in_time = true;
 
-	core->waiting_for_room++;
+	count_waiter(run, 1);
 	/* Those that wait already may be without hope now, too. */
 	if (is_hopeless(core))
 		(void)pthread_cond_broadcast(&core->room);
 	while (in_time && seen == core->room_made && !is_hopeless(core))
 		in_time = sleep_for_room(core, give_up);
-	core->waiting_for_room--;
+	count_waiter(run, -1);
 	return seen != core->room_made;
 }
 
@@ -423,7 +434,7 @@ static simpler_status wait_for_slot(struct run *run, int64_t give_up)
 	simpler_status status = run_check_open(run);
 
 	while (status == SIMPLER_OK && dag_live(core->graph) == dag_capacity(core->graph)) {
-		if (!schedule_wait_for_room(core, core->room_made, give_up) &&
+		if (!schedule_wait_for_room(run, core->room_made, give_up) &&
 		    dag_live(core->graph) == dag_capacity(core->graph))
 			return error_raise(
 				SIMPLER_ENOSPACE,

@@ -51,7 +51,7 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
 
 /* Wait for room, of which there was none when core->room_made was `seen`. False when none was made
  * and there is no hope or no time left. Under the lock, which is given up meanwhile. */
-bool schedule_wait_for_room(struct worker_core *core, uint64_t seen, int64_t give_up);
+bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up);
 
 /* --- place.c, under the lock --- */
 

@@ -41,7 +41,7 @@ static simpler_status wait_for_heap(struct run *run, uint64_t bytes, int64_t giv
 		if (status != SIMPLER_ENOSPACE || !more)
 			return status;
 		pthread_mutex_lock(&core->lock);
-		more = schedule_wait_for_room(core, seen, give_up);
+		more = schedule_wait_for_room(run, seen, give_up);
 		pthread_mutex_unlock(&core->lock);
 	}
 }

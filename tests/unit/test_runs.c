@@ -451,6 +451,77 @@ static void a_heap_that_nobody_can_empty_is_an_error_at_once(void **state)
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+/* What two threads of a run got, when they waited for room that another run holds. */
+struct waiters {
+	simpler_orch *orch;
+	simpler_status status[2];
+	atomic_uint holding, next, ended;
+};
+
+static struct waiters waiters;
+
+static simpler_status take_of_heap(simpler_orch *orch, int64_t bytes)
+{
+	simpler_tensor tensor;
+
+	return simpler_orch_alloc(orch, SIMPLER_UINT8, 1, &bytes, &tensor);
+}
+
+static void *wait_for_room(void *unused)
+{
+	unsigned self = atomic_fetch_add(&waiters.next, 1);
+
+	waiters.status[self] = take_of_heap(waiters.orch, 400000);
+	atomic_fetch_add(&waiters.ended, 1);
+	return unused;
+}
+
+ORCH(two_threads_that_wait_for_room)
+{
+	pthread_t threads[2];
+
+	(void)args;
+	(void)config;
+	(void)state;
+	waiters.orch = orch;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_for_room, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	return SIMPLER_OK;
+}
+
+ORCH(holds_the_room_until_two_wait)
+{
+	uint32_t waiting = 0;
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(take_of_heap(orch, 700000), SIMPLER_OK);
+	atomic_store(&waiters.holding, 1);
+	while (waiting < 2 && atomic_load(&waiters.ended) == 0) {
+		pthread_mutex_lock(&fixture->core->lock);
+		waiting = fixture->core->waiting_for_room;
+		pthread_mutex_unlock(&fixture->core->lock);
+		sched_yield();
+	}
+	return SIMPLER_OK;
+}
+
+static void threads_of_one_run_wait_for_what_another_run_holds(void **state)
+{
+	struct background holder, waiter;
+
+	memset(&waiters, 0, sizeof(waiters));
+	background_begin(&holder, *state, holds_the_room_until_two_wait);
+	while (atomic_load(&waiters.holding) == 0)
+		sched_yield();
+	background_begin(&waiter, *state, two_threads_that_wait_for_room);
+	background_end(&holder);
+	background_end(&waiter);
+	assert_int_equal(waiters.status[0], SIMPLER_OK);
+	assert_int_equal(waiters.status[1], SIMPLER_OK);
+}
+
 ORCH(outputs_without_backing)
 {
 	const int64_t shape[] = { 10, 10 };
@@ -513,6 +584,7 @@ int main(void)
 		CASE(scopes_nest_and_return_what_nobody_uses),
 		CASE(storage_stays_until_its_last_user_has_ended),
 		CASE(a_heap_that_nobody_can_empty_is_an_error_at_once),
+		CASE(threads_of_one_run_wait_for_what_another_run_holds),
 		CASE(an_output_without_backing_is_allocated_at_submit),
 	};
 
