@@ -31,6 +31,8 @@
 #define WORKER_MAX_CHILDREN 512u
 /* Its own heap and those of the workers above it. */
 #define WORKER_MAX_SEGMENTS 6u
+/* Entries of what there is for each simpler_kind. */
+#define CORE_KINDS (SIMPLER_KIND_CHIP + 1)
 
 struct run;
 struct task;
@@ -39,8 +41,7 @@ struct task;
 struct member {
 	struct exec_task exec; /* first: a child hands it back */
 	struct task *task;
-	uint32_t target; /* a child's index, or SIMPLER_ANY_WORKER */
-	bool ended;
+	uint32_t target;          /* a child's index, or SIMPLER_ANY_WORKER */
 	struct exec_child *child; /* once STARTED */
 };
 
@@ -125,8 +126,8 @@ struct worker_core {
 	uint32_t being_freed; /* blocks of the heap that somebody is about to give back */
 	uint64_t room_made;   /* counts */
 	struct dag *graph;
-	dag_scope_id worker_scope; /* of what simpler_alloc() gave */
-	struct lane lanes[4];      /* by simpler_kind */
+	dag_scope_id worker_scope;     /* of what simpler_alloc() gave */
+	struct lane lanes[CORE_KINDS]; /* by simpler_kind */
 	uint64_t next_task;
 	struct timers timers;
 	struct timer_thread {

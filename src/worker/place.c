@@ -236,7 +236,7 @@ static void reserve_for(struct worker_core *core, const struct task *task, struc
 
 		state->reserved = place_is_eligible(task, state->child);
 		if (state->reserved && is_overfull(state->child))
-			chores->relieve = state->child;
+			chores->relieve[task->kind] = state->child;
 	}
 }
 
@@ -311,8 +311,8 @@ static void find_relief(const struct worker_core *core, const struct lane *lane,
 		    (!fullest || state->child->in_progress > fullest->in_progress))
 			fullest = state->child;
 	}
-	if (idle)
-		chores->relieve = fullest;
+	if (idle && fullest)
+		chores->relieve[fullest->runs] = fullest;
 }
 
 void place_all(struct worker_core *core, simpler_kind kind, struct chores *chores)

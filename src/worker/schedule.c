@@ -317,7 +317,7 @@ static void relieve(struct worker_core *core, struct exec_child *child, struct c
 		task_queue_prepend(&core->lanes[task->kind].any, task);
 		place_all(core, task->kind, next);
 	}
-	next->relieve = NULL;
+	next->relieve[child->runs] = NULL;
 	pthread_mutex_unlock(&core->lock);
 }
 
@@ -363,15 +363,26 @@ static void do_simple(struct worker_core *core, struct chores *chores)
 		free_unused(core, chores);
 }
 
+static bool is_more_to_do(const struct chores *chores)
+{
+	bool more = chores->stop != NULL;
+
+	for (unsigned kind = 0; kind < CORE_KINDS && !more; kind++)
+		more = chores->relieve[kind] != NULL;
+	return more;
+}
+
 void schedule_do(struct worker_core *core, struct chores *chores)
 {
 	do_simple(core, chores);
-	while (chores->stop || chores->relieve) {
+	while (is_more_to_do(chores)) {
 		struct chores next = { 0 };
 
 		stop_tasks(core, chores->stop, &next);
-		if (chores->relieve)
-			relieve(core, chores->relieve, &next);
+		for (unsigned kind = 0; kind < CORE_KINDS; kind++) {
+			if (chores->relieve[kind])
+				relieve(core, chores->relieve[kind], &next);
+		}
 		do_simple(core, &next);
 		*chores = next;
 	}

@@ -18,8 +18,9 @@
 struct chores {
 	struct task_queue start, release; /* through task.next */
 	struct task *stop;                /* through task.next_chore, each with a reference */
-	struct exec_child *relieve;       /* take a waiting task from it, for one that is idle */
-	void *unused[CHORES_UNUSED];      /* storage of the heap */
+	/* By simpler_kind: take a waiting task from it, for one that is idle. */
+	struct exec_child *relieve[CORE_KINDS];
+	void *unused[CHORES_UNUSED]; /* storage of the heap */
 	size_t unused_count;
 	bool run_ended;
 };

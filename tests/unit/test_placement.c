@@ -233,6 +233,49 @@ static void what_waits_beside_a_fuller_child_goes_to_one_that_is_idle(void **sta
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+ORCH(subs_beside_a_bound_task_of_another_kind)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	FIXTURE_OF_STATE();
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(simpler_submit_next_level(orch, fixture->fn, NULL, NULL, NULL),
+		                 SIMPLER_OK);
+	options.worker = 3;
+	assert_int_equal(simpler_submit_next_level(orch, fixture->fn, NULL, &options, NULL),
+	                 SIMPLER_OK);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(simpler_submit_sub(orch, fixture->sub, NULL, NULL, NULL),
+		                 SIMPLER_OK);
+	return SIMPLER_OK;
+}
+
+/* The second node may have to give up what waits in it, as far as the scheduler knows, and has only
+ * a task that is bound to it. */
+static void one_kind_of_child_is_relieved_while_another_cannot_be(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 2);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 2);
+	struct fake *node = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 2);
+	struct background run;
+
+	background_begin(&run, fixture, subs_beside_a_bound_task_of_another_kind);
+	fake_wait_for(node, 2);
+	fake_wait_for(b, 1);
+	fake_wait_for(a, 2);
+	fake_end_well(fake_take(b));
+	assert_int_equal(a->count, 1);
+	assert_int_equal(b->count, 1);
+	fake_end_well(fake_take(a));
+	fake_end_well(fake_take(b));
+	fake_end_well(fake_take(fixture->node));
+	for (int i = 0; i < 2; i++)
+		fake_end_well(fake_take(node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
 static void wait_for_ready(struct worker_core *core, const struct task_queue *queue)
 {
 	bool ready = false;
@@ -444,6 +487,7 @@ int main(void)
 		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
 		CASE(directed_tasks_stay_with_their_worker),
 		CASE(what_waits_beside_a_fuller_child_goes_to_one_that_is_idle),
+		CASE(one_kind_of_child_is_relieved_while_another_cannot_be),
 		CASE(a_group_starts_together_and_nothing_overtakes_it),
 		CASE(when_a_member_fails_the_others_are_stopped),
 		CASE(a_run_may_be_stopped_while_a_failed_group_is),
