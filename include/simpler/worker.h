@@ -221,7 +221,8 @@ SIMPLER_API simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype d
  */
 SIMPLER_API simpler_status simpler_free(simpler_worker *worker, void *data);
 
-/** Stop the children and release everything, modules included. NULL is allowed. */
+/** Stop the children and release everything, modules included. Completions of its runs are
+ * destroyed before. NULL is allowed. */
 SIMPLER_API void simpler_worker_close(simpler_worker *worker);
 
 #ifdef __cplusplus

@@ -45,6 +45,10 @@ simpler_status run_take_config(const simpler_config *config, struct record_confi
 
 simpler_status run_check_open(const struct run *run)
 {
+	if (run->returned)
+		return error_raise(SIMPLER_ESTATE,
+		                   "the orchestration function has returned, and with it the run "
+		                   "takes nothing more; what it starts is to be done before");
 	if (run->stopped)
 		return error_raise(run->stopped, "the run was stopped and takes no more tasks: %s",
 		                   error_step(&run->error, 0));

@@ -9,12 +9,15 @@ static simpler_status adopt(struct worker_core *core, const struct run *run, voi
                             dag_storage_id *out)
 {
 	dag_scope_id scope = core->worker_scope;
-	simpler_status status;
+	simpler_status status = SIMPLER_OK;
 
 	pthread_mutex_lock(&core->lock);
 	if (run)
+		status = run_check_open(run);
+	if (run && status == SIMPLER_OK)
 		scope = run->scopes[run->scope_count - 1];
-	status = dag_storage_add(core->graph, scope, data, out);
+	if (status == SIMPLER_OK)
+		status = dag_storage_add(core->graph, scope, data, out);
 	pthread_mutex_unlock(&core->lock);
 	if (status == SIMPLER_OK)
 		heap_set_owner(core->heap, data, *out);
