@@ -270,8 +270,12 @@ static simpler_status check_offer(uint64_t callable_id, uint64_t version, simple
 	if (callable_id == 0)
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
 	status = payload_decode(pushed.data, pushed.size, payload);
+	if (!status && payload->origin.source != ORIGIN_MODULE)
+		return error_raise(SIMPLER_ENOTFOUND,
+		                   "there is no library '%s' here: this node has none installed",
+		                   payload->origin.library);
 	if (!status)
-		status = digest_callable(payload->kind, payload->abi, &payload->module,
+		status = digest_callable(payload->kind, payload->abi, &payload->origin,
 		                         payload->name, payload->state, digest);
 	if (!status && version != 0 && version != digest_version(digest))
 		status = error_raise(SIMPLER_EINVAL,

@@ -1,12 +1,12 @@
 #include "catalog/digest.h"
 
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/error.h"
 
 static const char purpose[] = "simpler.callable";
-static const char source[] = "module";
 
 static void put_le(uint64_t value, size_t size, uint8_t *out)
 {
@@ -54,17 +54,31 @@ static bool add_u32(EVP_MD_CTX *context, uint32_t value)
 	return add_field(context, bytes, sizeof(bytes));
 }
 
-simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
+static bool add_text(EVP_MD_CTX *context, const char *text)
+{
+	return add_field(context, text, strlen(text));
+}
+
+static bool add_origin(EVP_MD_CTX *context, const struct origin *origin)
+{
+	switch (origin->source) {
+	case ORIGIN_MODULE:
+		return add_text(context, "module") &&
+		       add_field(context, origin->module.bytes, sizeof(origin->module.bytes));
+	case ORIGIN_LIBRARY:
+		return add_text(context, "library") && add_text(context, origin->library);
+	}
+	return false;
+}
+
+simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct origin *origin,
                                const char *name, simpler_bytes state, struct digest *out)
 {
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	bool done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) &&
-	            add_field(context, purpose, strlen(purpose)) &&
-	            add_u32(context, (uint32_t)kind) && add_u32(context, abi) &&
-	            add_field(context, source, strlen(source)) &&
-	            add_field(context, module->bytes, sizeof(module->bytes)) &&
-	            add_field(context, name, strlen(name)) &&
-	            add_field(context, state.data, state.size) &&
+	            add_text(context, purpose) && add_u32(context, (uint32_t)kind) &&
+	            add_u32(context, abi) && add_origin(context, origin) &&
+	            add_text(context, name) && add_field(context, state.data, state.size) &&
 	            EVP_DigestFinal_ex(context, out->bytes, NULL);
 
 	EVP_MD_CTX_free(context);

@@ -14,13 +14,28 @@ struct digest {
 	uint8_t bytes[DIGEST_BYTES];
 };
 
+#define ORIGIN_LIBRARY_MAX 63 /* bytes of a library's name */
+
+enum origin_source {
+	ORIGIN_MODULE = 1, /* a shared object that travels */
+	ORIGIN_LIBRARY,    /* one that is installed where it is used, by name */
+};
+
+/* Where a callable comes from. */
+struct origin {
+	enum origin_source source;
+	struct digest module;                 /* of a module: SHA-256 of its bytes; else zeroes */
+	char library[ORIGIN_LIBRARY_MAX + 1]; /* of a library: its name; else empty */
+};
+
 simpler_status digest_compute(const void *bytes, size_t size, struct digest *out);
 /*
  * A callable's identity: SHA-256 over the canonical descriptor, every field a little-endian u64
  * length and then that many bytes: the text "simpler.callable", kind (u32 little-endian), callable
- * ABI (u32 little-endian), source ("module"), the module's digest (32 bytes), name, state.
+ * ABI (u32 little-endian), then "module" and the module's digest (32 bytes) or "library" and the
+ * library's name, then name and state.
  */
-simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct digest *module,
+simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct origin *origin,
                                const char *name, simpler_bytes state, struct digest *out);
 /* `callable_version` of the wire: bytes 0 to 7, little-endian. */
 uint64_t digest_version(const struct digest *digest);

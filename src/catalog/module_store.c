@@ -61,7 +61,7 @@ static simpler_status make_module(const struct payload *payload, struct module *
 	if (!module)
 		return error_raise(SIMPLER_ENOMEM, "no memory for a module");
 	module->stored.fd = -1;
-	module->stored.digest = payload->module;
+	module->stored.digest = payload->origin.module;
 	module->stored.size = payload->module_bytes.size;
 	module->users = 1;
 	status = fill(&module->stored, payload->module_bytes);
@@ -151,13 +151,13 @@ simpler_status module_store_use(struct module_store *store, const struct payload
 {
 	simpler_status status = SIMPLER_OK;
 
-	*out = use_known(store, &payload->module);
+	*out = use_known(store, &payload->origin.module);
 	if (*out)
 		return SIMPLER_OK;
 	if (payload->module_bytes.size == 0)
-		return unknown(&payload->module);
+		return unknown(&payload->origin.module);
 	pthread_mutex_lock(&store->adding);
-	*out = use_known(store, &payload->module);
+	*out = use_known(store, &payload->origin.module);
 	if (!*out)
 		status = add(store, payload, out);
 	pthread_mutex_unlock(&store->adding);

@@ -677,7 +677,7 @@ static simpler_status push_payload(struct remote_child *node, const struct exec_
 	struct payload payload = {
 		.kind = callable->kind,
 		.abi = SIMPLER_CALLABLE_ABI,
-		.module = callable->module->digest,
+		.origin = { .source = ORIGIN_MODULE, .module = callable->module->digest },
 		.state = callable->state,
 	};
 	struct msg_callable message = {

@@ -216,6 +216,7 @@ static struct entry *find_same(struct callables *table, const struct module *mod
 static simpler_status make_entry(const struct module *module, const char *name, simpler_kind kind,
                                  simpler_bytes state, struct entry **out)
 {
+	const struct origin origin = { .source = ORIGIN_MODULE, .module = module->exec.digest };
 	struct entry *entry;
 	simpler_status status = module_file_find(&module->file, name, kind);
 
@@ -224,7 +225,7 @@ static simpler_status make_entry(const struct module *module, const char *name, 
 	entry = calloc(1, sizeof(*entry) + state.size);
 	if (!entry)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for callable '%s'", name);
-	status = digest_callable(kind, SIMPLER_CALLABLE_ABI, &module->exec.digest, name, state,
+	status = digest_callable(kind, SIMPLER_CALLABLE_ABI, &origin, name, state,
 	                         &entry->callable.digest);
 	if (status != SIMPLER_OK) {
 		free(entry);

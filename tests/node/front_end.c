@@ -169,13 +169,14 @@ void callable_make(struct callable *callable, simpler_kind kind, const char *nam
 {
 	struct payload payload = { .kind = kind,
 		                   .abi = SIMPLER_CALLABLE_ABI,
+		                   .origin = { .source = ORIGIN_MODULE },
 		                   .state = { state, strlen(state) } };
 	size_t size;
 	uint8_t *module = read_module(&size);
 
 	(void)snprintf(payload.name, sizeof(payload.name), "%s", name);
-	assert_int_equal(digest_compute(module, size, &payload.module), SIMPLER_OK);
-	assert_int_equal(digest_callable(kind, payload.abi, &payload.module, name, payload.state,
+	assert_int_equal(digest_compute(module, size, &payload.origin.module), SIMPLER_OK);
+	assert_int_equal(digest_callable(kind, payload.abi, &payload.origin, name, payload.state,
 	                                 &callable->digest),
 	                 SIMPLER_OK);
 	payload.module_bytes = (simpler_bytes){ module, size };
@@ -220,9 +221,10 @@ void expect(const struct outcome *outcome, enum rpc_code code, const char *text)
 void push_callable(struct front_end *front_end, const struct callable *callable,
                    struct outcome *outcome)
 {
-	const struct msg_callable message = { callable->id,
-		                              callable->version,
-		                              { callable->payload, callable->payload_size } };
+	const struct msg_callable message = { .callable_id = callable->id,
+		                              .version = callable->version,
+		                              .payload = { callable->payload,
+		                                           callable->payload_size } };
 	struct rpc_buffer buffer;
 
 	assert_int_equal(msg_callable_encode(&message, &buffer), SIMPLER_OK);

@@ -67,12 +67,14 @@ static struct payload describe(const uint32_t *number)
 	struct payload payload = {
 		.kind = SIMPLER_KIND_SUB,
 		.abi = SIMPLER_CALLABLE_ABI,
+		.origin = { .source = ORIGIN_MODULE },
 		.name = "twice",
 		.state = { number, sizeof(*number) },
 		.module_bytes = twice,
 	};
 
-	assert_int_equal(digest_compute(twice.data, twice.size, &payload.module), SIMPLER_OK);
+	assert_int_equal(digest_compute(twice.data, twice.size, &payload.origin.module),
+	                 SIMPLER_OK);
 	return payload;
 }
 
@@ -202,7 +204,7 @@ static void a_module_can_be_named_by_digest_once_it_is_known(void **state)
 
 	(void)state;
 	payload.module_bytes = simpler_no_state();
-	digest_hex(&payload.module, digest);
+	digest_hex(&payload.origin.module, digest);
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_ENOTFOUND);
 	assert_non_null(strstr(simpler_last_error(), digest));
 	assert_non_null(strstr(simpler_last_error(), "send the payload with the module's bytes"));
@@ -320,7 +322,7 @@ static void bad_offers_are_refused_with_the_reason(void **state)
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_ENOTFOUND);
 	assert_non_null(strstr(simpler_last_error(), "twice (sub task)"));
 	payload.module_bytes = (simpler_bytes){ "no module", 9 };
-	assert_int_equal(digest_compute("no module", 9, &payload.module), SIMPLER_OK);
+	assert_int_equal(digest_compute("no module", 9, &payload.origin.module), SIMPLER_OK);
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_EINVAL);
 	assert_int_equal(catalog_offer(catalog, ID, 0, simpler_no_state(), &entry, &fresh),
 	                 SIMPLER_EINVAL);
@@ -341,7 +343,8 @@ static void limits_are_told(void **state)
 	install(catalog, ID, 1);
 	other.module_bytes = two_files;
 	(void)snprintf(other.name, sizeof(other.name), "first");
-	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.module), SIMPLER_OK);
+	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.origin.module),
+	                 SIMPLER_OK);
 	assert_int_equal(push(catalog, ID, 0, &other, &entry, &fresh), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "1 modules"));
 	install(catalog, ID, 2);
@@ -363,7 +366,8 @@ static void module_bytes_are_limited_in_all(void **state)
 	assert_int_equal(push_number(catalog, ID, 1, &first), SIMPLER_OK);
 	other.module_bytes = two_files;
 	(void)snprintf(other.name, sizeof(other.name), "first");
-	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.module), SIMPLER_OK);
+	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.origin.module),
+	                 SIMPLER_OK);
 	assert_int_equal(push(catalog, ID, 0, &other, &entry, &fresh), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "finds no room"));
 	catalog_settle(catalog, first.key, false);

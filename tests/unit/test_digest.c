@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ static const struct {
 static const struct {
 	int kind;
 	uint32_t abi;
-	const char *module, *name;
+	bool is_library;
+	const char *origin, *name; /* the module's bytes, or the library's name */
 	unsigned first;
 	size_t size;
 	const char *module_hex, *hex;
@@ -68,21 +70,34 @@ static uint8_t *make_state(unsigned first, size_t size)
 	return bytes;
 }
 
+static struct origin make_origin(size_t i)
+{
+	struct origin origin = { .source = ORIGIN_MODULE };
+	const char *from = vectors[i].origin;
+	char text[DIGEST_HEX_BYTES];
+
+	if (vectors[i].is_library) {
+		origin.source = ORIGIN_LIBRARY;
+		memcpy(origin.library, from, strlen(from) + 1);
+		return origin;
+	}
+	assert_int_equal(digest_compute(from, strlen(from), &origin.module), SIMPLER_OK);
+	digest_hex(&origin.module, text);
+	assert_string_equal(text, vectors[i].module_hex);
+	return origin;
+}
+
 static void callables_have_the_digests_of_the_vectors(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(vectors); i++) {
 		uint8_t *captured = make_state(vectors[i].first, vectors[i].size);
-		struct digest module, digest;
+		struct origin origin = make_origin(i);
+		struct digest digest;
 		char text[DIGEST_HEX_BYTES];
 
-		assert_int_equal(
-			digest_compute(vectors[i].module, strlen(vectors[i].module), &module),
-			SIMPLER_OK);
-		digest_hex(&module, text);
-		assert_string_equal(text, vectors[i].module_hex);
 		assert_int_equal(digest_callable((simpler_kind)vectors[i].kind, vectors[i].abi,
-		                                 &module, vectors[i].name,
+		                                 &origin, vectors[i].name,
 		                                 (simpler_bytes){ captured, vectors[i].size },
 		                                 &digest),
 		                 SIMPLER_OK);

@@ -11,7 +11,8 @@ import sys
 SUB, ORCH, CHIP = 1, 2, 3
 ABI = 1
 
-# kind, callable ABI, what the module's bytes are, name, first byte and size of the state
+# kind, callable ABI, the module's bytes, or the library's name as text, name, first byte and size of
+# the state
 CASES = [
     (SUB, ABI, b"", "f", 0, 0),
     (SUB, ABI, b"module", "add", 0, 0),
@@ -25,6 +26,9 @@ CASES = [
     (SUB, ABI, b"module", "n" * 63, 7, 64),
     (SUB, ABI, b"module", "ad", ord("d"), 1),
     (SUB, ABI, b"module", "largest_state", 1, 65536),
+    (SUB, ABI, "module", "add", 0, 0),
+    (ORCH, ABI, "lib-linear_2.so", "solve", 3, 5),
+    (ORCH, ABI, "l" * 63, "solve", 3, 5),
 ]
 
 
@@ -32,13 +36,13 @@ def field(value):
     return struct.pack("<Q", len(value)) + value
 
 
-def callable_digest(kind, abi, module_digest, name, state):
+def callable_digest(kind, abi, origin, name, state):
     return hashlib.sha256(
         field(b"simpler.callable")
         + field(struct.pack("<I", kind))
         + field(struct.pack("<I", abi))
-        + field(b"module")
-        + field(module_digest)
+        + (field(b"library") + field(origin.encode("ascii")) if isinstance(origin, str)
+           else field(b"module") + field(hashlib.sha256(origin).digest()))
         + field(name.encode("ascii"))
         + field(state)
     ).digest()
@@ -46,14 +50,15 @@ def callable_digest(kind, abi, module_digest, name, state):
 
 def table():
     yield "/* Made by callable_digest.py; a test compares them. */\n"
-    for kind, abi, module, name, first, size in CASES:
-        module_digest = hashlib.sha256(module).digest()
+    for kind, abi, origin, name, first, size in CASES:
+        library = isinstance(origin, str)
         state = bytes((first + i) % 256 for i in range(size))
-        digest = callable_digest(kind, abi, module_digest, name, state)
+        digest = callable_digest(kind, abi, origin, name, state)
         version, identity = struct.unpack_from("<QQ", digest)
         yield (
-            f'{{ {kind}, {abi}, "{module.decode("ascii")}", "{name}", {first}, {size},\n'
-            f'  "{module_digest.hex()}",\n'
+            f'{{ {kind}, {abi}, {"true" if library else "false"}, '
+            f'"{origin if library else origin.decode("ascii")}", "{name}", {first}, {size},\n'
+            f'  "{"" if library else hashlib.sha256(origin).hexdigest()}",\n'
             f'  "{digest.hex()}",\n'
             f"  UINT64_C(0x{version:016x}), UINT64_C(0x{identity:016x}) }},\n"
         )

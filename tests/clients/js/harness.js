@@ -206,8 +206,9 @@ function moduleCallable(name, { kind = Kind.ORCH, state = Buffer.alloc(0),
 }
 
 function payload({ name, kind, state, content }) {
-  return Buffer.concat([Buffer.from('SMPC'), u32(1), u32(kind), u32(1), sha256(content),
-    u32(name.length), u32(state.length), u64(content.length), Buffer.from(name), state, content]);
+  return Buffer.concat([Buffer.from('SMPC'), u32(2), u32(kind), u32(1), u32(1), u32(name.length),
+    u32(0), u32(state.length), sha256(content), u64(content.length), u32(0), u32(0),
+    Buffer.from(name), state, content]);
 }
 
 const message = (callable) =>

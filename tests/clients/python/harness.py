@@ -227,9 +227,9 @@ class Callable(collections.namedtuple("Callable", "name kind state module")):
 
     def payload(self, with_module=True, module_digest=None):
         name, module = self.name.encode(), self.module if with_module else b""
-        return struct.pack("<4sIII32sIIQ", b"SMPC", 1, self.kind, 1,
-                           module_digest or self.module_digest, len(name), len(self.state),
-                           len(module)) + name + self.state + module
+        return struct.pack("<4s7I32sQ2I", b"SMPC", 2, self.kind, 1, 1, len(name), 0,
+                           len(self.state), module_digest or self.module_digest, len(module), 0,
+                           0) + name + self.state + module
 
     def message(self, **more):
         fields = {"callable_id": self.id, "version": self.version, "pickled": self.payload()}

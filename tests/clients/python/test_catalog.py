@@ -170,19 +170,19 @@ class Catalog(DaemonTest):
         for what, payload in (
                 ("nothing", b""),
                 ("half a header", good[:32]),
-                ("a header", good[:64]),
+                ("a header", good[:80]),
                 ("one byte missing", good[:-1]),
                 ("one byte too many", good + b"x"),
                 ("a Python pickle", b"\x80\x04\x95\x10\x00\x00\x00"),
                 ("another magic", with_field(0, "<4s", b"SMPX")),
                 ("kind 0", with_field(8, "<I", 0)),
                 ("kind 4", with_field(8, "<I", 4)),
-                ("no name", with_field(48, "<I", 0)),
-                ("a long name", with_field(48, "<I", 64)),
-                ("the longest name", with_field(48, "<I", 0xffffffff)),
-                ("a large state", with_field(52, "<I", 65537)),
-                ("the largest state", with_field(52, "<I", 0xffffffff)),
-                ("the largest module", with_field(56, "<Q", (1 << 64) - 1)),
+                ("no name", with_field(20, "<I", 0)),
+                ("a long name", with_field(20, "<I", 64)),
+                ("the longest name", with_field(20, "<I", 0xffffffff)),
+                ("a large state", with_field(28, "<I", 65537)),
+                ("the largest state", with_field(28, "<I", 0xffffffff)),
+                ("the largest module", with_field(64, "<Q", (1 << 64) - 1)),
                 ("a name with a slash", good.replace(b"twice_below", b"twice/below", 1))):
             with self.subTest(what):
                 self.refused_push(Code.INVALID_ARGUMENT, [],
@@ -191,12 +191,12 @@ class Catalog(DaemonTest):
     def test_payloads_and_callables_of_other_versions(self):
         twice = module_callable("twice_below", module="twice")
         good = twice.payload()
-        for offset in 4, 12:  # the payload's version, and the callable ABI
-            other = good[:offset] + struct.pack("<I", 2) + good[offset + 4:]
+        for offset, ours in (4, 2), (12, 1):  # the payload's version, and the callable ABI
+            other = good[:offset] + struct.pack("<I", 7) + good[offset + 4:]
             details = self.refused_push(Code.FAILED_PRECONDITION, [],
                                         twice.message(version=0, pickled=other))
-            self.assertRegex(details, r"\b2\b")
-            self.assertRegex(details, r"\b1\b")
+            self.assertRegex(details, r"\b7\b")
+            self.assertRegex(details, rf"\b{ours}\b")
 
 
 main()
