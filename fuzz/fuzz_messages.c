@@ -37,12 +37,17 @@ TARGET(outcome, msg_outcome)
 TARGET(callable_ref, msg_callable_ref)
 TARGET(callable, msg_callable)
 TARGET(free, msg_handle)
+TARGET(module_ref, msg_module_ref)
+TARGET(module_chunk, msg_module_chunk)
+TARGET(attach, msg_attach)
+TARGET(attached, msg_attached)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *, size_t) = {
-		try_health,   try_handle,  try_chunk,        try_alloc,    try_refresh,
-		try_dispatch, try_outcome, try_callable_ref, try_callable, try_free,
+		try_health,     try_handle,       try_chunk,        try_alloc,    try_refresh,
+		try_dispatch,   try_outcome,      try_callable_ref, try_callable, try_free,
+		try_module_ref, try_module_chunk, try_attach,       try_attached,
 	};
 
 	if (size > 0)

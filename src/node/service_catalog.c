@@ -58,7 +58,9 @@ static void push_callable(struct rpc_call *call, const uint8_t *data, size_t siz
 /* The answer carries the resolved version and, in the payload, everything the digest is of. */
 static simpler_status encode_callable(const struct catalog_entry *entry, struct rpc_buffer *out)
 {
-	struct msg_callable message = { entry->callable_id, entry->version, { NULL, 0 } };
+	struct msg_callable message = { .callable_id = entry->callable_id,
+		                        .version = entry->version,
+		                        .digest = { entry->digest.bytes, DIGEST_BYTES } };
 	size_t size = payload_size(&entry->payload);
 	uint8_t *bytes = malloc(size);
 	simpler_status status;

@@ -49,6 +49,9 @@ bool core_readable(const grpc_byte_buffer *buffer);
 void core_view_open(struct core_view *view, grpc_byte_buffer *buffer);
 void core_view_close(struct core_view *view);
 
+/* The key of a call's metadata that names the client's session. */
+#define CORE_SESSION_KEY "simpler-session"
+
 /* Take the bytes of `message`. */
 grpc_byte_buffer *core_take(struct rpc_buffer *message);
 /* `text` as a status text: valid UTF-8 and cut to CORE_TEXT_MAX. */

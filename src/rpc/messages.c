@@ -1,6 +1,7 @@
 /*
- * Every message but those of a dispatch (messages_dispatch.c). protobuf-c knows what a message of
- * the type may look like; everything here is what it does not know.
+ * Health and the messages of the tensor pool; the others are in messages_catalog.c and
+ * messages_dispatch.c. protobuf-c knows what a message of the type may look like; everything here
+ * is what it does not know.
  */
 #include "rpc/messages.h"
 
@@ -176,49 +177,5 @@ simpler_status msg_refresh_encode(const struct msg_refresh *refresh, struct rpc_
 	put_handle(&refresh->handle, &inner);
 	message.handle = &inner;
 	message.ttl_ms = refresh->ttl_ms;
-	return codec_pack(&message.base, out);
-}
-
-simpler_status msg_callable_ref_decode(const uint8_t *bytes, size_t size, struct bump *bump,
-                                       struct msg_callable_ref *out)
-{
-	PB(CallableRef) *message = codec_unpack(PB_TYPE(callable_ref), bytes, size, bump);
-
-	if (!message)
-		return SIMPLER_EINVAL;
-	*out = (struct msg_callable_ref){ message->callable_id, message->version };
-	return SIMPLER_OK;
-}
-
-simpler_status msg_callable_ref_encode(const struct msg_callable_ref *ref, struct rpc_buffer *out)
-{
-	PB(CallableRef) message;
-
-	PB_INIT(callable_ref, &message);
-	message.callable_id = ref->callable_id;
-	message.version = ref->version;
-	return codec_pack(&message.base, out);
-}
-
-simpler_status msg_callable_decode(const uint8_t *bytes, size_t size, struct bump *bump,
-                                   struct msg_callable *out)
-{
-	PB(CallablePayload) *message = codec_unpack(PB_TYPE(callable_payload), bytes, size, bump);
-
-	if (!message)
-		return SIMPLER_EINVAL;
-	*out = (struct msg_callable){ message->callable_id, message->version,
-		                      take_bytes(message->pickled) };
-	return SIMPLER_OK;
-}
-
-simpler_status msg_callable_encode(const struct msg_callable *callable, struct rpc_buffer *out)
-{
-	PB(CallablePayload) message;
-
-	PB_INIT(callable_payload, &message);
-	message.callable_id = callable->callable_id;
-	message.version = callable->version;
-	message.pickled = put_bytes(callable->payload);
 	return codec_pack(&message.base, out);
 }

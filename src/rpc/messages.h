@@ -43,6 +43,14 @@
 #define MSG_ALLOC_TENSOR   MSG_POOL "AllocTensor"
 #define MSG_FREE_TENSOR    MSG_POOL "FreeTensor"
 #define MSG_REFRESH_TENSOR MSG_POOL "RefreshTensor"
+#define MSG_ATTACH         MSG_WORKER "Attach"
+#define MSG_DETACH         MSG_WORKER "Detach"
+#define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
+#define MSG_COMMIT         MSG_CATALOG "CommitCallable"
+#define MSG_ABORT          MSG_CATALOG "AbortCallable"
+#define MSG_UNREGISTER     MSG_CATALOG "UnregisterCallable"
+#define MSG_PUSH_MODULE    MSG_CATALOG "PushModule"
+#define MSG_PULL_MODULE    MSG_CATALOG "PullModule"
 #define MSG_PULL_TENSOR    MSG_POOL "PullTensor"
 #define MSG_PUSH_TENSOR    MSG_POOL "PushTensor"
 
@@ -120,6 +128,29 @@ struct msg_callable_ref {
 struct msg_callable {
 	uint64_t callable_id, version;
 	simpler_bytes payload; /* `pickled` */
+	simpler_bytes digest;  /* empty, or RECORD_DIGEST_BYTES */
+};
+
+struct msg_module_ref {
+	uint8_t digest[RECORD_DIGEST_BYTES];
+};
+
+struct msg_module_chunk {
+	simpler_bytes digest;    /* RECORD_DIGEST_BYTES in a first chunk; empty in a later one */
+	uint64_t nbytes;         /* 0 in a later one */
+	simpler_bytes signature; /* empty when unsigned */
+	uint64_t offset;
+	simpler_bytes data;
+};
+
+struct msg_attach {
+	uint64_t ttl_ms;
+};
+
+struct msg_attached {
+	char node_id[MSG_NODE_ID_MAX + 1];
+	uint64_t boot_id, ttl_ms;
+	bool known;
 };
 
 /* DispatchReq with tensor_args (R02) is SIMPLER_EINVAL with what to send instead. */
@@ -136,6 +167,10 @@ MSG_DECLARE(dispatch, msg_dispatch)
 MSG_DECLARE(outcome, msg_outcome)
 MSG_DECLARE(callable_ref, msg_callable_ref)
 MSG_DECLARE(callable, msg_callable)
+MSG_DECLARE(module_ref, msg_module_ref)
+MSG_DECLARE(module_chunk, msg_module_chunk)
+MSG_DECLARE(attach, msg_attach)
+MSG_DECLARE(attached, msg_attached)
 #undef MSG_DECLARE
 
 simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *bump,

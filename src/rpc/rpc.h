@@ -113,6 +113,10 @@ const char *rpc_server_address(const struct rpc_server *server);
 void rpc_server_stop(struct rpc_server *server, int64_t deadline);
 
 void *rpc_call_context(const struct rpc_call *call);
+/* The session that the client names in the call's metadata, "simpler-session" with 1 to 16
+ * hexadecimal digits; 0 when it names none, as clients of no session do. SIMPLER_EINVAL for what is
+ * no such number, or 0. */
+simpler_status rpc_call_session(const struct rpc_call *call, uint64_t *session);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_receive(struct rpc_call *call);
@@ -140,6 +144,9 @@ void rpc_client_destroy(struct rpc_client *client);
 bool rpc_client_attend(struct rpc_client *client, const _Atomic bool *finished);
 simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
                                 struct rpc_channel **out);
+/* Every call from now on tells the server this session, which is not 0; see rpc_call_session().
+ * Before the first call. */
+void rpc_channel_set_session(struct rpc_channel *channel, uint64_t session);
 /* Cancels what is in progress on it. */
 void rpc_channel_close(struct rpc_channel *channel);
 

@@ -27,8 +27,10 @@
  * leaves it before its grpc_call is released.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -71,6 +73,7 @@ struct rpc_channel {
 	struct rpc_client *client;
 	grpc_channel *channel;
 	char address[CORE_ADDRESS_MAX];
+	uint64_t session;              /* 0: none; fixed before the first call */
 	atomic_size_t refs;            /* its calls, and its owner */
 	pthread_mutex_t lock;          /* guards calls and their links */
 	struct rpc_client_call *calls; /* in progress */
@@ -88,6 +91,7 @@ struct rpc_client_call {
 	const struct rpc_stream_handlers *handlers;
 	void *context;
 
+	grpc_metadata session; /* gRPC writes to it, so each call has its own */
 	grpc_metadata_array initial, trailing;
 	grpc_status_code code;
 	grpc_slice details;
@@ -110,14 +114,16 @@ static void start(struct rpc_client_call *call, const grpc_op *ops, size_t count
 	(void)error;
 }
 
-static grpc_op op_open(bool wait_for_ready)
+static grpc_op op_open(struct rpc_client_call *call, bool wait_for_ready)
 {
 	return (grpc_op){
 		.op = GRPC_OP_SEND_INITIAL_METADATA,
 		.flags = wait_for_ready
 		                 ? GRPC_INITIAL_METADATA_WAIT_FOR_READY |
 		                           GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
-		                 : 0
+		                 : 0,
+		.data.send_initial_metadata = { .count = call->channel->session != 0,
+		                                .metadata = &call->session },
 	};
 }
 
@@ -155,6 +161,20 @@ static grpc_op op_status(struct rpc_client_call *call)
 
 /* --- a call from its creation to its end --- */
 
+/* The digits are few enough to lie in the slice itself: nothing is allocated, nor to be released.
+ */
+static void set_session(struct rpc_client_call *call)
+{
+	char digits[17];
+	int size;
+
+	if (call->channel->session == 0)
+		return;
+	size = snprintf(digits, sizeof(digits), "%" PRIx64, call->channel->session);
+	call->session.key = grpc_slice_from_static_string(CORE_SESSION_KEY);
+	call->session.value = grpc_slice_from_copied_buffer(digits, (size_t)size);
+}
+
 struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, const char *path,
                                                int64_t deadline)
 {
@@ -172,6 +192,7 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 		call->tags[kind].call = call;
 		call->tags[kind].kind = (enum event_kind)kind;
 	}
+	set_session(call);
 	grpc_metadata_array_init(&call->initial);
 	grpc_metadata_array_init(&call->trailing);
 	call->details = grpc_empty_slice();
@@ -496,6 +517,12 @@ simpler_status rpc_channel_open(struct rpc_client *client, const char *address,
 	return SIMPLER_OK;
 }
 
+void rpc_channel_set_session(struct rpc_channel *channel, uint64_t session)
+{
+	assert(session != 0);
+	channel->session = session;
+}
+
 void rpc_channel_close(struct rpc_channel *channel)
 {
 	struct rpc_client_call *call;
@@ -515,8 +542,12 @@ void rpc_unary_begin(struct rpc_client_call *call, bool wait_for_ready, struct r
                      rpc_done *done, void *context)
 {
 	grpc_byte_buffer *bytes = core_take(message);
-	const grpc_op ops[] = { op_open(wait_for_ready), op_send(bytes), op_close(),
-		                op_metadata(call),       op_read(call),  op_status(call) };
+	const grpc_op ops[] = { op_open(call, wait_for_ready),
+		                op_send(bytes),
+		                op_close(),
+		                op_metadata(call),
+		                op_read(call),
+		                op_status(call) };
 
 	call->done = done;
 	call->context = context;
@@ -609,7 +640,7 @@ void rpc_stream_begin(struct rpc_client_call *call, struct rpc_buffer *first,
                       const struct rpc_stream_handlers *handlers, void *context)
 {
 	grpc_byte_buffer *bytes = first ? core_take(first) : NULL;
-	const grpc_op opening[] = { op_open(false), op_send(bytes) };
+	const grpc_op opening[] = { op_open(call, false), op_send(bytes) };
 	const grpc_op ending[] = { op_metadata(call), op_status(call) };
 
 	call->handlers = handlers;

@@ -610,6 +610,55 @@ void *rpc_call_context(const struct rpc_call *call)
 	return call->slot->context;
 }
 
+static const grpc_metadata *find_metadata(const struct rpc_call *call, const char *key)
+{
+	for (size_t i = 0; i < call->metadata.count; i++) {
+		const grpc_metadata *entry = &call->metadata.metadata[i];
+
+		if (grpc_slice_str_cmp(entry->key, key) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/* False for anything but 1 to 16 hexadecimal digits. */
+static bool parse_hex(const uint8_t *digits, size_t size, uint64_t *out)
+{
+	uint64_t value = 0;
+
+	if (size < 1 || size > 16)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		uint8_t digit = digits[i];
+
+		if (digit >= '0' && digit <= '9')
+			value = value << 4 | (uint64_t)(digit - '0');
+		else if (digit >= 'a' && digit <= 'f')
+			value = value << 4 | (uint64_t)(digit - 'a' + 10);
+		else
+			return false;
+	}
+	*out = value;
+	return true;
+}
+
+simpler_status rpc_call_session(const struct rpc_call *call, uint64_t *session)
+{
+	const grpc_metadata *entry = find_metadata(call, CORE_SESSION_KEY);
+
+	*session = 0;
+	if (!entry)
+		return SIMPLER_OK;
+	if (parse_hex(GRPC_SLICE_START_PTR(entry->value), GRPC_SLICE_LENGTH(entry->value),
+	              session) &&
+	    *session != 0)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EINVAL,
+	                   "the call's metadata " CORE_SESSION_KEY
+	                   " is no session: it has 1 to 16 lower-case hexadecimal digits and is "
+	                   "not 0");
+}
+
 void rpc_call_set_state(struct rpc_call *call, void *state)
 {
 	call->state = state;

@@ -241,9 +241,10 @@ static void the_same_callable_pushed_by_several_is_installed_once(void **state)
 
 	callable_make(&shared, SIMPLER_KIND_ORCH, "who", "shared");
 	for (size_t i = 0; i < 8; i++) {
-		const struct msg_callable message = { shared.id,
-			                              shared.version,
-			                              { shared.payload, shared.payload_size } };
+		const struct msg_callable message = { .callable_id = shared.id,
+			                              .version = shared.version,
+			                              .payload = { shared.payload,
+			                                           shared.payload_size } };
 		struct rpc_buffer buffer;
 
 		assert_int_equal(msg_callable_encode(&message, &buffer), SIMPLER_OK);

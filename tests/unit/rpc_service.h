@@ -50,6 +50,21 @@ static inline void echo(struct rpc_call *call, const uint8_t *data, size_t size)
 	rpc_finish(call, RPC_OK, NULL, &answer);
 }
 
+/* The session as text, or "refused". */
+static inline void tell_session(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	char text[32] = "refused";
+	struct rpc_buffer answer;
+	uint64_t session;
+
+	(void)data;
+	(void)size;
+	if (rpc_call_session(call, &session) == SIMPLER_OK)
+		(void)snprintf(text, sizeof(text), "%llx", (unsigned long long)session);
+	answer = text_buffer(text);
+	rpc_finish(call, RPC_OK, NULL, &answer);
+}
+
 /* "13 text" fails with code 13 and the text. */
 static inline void refuse(struct rpc_call *call, const uint8_t *data, size_t size)
 {
@@ -219,6 +234,7 @@ static inline void finish_cancelled(struct rpc_call *call)
 
 static const struct rpc_method methods[] = {
 	{ .path = "/test.T/Echo", .on_message = echo },
+	{ .path = "/test.T/Session", .on_message = tell_session },
 	{ .path = "/test.T/Fail", .on_message = refuse },
 	{ .path = "/test.T/Hold",
 	  .on_message = hold,

@@ -148,7 +148,8 @@ static void alloc_round_trip(void **state)
 static void callable_round_trips(void **state)
 {
 	const struct msg_callable_ref ref = { 7, 0x1122334455667788 };
-	const struct msg_callable payload = { 7, 8, { "payload", 7 } };
+	static const uint8_t digest[RECORD_DIGEST_BYTES] = { 9, 8, 7 };
+	const struct msg_callable payload = { 7, 8, { "payload", 7 }, { digest, sizeof(digest) } };
 	struct msg_callable_ref ref_out;
 	struct msg_callable out;
 
@@ -162,6 +163,56 @@ static void callable_round_trips(void **state)
 	assert_int_equal(out.version, 8);
 	assert_int_equal(out.payload.size, 7);
 	assert_memory_equal(out.payload.data, "payload", 7);
+	assert_int_equal(out.digest.size, sizeof(digest));
+	assert_memory_equal(out.digest.data, digest, sizeof(digest));
+	done();
+}
+
+static void module_round_trips(void **state)
+{
+	static const uint8_t signature[96] = { 1, 2 };
+	const struct msg_module_ref ref = { { 9, 8, 7 } };
+	const struct msg_module_chunk first = { .digest = { ref.digest, sizeof(ref.digest) },
+		                                .nbytes = UINT64_MAX,
+		                                .signature = { signature, sizeof(signature) },
+		                                .data = { "begin", 5 } };
+	const struct msg_module_chunk later = { .offset = 1 << 20, .data = { "more", 4 } };
+	struct msg_module_ref ref_out;
+	struct msg_module_chunk out;
+
+	(void)state;
+	ROUND_TRIP(module_ref, &ref, &ref_out);
+	assert_memory_equal(&ref_out, &ref, sizeof(ref));
+	done();
+	ROUND_TRIP(module_chunk, &first, &out);
+	assert_int_equal(out.digest.size, sizeof(ref.digest));
+	assert_memory_equal(out.digest.data, ref.digest, sizeof(ref.digest));
+	assert_true(out.nbytes == UINT64_MAX && out.offset == 0);
+	assert_int_equal(out.signature.size, sizeof(signature));
+	assert_memory_equal(out.signature.data, signature, sizeof(signature));
+	done();
+	ROUND_TRIP(module_chunk, &later, &out);
+	assert_int_equal(out.digest.size, 0);
+	assert_int_equal(out.offset, 1 << 20);
+	assert_memory_equal(out.data.data, "more", 4);
+	done();
+}
+
+static void session_round_trips(void **state)
+{
+	const struct msg_attach attach = { 60000 };
+	const struct msg_attached attached = { "node-7", UINT64_MAX, 30000, true };
+	struct msg_attach attach_out;
+	struct msg_attached attached_out;
+
+	(void)state;
+	ROUND_TRIP(attach, &attach, &attach_out);
+	assert_int_equal(attach_out.ttl_ms, 60000);
+	done();
+	ROUND_TRIP(attached, &attached, &attached_out);
+	assert_string_equal(attached_out.node_id, "node-7");
+	assert_true(attached_out.boot_id == UINT64_MAX && attached_out.known);
+	assert_int_equal(attached_out.ttl_ms, 30000);
 	done();
 }
 
@@ -369,6 +420,9 @@ DECODER(outcome, msg_outcome)
 DECODER(callable_ref, msg_callable_ref)
 DECODER(callable, msg_callable)
 DECODER(free, msg_handle)
+DECODER(module_ref, msg_module_ref)
+DECODER(module_chunk, msg_module_chunk)
+DECODER(attached, msg_attached)
 
 /* The bytes of a field of the wire: `tag` is its number times 8, plus 0 for a number, plus 2 for
  * bytes. */
@@ -389,6 +443,11 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
 		{ decode_handle, BYTES("\x0a\x02\xc0\x80"), "node_id is not UTF-8" },
 		{ decode_handle, BYTES("\x3a\x03\xed\xa0\x80"), "transport is not UTF-8" },
 		{ decode_free, BYTES(""), "handle is missing" },
+		{ decode_callable, BYTES("\x22\x02xx"), "digest has 2 bytes instead of 32" },
+		{ decode_module_ref, BYTES(""), "digest has 0 bytes instead of 32" },
+		{ decode_module_chunk, BYTES("\x0a\x00"), "module.digest has 0 bytes" },
+		{ decode_module_chunk, BYTES("\x20" NEGATIVE "\x2a\x01x"), "past 2^64" },
+		{ decode_attached, BYTES("\x0a\x01\xff"), "node_id is not UTF-8" },
 		{ decode_refresh, BYTES("\x10\x05"), "handle is missing" },
 		{ decode_chunk, BYTES("\x10" NEGATIVE "\x1a\x01x"), "offset" },
 		{ decode_chunk, BYTES("\x0a\x03\x0a\x01\xff"), "node_id" },
@@ -556,6 +615,8 @@ int main(void)
 		cmocka_unit_test(a_large_chunk_fits_the_limit),
 		cmocka_unit_test(alloc_round_trip),
 		cmocka_unit_test(callable_round_trips),
+		cmocka_unit_test(module_round_trips),
+		cmocka_unit_test(session_round_trips),
 		cmocka_unit_test(an_empty_message_is_no_bytes),
 		cmocka_unit_test(dispatch_round_trip),
 		cmocka_unit_test(an_empty_dispatch_has_the_defaults),

@@ -116,6 +116,31 @@ static void unknown_methods_are_unimplemented_by_name(void **state)
 	pair_stop(&pair);
 }
 
+static void a_session_is_told_with_every_call_of_its_channel(void **state)
+{
+	static const struct {
+		uint64_t session;
+		const char *told;
+	} cases[] = { { 0, "0" }, { 1, "1" }, { UINT64_MAX, "ffffffffffffffff" } };
+	struct outcome out;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pair pair;
+
+		start_on(&pair, "127.0.0.1:0");
+		if (cases[i].session != 0)
+			rpc_channel_set_session(pair.channel, cases[i].session);
+		for (int j = 0; j < 3; j++) {
+			call(pair.channel, "/test.T/Session", "", &out);
+			assert_int_equal(out.size, strlen(cases[i].told));
+			assert_memory_equal(out.data, cases[i].told, out.size);
+			outcome_destroy(&out);
+		}
+		pair_stop(&pair);
+	}
+}
+
 /* --- streams --- */
 
 static void a_stream_echoes_until_half_closed(void **state)
@@ -347,6 +372,7 @@ int main(void)
 		TEST(messages_of_any_size_come_back),
 		TEST(statuses_and_texts_arrive),
 		TEST(waiting_raises_what_the_server_says),
+		TEST(a_session_is_told_with_every_call_of_its_channel),
 		TEST(unknown_methods_are_unimplemented_by_name),
 		TEST(a_stream_echoes_until_half_closed),
 		TEST(a_stream_may_be_empty),
