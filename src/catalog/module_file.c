@@ -1,132 +1,26 @@
 /*
  * A module's callables, read out of an ELF file without running or mapping any of it.
  *
- * The bytes may come from anybody, so this is a small pure function, which is fuzzed: every
- * structure is copied out by memcpy() at an offset that was checked against the file's size, and
- * nothing is used through a pointer into the bytes but text whose terminator was found first. A
- * library for ELF files would do far more with hostile bytes than the one look at one section that
- * is wanted here. <elf.h> gives the layout.
+ * The bytes may come from anybody, so this is a small pure function, which is fuzzed; elf_file.h
+ * says how it reads. A library for ELF files would do far more with hostile bytes than the one look
+ * at one section that is wanted here.
  *
  * The sections only say what a module claims to hold. What it does hold is found when its entry
  * is looked up in the process that loads it.
  */
 #include "catalog/module_file.h"
 
-#include <elf.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "catalog/elf_file.h"
 
 #define SECTION_NAME "simpler_callables"
 
-/* Only little-endian 64-bit machines: fields are used as they were copied. */
-#if defined(__x86_64__)
-#define MACHINE EM_X86_64
-#elif defined(__aarch64__) && !defined(__AARCH64EB__)
-#define MACHINE EM_AARCH64
-#elif defined(__riscv) && __riscv_xlen == 64
-#define MACHINE EM_RISCV
-#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
-#define MACHINE EM_PPC64
-#else
-#error "add this machine's ELF number, if it is 64-bit and little-endian"
-#endif
-
-struct view {
-	const uint8_t *bytes;
-	size_t size;
-};
-
-/* Whether [offset, offset + size) lies in the view. */
-static bool holds(const struct view *view, uint64_t offset, uint64_t size)
-{
-	return offset <= view->size && size <= view->size - offset;
-}
-
-static bool copy_out(const struct view *view, uint64_t offset, void *out, size_t size)
-{
-	if (!holds(view, offset, size))
-		return false;
-	memcpy(out, view->bytes + offset, size);
-	return true;
-}
-
-static const char *machine_name(unsigned machine)
-{
-	switch (machine) {
-	case EM_386:
-		return "i386";
-	case EM_ARM:
-		return "arm";
-	case EM_X86_64:
-		return "x86-64";
-	case EM_AARCH64:
-		return "aarch64";
-	case EM_RISCV:
-		return "riscv";
-	case EM_PPC64:
-		return "ppc64";
-	case EM_S390:
-		return "s390";
-	default:
-		return "another";
-	}
-}
-
-static simpler_status check_identity(const Elf64_Ehdr *elf)
-{
-	const unsigned char *ident = elf->e_ident;
-
-	if (ident[EI_CLASS] != ELFCLASS64)
-		return error_raise(SIMPLER_EINVAL,
-		                   "the module is of ELF class %u, this machine wants %u, 64-bit; "
-		                   "build it for this machine",
-		                   ident[EI_CLASS], ELFCLASS64);
-	if (ident[EI_DATA] != ELFDATA2LSB)
-		return error_raise(SIMPLER_EINVAL,
-		                   "the module's byte order is %u, this machine wants %u, "
-		                   "little-endian; build it for this machine",
-		                   ident[EI_DATA], ELFDATA2LSB);
-	if (ident[EI_VERSION] != EV_CURRENT || elf->e_version != EV_CURRENT)
-		return error_raise(SIMPLER_EINVAL, "the module's ELF version is not 1");
-	return SIMPLER_OK;
-}
-
-static simpler_status check_header(const Elf64_Ehdr *elf)
-{
-	simpler_status status = check_identity(elf);
-
-	if (status)
-		return status;
-	if (elf->e_machine != MACHINE)
-		return error_raise(SIMPLER_EINVAL,
-		                   "the module is for machine %u (%s), this machine wants %u (%s); "
-		                   "build it for this machine",
-		                   elf->e_machine, machine_name(elf->e_machine), MACHINE,
-		                   machine_name(MACHINE));
-	if (elf->e_type != ET_DYN)
-		return error_raise(SIMPLER_EINVAL,
-		                   "the module is of ELF type %u, not a shared object (%u); "
-		                   "link it with -shared",
-		                   elf->e_type, ET_DYN);
-	return SIMPLER_OK;
-}
-
-static simpler_status read_header(const struct view *file, Elf64_Ehdr *elf)
-{
-	if (!copy_out(file, 0, elf->e_ident, sizeof(elf->e_ident)) ||
-	    memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0)
-		return error_raise(SIMPLER_EINVAL,
-		                   "this is no ELF file; a module is a shared object that "
-		                   "cc -shared -fPIC made");
-	if (!copy_out(file, 0, elf, sizeof(*elf)))
-		return error_raise(SIMPLER_EINVAL, "the module ends within its ELF header");
-	return check_header(elf);
-}
-
 /* The table of sections as a view of its own; its entries are then read with read_section(). */
-static simpler_status find_table(const struct view *file, const Elf64_Ehdr *elf, struct view *table)
+static simpler_status find_table(const struct elf_view *file, const Elf64_Ehdr *elf,
+                                 struct elf_view *table)
 {
 	uint64_t size = (uint64_t)elf->e_shnum * sizeof(Elf64_Shdr);
 
@@ -137,7 +31,7 @@ static simpler_status find_table(const struct view *file, const Elf64_Ehdr *elf,
 		return error_raise(SIMPLER_EINVAL,
 		                   "the module's section headers are of %u bytes, not %zu",
 		                   elf->e_shentsize, sizeof(Elf64_Shdr));
-	if (elf->e_shoff < sizeof(Elf64_Ehdr) || !holds(file, elf->e_shoff, size))
+	if (elf->e_shoff < sizeof(Elf64_Ehdr) || !elf_holds(file, elf->e_shoff, size))
 		return error_raise(SIMPLER_EINVAL,
 		                   "the module's section table lies outside of its %zu bytes; "
 		                   "the file is cut short or damaged",
@@ -147,7 +41,7 @@ static simpler_status find_table(const struct view *file, const Elf64_Ehdr *elf,
 	return SIMPLER_OK;
 }
 
-static Elf64_Shdr read_section(const struct view *table, size_t index)
+static Elf64_Shdr read_section(const struct elf_view *table, size_t index)
 {
 	Elf64_Shdr section;
 
@@ -156,17 +50,18 @@ static Elf64_Shdr read_section(const struct view *table, size_t index)
 }
 
 /* A section's bytes. False when they lie outside of the file or there are none in it. */
-static bool contents(const struct view *file, const Elf64_Shdr *section, struct view *out)
+static bool contents(const struct elf_view *file, const Elf64_Shdr *section, struct elf_view *out)
 {
-	if (section->sh_type == SHT_NOBITS || !holds(file, section->sh_offset, section->sh_size))
+	if (section->sh_type == SHT_NOBITS ||
+	    !elf_holds(file, section->sh_offset, section->sh_size))
 		return false;
 	out->bytes = file->bytes + section->sh_offset;
 	out->size = (size_t)section->sh_size;
 	return true;
 }
 
-static simpler_status find_names(const struct view *file, const Elf64_Ehdr *elf,
-                                 const struct view *table, struct view *names)
+static simpler_status find_names(const struct elf_view *file, const Elf64_Ehdr *elf,
+                                 const struct elf_view *table, struct elf_view *names)
 {
 	Elf64_Shdr section;
 
@@ -182,15 +77,16 @@ static simpler_status find_names(const struct view *file, const Elf64_Ehdr *elf,
 	return SIMPLER_OK;
 }
 
-static bool is_named(const struct view *names, const Elf64_Shdr *section)
+static bool is_named(const struct elf_view *names, const Elf64_Shdr *section)
 {
-	return holds(names, section->sh_name, sizeof(SECTION_NAME)) &&
+	return elf_holds(names, section->sh_name, sizeof(SECTION_NAME)) &&
 	       memcmp(names->bytes + section->sh_name, SECTION_NAME, sizeof(SECTION_NAME)) == 0;
 }
 
 /* The one section of descriptors. */
-static simpler_status find_section(const struct view *file, size_t count, const struct view *table,
-                                   const struct view *names, struct view *out)
+static simpler_status find_section(const struct elf_view *file, size_t count,
+                                   const struct elf_view *table, const struct elf_view *names,
+                                   struct elf_view *out)
 {
 	size_t found = 0;
 
@@ -215,11 +111,11 @@ static simpler_status find_section(const struct view *file, size_t count, const 
 	return SIMPLER_OK;
 }
 
-static simpler_status find_descriptors(const struct view *file, struct view *out)
+static simpler_status find_descriptors(const struct elf_view *file, struct elf_view *out)
 {
 	Elf64_Ehdr elf;
-	struct view table, names;
-	simpler_status status = read_header(file, &elf);
+	struct elf_view table, names;
+	simpler_status status = elf_read_header(file, &elf);
 
 	if (!status)
 		status = find_table(file, &elf, &table);
@@ -231,12 +127,12 @@ static simpler_status find_descriptors(const struct view *file, struct view *out
 }
 
 /* What is the same in every ABI: the magic, and behind it the size and the ABI. */
-static simpler_status check_abi(const struct view *section)
+static simpler_status check_abi(const struct elf_view *section)
 {
 	simpler_descriptor first = { 0 };
 	size_t size = offsetof(simpler_descriptor, kind);
 
-	if (!copy_out(section, 0, &first, size) ||
+	if (!elf_copy_out(section, 0, &first, size) ||
 	    memcmp(first.magic, "simpler", sizeof(first.magic)) != 0)
 		return error_raise(SIMPLER_EINVAL,
 		                   "the module's section " SECTION_NAME " holds no descriptors");
@@ -298,7 +194,7 @@ static const struct module_entry *lookup(const struct module_file *file, const c
 	return NULL;
 }
 
-static simpler_status add_entry(const struct view *section, struct module_file *out)
+static simpler_status add_entry(const struct elf_view *section, struct module_file *out)
 {
 	struct module_entry *entry = &out->entries[out->count];
 	simpler_descriptor descriptor;
@@ -317,7 +213,7 @@ static simpler_status add_entry(const struct view *section, struct module_file *
 	return SIMPLER_OK;
 }
 
-static simpler_status read_descriptors(const struct view *section, struct module_file *out)
+static simpler_status read_descriptors(const struct elf_view *section, struct module_file *out)
 {
 	size_t count = section->size / sizeof(simpler_descriptor);
 	simpler_status status = check_abi(section);
@@ -339,7 +235,7 @@ static simpler_status read_descriptors(const struct view *section, struct module
 
 simpler_status module_file_parse(const void *bytes, size_t size, struct module_file *out)
 {
-	struct view file = { bytes, size }, section = { NULL, 0 };
+	struct elf_view file = { bytes, size }, section = { NULL, 0 };
 	simpler_status status;
 
 	out->count = 0;

@@ -1,0 +1,12 @@
+#include <simpler/module.h>
+
+int absent_function(void);
+
+static simpler_status needs_absent(const simpler_args *args, simpler_bytes state)
+{
+	(void)args;
+	(void)state;
+	return absent_function() ? SIMPLER_EUSER : SIMPLER_OK;
+}
+
+SIMPLER_SUB(needs_absent);
