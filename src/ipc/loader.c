@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/load_failure.h"
 #include "os/dl.h"
 
 #define BUCKETS      1024 /* a power of two */
@@ -109,7 +110,7 @@ static simpler_status open_module(struct loader *loader, struct module *module)
 	atomic_store(&loader->loading, module);
 	status = dl_open(module->fd, &module->object);
 	atomic_store(&loader->loading, NULL);
-	return status;
+	return status ? load_failure_explain(module->fd) : SIMPLER_OK;
 }
 
 /* Owns `fd`, also on failure. */

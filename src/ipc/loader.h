@@ -38,7 +38,10 @@ void loader_destroy(struct loader *loader); /* only at process exit: unloads not
  * Install a callable under its key. Takes ownership of `module_fd`, also on failure; -1 when the
  * module is known. The state is copied.
  *
- * @return SIMPLER_EINVAL with the dynamic loader's own words when the module does not load;
+ * Whatever the module needs is found before its constructors run; see os/dl.h.
+ *
+ * @return SIMPLER_EINVAL naming the library, the version or the symbol that this machine lacks, or
+ *         with the dynamic loader's own words when the module does not load for another reason;
  *         SIMPLER_ENOTFOUND when it lacks the entry; SIMPLER_EEXIST when the key is taken;
  *         SIMPLER_EPROTOCOL for an unknown module without a descriptor.
  */

@@ -14,33 +14,35 @@ static const char *without_path(const char *words, const char *path)
 	return words;
 }
 
-/* `what` it is, for the error. */
-static simpler_status load(const char *path, const char *what, void **object)
+/* NULL, or why not; good until the next call. */
+static const char *load(const char *path, void **object)
 {
 	const char *words;
 
 	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (*object)
-		return SIMPLER_OK;
+		return NULL;
 	words = dlerror();
-	return error_raise(SIMPLER_EINVAL, "%s does not load: %s", what,
-	                   words ? without_path(words, path) : "the dynamic loader gave no reason");
+	return words ? without_path(words, path) : "the dynamic loader gave no reason";
 }
 
 simpler_status dl_open(int fd, void **object)
 {
+	const char *words;
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return load(path, "the module", object);
+	words = load(path, object);
+	return words ? error_raise(SIMPLER_EINVAL, "%s", words) : SIMPLER_OK;
 }
 
 simpler_status dl_open_path(const char *path, void **object)
 {
-	char what[512];
+	const char *words = load(path, object);
 
-	(void)snprintf(what, sizeof(what), "the shared object '%s'", path);
-	return load(path, what, object);
+	if (!words)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EINVAL, "the shared object '%s' does not load: %s", path, words);
 }
 
 void *dl_symbol(void *object, const char *name)

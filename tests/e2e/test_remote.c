@@ -353,7 +353,7 @@ static void a_module_that_lacks_a_symbol_is_refused_by_the_node_naming_both(void
 	assert_int_equal(
 		simpler_module_orch_fn(module, "call_nobody_above", simpler_no_state(), &fn),
 		SIMPLER_EINVAL);
-	assert_error_says("undefined symbol: a_function_that_nobody_defines");
+	assert_error_says("the module needs the symbol 'a_function_that_nobody_defines'");
 	assert_error_says("'call_nobody_above'");
 	assert_error_says(fixture->nodes[0].address);
 	/* Other callables are none the worse, new ones included. */

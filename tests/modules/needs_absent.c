@@ -1,4 +1,11 @@
+#include <stdlib.h>
+
 #include <simpler/module.h>
+
+__attribute__((constructor)) static void note(void)
+{
+	(void)setenv("SIMPLER_TEST_CONSTRUCTED", "1", 1);
+}
 
 int absent_function(void);
 

@@ -1,4 +1,11 @@
+#include <stdlib.h>
+
 #include <simpler/module.h>
+
+__attribute__((constructor)) static void note(void)
+{
+	(void)setenv("SIMPLER_TEST_CONSTRUCTED", "1", 1);
+}
 
 __attribute__((weak)) simpler_status simpler_of_a_later_version(void);
 

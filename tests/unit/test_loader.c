@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ipc/loader.h"
 #include "module_image.h"
+#include "simpler/version.h"
 
 static int create(void **state)
 {
@@ -120,16 +122,54 @@ static void a_missing_entry_is_named(void **state)
 	assert_int_equal(install(loader, 1, "succeed", 1, -1, NULL), SIMPLER_OK);
 }
 
-static void the_dynamic_loaders_words_are_passed_on(void **state)
+static const struct {
+	const char *module, *callable;
+	const char *says; /* what is missing, in our words */
+} missing[] = {
+	{ "needs_absent", "needs_absent", "needs the library 'libabsent.so.3', which is not" },
+	{ "needs_future", "needs_future", "needs 'GLIBC_9.99' of the library 'libc.so.6'" },
+	{ "undefined_symbol", "call_nobody",
+	  "needs the symbol 'a_function_that_nobody_defines', which neither "
+	  "simpler-host " SIMPLER_VERSION " nor the libraries" },
+	{ "needs_newer", "needs_newer",
+	  "needs the symbol 'simpler_of_a_later_version', which simpler " SIMPLER_VERSION
+	  " does not have: it was built against a newer version" },
+};
+
+static void what_a_module_needs_and_nobody_has_is_named(void **state)
+{
+	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+		int fd = module_image(missing[i].module);
+
+		assert_int_equal(install(*state, 1, missing[i].callable, 1, fd, NULL),
+		                 SIMPLER_EINVAL);
+		if (!strstr(simpler_last_error(), missing[i].says))
+			fail_msg("%s: %s", missing[i].module, simpler_last_error());
+		assert_null(strstr(simpler_last_error(), "/proc/self/fd"));
+		assert_closed(fd);
+	}
+}
+
+/* The constructor counts itself. */
+static void a_refused_module_has_run_no_constructor(void **state)
+{
+	(void)state;
+	assert_int_equal(unsetenv("SIMPLER_TEST_CONSTRUCTED"), 0);
+	assert_int_equal(install(*state, 1, "needs_absent", 1, module_image("needs_absent"), NULL),
+	                 SIMPLER_EINVAL);
+	assert_null(getenv("SIMPLER_TEST_CONSTRUCTED"));
+	assert_int_equal(install(*state, 1, "needs_weak", 2, module_image("needs_weak"), NULL),
+	                 SIMPLER_OK);
+	assert_non_null(getenv("SIMPLER_TEST_CONSTRUCTED"));
+}
+
+static void a_weak_symbol_may_be_missing(void **state)
 {
 	struct loader *loader = *state;
-	int fd = module_image("undefined_symbol");
 
-	assert_int_equal(install(loader, 1, "call_nobody", 1, fd, NULL), SIMPLER_EINVAL);
-	assert_non_null(
-		strstr(simpler_last_error(), "undefined symbol: a_function_that_nobody_defines"));
-	assert_null(strstr(simpler_last_error(), "/proc/self/fd"));
-	assert_closed(fd);
+	assert_int_equal(install(loader, 1, "needs_weak", 1, module_image("needs_weak"), NULL),
+	                 SIMPLER_OK);
+	assert_int_equal(run(loader, 1), SIMPLER_OK);
 }
 
 static void what_is_no_shared_object_is_refused(void **state)
@@ -139,6 +179,7 @@ static void what_is_no_shared_object_is_refused(void **state)
 
 	assert_int_equal(memory_create_image("text", "not an object", 13, &fd), SIMPLER_OK);
 	assert_int_equal(install(loader, 1, "succeed", 1, fd, NULL), SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "the module does not load: "));
 	assert_closed(fd);
 }
 
@@ -235,7 +276,9 @@ int main(void)
 		WITH_LOADER(the_same_module_twice_loads_once),
 		WITH_LOADER(a_taken_key_keeps_what_it_has),
 		WITH_LOADER(a_missing_entry_is_named),
-		WITH_LOADER(the_dynamic_loaders_words_are_passed_on),
+		WITH_LOADER(what_a_module_needs_and_nobody_has_is_named),
+		WITH_LOADER(a_refused_module_has_run_no_constructor),
+		WITH_LOADER(a_weak_symbol_may_be_missing),
 		WITH_LOADER(what_is_no_shared_object_is_refused),
 		WITH_LOADER(an_unknown_module_must_come_along),
 		WITH_LOADER(a_descriptor_used_again_gives_the_new_module),
