@@ -8,20 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ipc/worker_process.h"
 #include "node/engine.h"
 #include "worker/nested.h"
 
 int main(int argc, char **argv)
 {
-	static const struct spawn_roles roles = { worker_process_main, chip_process_main,
-		                                  nested_main };
-
 	/* What user code prints to standard output goes where its errors go: the daemon's standard
 	 * output is for whoever started it, who may read no more than its first line. */
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	if (argc == 2 && strcmp(argv[1], "spawn") == 0)
-		return spawn_helper_main(&roles);
+		return nested_helper_main();
 	if (argc > 1 && strcmp(argv[1], "engine") == 0)
 		return engine_main(argc - 2, argv + 2);
 	fprintf(stderr, "simpler-host runs callables for simpler's library and daemon, which start "

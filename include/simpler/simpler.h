@@ -6,6 +6,7 @@
 #include "simpler/callable.h"
 #include "simpler/log.h"
 #include "simpler/orch.h"
+#include "simpler/program.h"
 #include "simpler/status.h"
 #include "simpler/tensor.h"
 #include "simpler/version.h"

@@ -61,12 +61,19 @@ static bool add_text(EVP_MD_CTX *context, const char *text)
 
 static bool add_origin(EVP_MD_CTX *context, const struct origin *origin)
 {
+	uint8_t offset[8];
+
 	switch (origin->source) {
 	case ORIGIN_MODULE:
 		return add_text(context, "module") &&
 		       add_field(context, origin->module.bytes, sizeof(origin->module.bytes));
 	case ORIGIN_LIBRARY:
 		return add_text(context, "library") && add_text(context, origin->library);
+	case ORIGIN_PROGRAM:
+		put_le(origin->offset, sizeof(offset), offset);
+		return add_text(context, "program") &&
+		       add_field(context, origin->object.bytes, sizeof(origin->object.bytes)) &&
+		       add_field(context, offset, sizeof(offset));
 	}
 	return false;
 }

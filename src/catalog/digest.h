@@ -19,6 +19,7 @@ struct digest {
 enum origin_source {
 	ORIGIN_MODULE = 1, /* a shared object that travels */
 	ORIGIN_LIBRARY,    /* one that is installed where it is used, by name */
+	ORIGIN_PROGRAM,    /* a function of the running program, which never travels */
 };
 
 /* Where a callable comes from. */
@@ -26,14 +27,19 @@ struct origin {
 	enum origin_source source;
 	struct digest module;                 /* of a module: SHA-256 of its bytes; else zeroes */
 	char library[ORIGIN_LIBRARY_MAX + 1]; /* of a library: its name; else empty */
+	/* Of a program: the build of the object that holds it (ipc/program_function.h), and where.
+	 */
+	struct digest object;
+	uint64_t offset;
 };
 
 simpler_status digest_compute(const void *bytes, size_t size, struct digest *out);
 /*
  * A callable's identity: SHA-256 over the canonical descriptor, every field a little-endian u64
  * length and then that many bytes: the text "simpler.callable", kind (u32 little-endian), callable
- * ABI (u32 little-endian), then "module" and the module's digest (32 bytes) or "library" and the
- * library's name, then name and state.
+ * ABI (u32 little-endian), then "module" and the module's digest (32 bytes), or "library" and the
+ * library's name, or "program", the identity of the object's build (32 bytes) and the offset in it
+ * (u64 little-endian), then name and state.
  */
 simpler_status digest_callable(simpler_kind kind, uint32_t abi, const struct origin *origin,
                                const char *name, simpler_bytes state, struct digest *out);

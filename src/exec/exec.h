@@ -35,7 +35,9 @@ struct exec_callable {
 	simpler_kind kind;
 	char name[RECORD_NAME_MAX + 1];
 	struct digest digest;
-	const struct exec_module *module;
+	enum record_source source;
+	const struct exec_module *module; /* of a module; else NULL */
+	struct record_function function;  /* of the program */
 	simpler_bytes state;
 };
 

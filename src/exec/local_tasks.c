@@ -71,18 +71,21 @@ static simpler_status note_module(struct local_group *group, const struct exec_m
 
 static simpler_status send_install(struct local_child *child, const struct exec_callable *callable)
 {
+	const struct exec_module *module = callable->module;
 	struct record_install install = {
 		.callable = callable->key,
 		.kind = (uint8_t)callable->kind,
-		.has_module = true,
+		.source = callable->source,
+		.has_module = module != NULL,
+		.function = callable->function,
 		.state_size = (uint32_t)callable->state.size,
 		.state = callable->state.data,
 	};
 
-	memcpy(install.module_digest, callable->module->digest.bytes,
-	       sizeof(install.module_digest));
+	if (module)
+		memcpy(install.module_digest, module->digest.bytes, sizeof(install.module_digest));
 	memcpy(install.name, callable->name, sizeof(install.name));
-	return install_send(child->control, &install, callable->module->fd);
+	return install_send(child->control, &install, module ? module->fd : -1);
 }
 
 /* Whether an install can be sent without waiting for the process to read earlier ones, which it may
@@ -97,13 +100,14 @@ static bool has_room_for_install(const struct local_child *child)
 /* False when it is to be tried again later. */
 static bool install_in(struct local_child *child, const struct exec_callable *callable)
 {
-	simpler_status status;
+	simpler_status status = SIMPLER_OK;
 
 	if (was_installed(child, callable->key))
 		return true;
 	if (!has_room_for_install(child))
 		return false;
-	status = note_module(child->group, callable->module);
+	if (callable->module)
+		status = note_module(child->group, callable->module);
 	if (status == SIMPLER_OK)
 		status = send_install(child, callable);
 	if (status == SIMPLER_OK)

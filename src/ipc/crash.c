@@ -16,8 +16,9 @@ _Static_assert(RECORD_DIGEST_BYTES <= CRASH_NAME_BYTES, "a digest fits where a p
 /* What the handler needs, written before it is installed. */
 static struct watcher {
 	const struct loader *loader;
+	const char *ours; /* the dynamic loader's name for what this code is in; "": the program */
 	char program[CRASH_NAME_BYTES];
-} watcher;
+} watcher = { .ours = "" };
 
 /* --- in the handler: nothing here locks, allocates or formats --- */
 
@@ -46,7 +47,7 @@ static bool name_object(const char *path, struct crash_object *out)
 		out->kind = CRASH_MODULE;
 		return watcher.loader && loader_module_digest(watcher.loader, fd, out->name);
 	}
-	out->kind = path[0] ? CRASH_FILE : CRASH_PROGRAM;
+	out->kind = strcmp(path, watcher.ours) == 0 ? CRASH_OURS : CRASH_FILE;
 	path = path[0] ? path : watcher.program;
 	memcpy(out->name, path, strnlen(path, sizeof(out->name) - 1));
 	return true;
@@ -111,9 +112,11 @@ static void record(const struct fault *fault, void *context)
 
 void crash_watch(struct crash_area *area, const struct loader *loader)
 {
+	uint64_t unused;
 	ssize_t size = readlink("/proc/self/exe", watcher.program, sizeof(watcher.program) - 1);
 
 	watcher.program[size > 0 ? size : 0] = '\0';
+	(void)fault_locate((uint64_t)(uintptr_t)&watcher, &watcher.ours, &unused);
 	watcher.loader = loader;
 	/* Without memory for a stack of its own the handler runs on the thread's: less is heard. */
 	(void)fault_watch(record, area);
@@ -141,7 +144,7 @@ static bool check_object(const struct crash_object *object)
 	case CRASH_MODULE:
 		return true;
 	case CRASH_FILE:
-	case CRASH_PROGRAM:
+	case CRASH_OURS:
 		return is_path(object->name);
 	default:
 		return false;

@@ -30,7 +30,7 @@
 enum crash_object_kind {
 	CRASH_MODULE = 1, /* `name` is the module's digest */
 	CRASH_FILE,       /* `name` is its path, as the dynamic loader has it */
-	CRASH_PROGRAM,    /* `name` is the path of the worker's program */
+	CRASH_OURS,       /* `name` is the path of what this code is in: program or libsimpler */
 };
 
 struct crash_object {

@@ -87,7 +87,7 @@ static bool is_in(const struct crash_report *report, uint32_t frame, uint32_t ki
 }
 
 /* Those up to the outermost function of a module: a callable may have called our functions, and
- * they its own. Without any, those before our program; and the faulting one whoever it is. */
+ * they its own. Without any, those before our own code; and the faulting one whoever it is. */
 static uint32_t frames_to_tell(const struct crash_report *report)
 {
 	uint32_t count = report->frame_count, first = 1;
@@ -96,7 +96,7 @@ static uint32_t frames_to_tell(const struct crash_report *report)
 		count--;
 	if (count > 0 || report->frame_count == 0)
 		return count;
-	while (first < report->frame_count && !is_in(report, first, CRASH_PROGRAM))
+	while (first < report->frame_count && !is_in(report, first, CRASH_OURS))
 		first++;
 	return first;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "ipc/spawn.h"
 #include "os/dl.h"
 #include "os/process.h"
 
@@ -56,10 +57,36 @@ static bool is_near_library(char *path, size_t capacity)
 	return false;
 }
 
+static bool is_own;
+
+void host_program_set_own(void)
+{
+	is_own = true;
+}
+
+bool host_program_is_own(void)
+{
+	return is_own;
+}
+
+static simpler_status name_own(char *path, size_t capacity)
+{
+	if ((size_t)snprintf(path, capacity, SPAWN_OWN_PROGRAM) >= capacity)
+		return error_raise(SIMPLER_ENOSPACE, "no room for the path of this program");
+	return SIMPLER_OK;
+}
+
+simpler_status host_program_again(char *path, size_t capacity)
+{
+	return is_own ? name_own(path, capacity) : process_executable(path, capacity);
+}
+
 simpler_status host_program_find(char *path, size_t capacity)
 {
 	const char *given = getenv("SIMPLER_HOST");
 
+	if (is_own)
+		return name_own(path, capacity);
 	if (given && given[0] != '\0') {
 		if ((size_t)snprintf(path, capacity, "%s", given) >= capacity)
 			return error_raise(SIMPLER_ENOSPACE, "SIMPLER_HOST: the path is too long");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ipc/load_failure.h"
+#include "ipc/program_function.h"
 #include "os/dl.h"
 
 #define BUCKETS      1024 /* a power of two */
@@ -152,27 +153,35 @@ static simpler_status get_module(struct loader *loader, const struct record_inst
 	return SIMPLER_OK;
 }
 
-/* The exported variable simpler_entry_NAME holds the function's address. */
-static simpler_status resolve(const struct module *module, const struct record_install *install,
-                              struct loaded_callable *out)
+/* The function's address, which the exported variable simpler_entry_NAME of the module holds. */
+static simpler_status resolve(const struct module *module, const char *name, const void **address)
 {
-	char name[sizeof(ENTRY_PREFIX) + RECORD_NAME_MAX];
+	char entry_name[sizeof(ENTRY_PREFIX) + RECORD_NAME_MAX];
 	const void *entry;
 
-	(void)snprintf(name, sizeof(name), "%s%s", ENTRY_PREFIX, install->name);
-	entry = dl_symbol(module->object, name);
+	(void)snprintf(entry_name, sizeof(entry_name), "%s%s", ENTRY_PREFIX, name);
+	entry = dl_symbol(module->object, entry_name);
 	if (!entry)
-		return error_raise(SIMPLER_ENOTFOUND, "the module lacks the symbol '%s'", name);
+		return error_raise(SIMPLER_ENOTFOUND, "the module lacks the symbol '%s'",
+		                   entry_name);
+	memcpy(address, entry, sizeof(*address));
+	return SIMPLER_OK;
+}
+
+/* A function's address is one of data, too, wherever there are shared objects. */
+static simpler_status set_function(const void *address, const struct record_install *install,
+                                   struct loaded_callable *out)
+{
 	out->kind = (simpler_kind)install->kind;
 	switch (out->kind) {
 	case SIMPLER_KIND_SUB:
-		out->run.sub = *(simpler_sub_function *const *)entry;
+		memcpy(&out->run.sub, &address, sizeof(address));
 		return SIMPLER_OK;
 	case SIMPLER_KIND_ORCH:
-		out->run.orch = *(simpler_orch_function *const *)entry;
+		memcpy(&out->run.orch, &address, sizeof(address));
 		return SIMPLER_OK;
 	case SIMPLER_KIND_CHIP:
-		out->run.chip = *(simpler_chip_function *const *)entry;
+		memcpy(&out->run.chip, &address, sizeof(address));
 		return SIMPLER_OK;
 	}
 	return error_raise(SIMPLER_EPROTOCOL, "%u is no kind of callable", install->kind);
@@ -187,8 +196,9 @@ static void publish(struct loader *loader, struct entry *entry)
 	atomic_store_explicit(bucket, entry, memory_order_release);
 }
 
+/* `module` is NULL for a function of the program. */
 static simpler_status add_callable(struct loader *loader, const struct module *module,
-                                   const struct record_install *install)
+                                   const void *address, const struct record_install *install)
 {
 	struct entry *entry = calloc(1, sizeof(*entry) + install->state_size);
 	struct loaded_callable *callable;
@@ -197,7 +207,7 @@ static simpler_status add_callable(struct loader *loader, const struct module *m
 	if (!entry)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a callable");
 	callable = &entry->callable;
-	status = resolve(module, install, callable);
+	status = set_function(address, install, callable);
 	if (status) {
 		free(entry);
 		return status;
@@ -208,16 +218,37 @@ static simpler_status add_callable(struct loader *loader, const struct module *m
 	callable->state.data = entry->state;
 	callable->state.size = install->state_size;
 	(void)snprintf(callable->name, sizeof(callable->name), "%s", install->name);
-	memcpy(callable->module_digest, module->digest, sizeof(callable->module_digest));
-	callable->module_fd = module->fd;
+	callable->module_fd = module ? module->fd : -1;
+	if (module)
+		memcpy(callable->module_digest, module->digest, sizeof(callable->module_digest));
 	publish(loader, entry);
 	return SIMPLER_OK;
+}
+
+static simpler_status install_from_module(struct loader *loader,
+                                          const struct record_install *install, int module_fd)
+{
+	struct module *module;
+	const void *address;
+	simpler_status status = get_module(loader, install, module_fd, &module);
+
+	if (status == SIMPLER_OK)
+		status = resolve(module, install->name, &address);
+	return status == SIMPLER_OK ? add_callable(loader, module, address, install) : status;
+}
+
+static simpler_status install_from_program(struct loader *loader,
+                                           const struct record_install *install)
+{
+	const void *address;
+	simpler_status status = program_function_find(&install->function, &address);
+
+	return status == SIMPLER_OK ? add_callable(loader, NULL, address, install) : status;
 }
 
 simpler_status loader_install(struct loader *loader, const struct record_install *install,
                               int module_fd)
 {
-	struct module *module;
 	simpler_status status;
 
 	if (loader_find(loader, install->callable)) {
@@ -225,10 +256,10 @@ simpler_status loader_install(struct loader *loader, const struct record_install
 			(void)close(module_fd);
 		status = error_raise(SIMPLER_EEXIST, "the key %" PRIu64 " is taken",
 		                     install->callable);
+	} else if (install->source == RECORD_FROM_MODULE) {
+		status = install_from_module(loader, install, module_fd);
 	} else {
-		status = get_module(loader, install, module_fd, &module);
-		if (!status)
-			status = add_callable(loader, module, install);
+		status = install_from_program(loader, install);
 	}
 	if (status)
 		return error_context("installing %s '%s'",

@@ -1,6 +1,7 @@
 /*
- * Callables that this process can run: modules loaded from sealed memfds, and the functions in
- * them. Used by engines and worker processes, never by a front end.
+ * Callables that this process can run: modules loaded from sealed memfds with the functions in
+ * them, and functions of the program that it runs. Used by engines and worker processes, never by a
+ * front end.
  *
  * A module is loaded once per digest and never unloaded: its code may be running. Its descriptor
  * stays open as long, since the dynamic loader would take a reused /proc/self/fd/N for the old
@@ -27,8 +28,9 @@ struct loaded_callable {
 	} run;
 	simpler_bytes state;
 	char name[RECORD_NAME_MAX + 1];
-	uint8_t module_digest[RECORD_DIGEST_BYTES];
+	/* Of a module; else -1 and nothing. */
 	int module_fd; /* owned by the loader */
+	uint8_t module_digest[RECORD_DIGEST_BYTES];
 };
 
 struct loader *loader_create(void);
@@ -43,7 +45,8 @@ void loader_destroy(struct loader *loader); /* only at process exit: unloads not
  * @return SIMPLER_EINVAL naming the library, the version or the symbol that this machine lacks, or
  *         with the dynamic loader's own words when the module does not load for another reason;
  *         SIMPLER_ENOTFOUND when it lacks the entry; SIMPLER_EEXIST when the key is taken;
- *         SIMPLER_EPROTOCOL for an unknown module without a descriptor.
+ *         SIMPLER_EPROTOCOL for an unknown module without a descriptor; for a function of the
+ *         program what program_function_find() says.
  */
 simpler_status loader_install(struct loader *loader, const struct record_install *install,
                               int module_fd);

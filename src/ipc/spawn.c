@@ -77,8 +77,9 @@ static simpler_status set_up(const struct spawn_helper *helper,
 simpler_status spawn_helper_start(const char *program, const struct spawn_segment *segments,
                                   uint32_t segment_count, struct spawn_helper *out)
 {
-	char name[] = "simpler-host", role[] = "spawn";
-	char *const argv[] = { name, role, NULL };
+	bool own = strcmp(program, SPAWN_OWN_PROGRAM) == 0;
+	char name[] = SPAWN_NAME, role[] = SPAWN_ROLE, own_role[] = SPAWN_ROLE_OWN_PROGRAM;
+	char *const argv[] = { name, own ? own_role : role, NULL };
 	int ends[2];
 	simpler_status status;
 
@@ -97,6 +98,10 @@ simpler_status spawn_helper_start(const char *program, const struct spawn_segmen
 	if (status) {
 		process_signal(out->pidfd, SIGKILL);
 		spawn_helper_stop(out);
+		if (own)
+			(void)error_context(
+				"a program that serves itself has simpler_program_serve() as the "
+				"first statement of main()");
 		return error_context("starting the spawn helper '%s'", program);
 	}
 	return SIMPLER_OK;

@@ -13,6 +13,7 @@
 #ifndef IPC_SPAWN_H
 #define IPC_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -34,11 +35,18 @@ struct spawn_segment {
 	uint64_t bytes;
 };
 
-/* Exec `program` (simpler-host) as a helper. Blocks until it answers, at most five seconds. */
+/* The program that this process runs, that file and no newer one of its path. */
+#define SPAWN_OWN_PROGRAM "/proc/self/exe"
+
+/* Exec `program` as a helper: simpler-host, or SPAWN_OWN_PROGRAM, whose main() then begins with
+ * spawn_is_own_helper(). Blocks until it answers, at most five seconds. */
 simpler_status spawn_helper_start(const char *program, const struct spawn_segment *segments,
                                   uint32_t segment_count, struct spawn_helper *out);
 /* Close, which ends every worker, and wait for its exit. */
 void spawn_helper_stop(struct spawn_helper *helper);
+
+/* Whether this process was started as a helper of its own program's, or forked by one. */
+bool spawn_is_own_helper(void);
 
 /* What a worker is: which of the helper's main functions it gets. */
 enum spawn_role { SPAWN_SUB, SPAWN_CHIP, SPAWN_NEXT_LEVEL };

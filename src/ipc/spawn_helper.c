@@ -405,6 +405,15 @@ static void ignore_signals(void)
 		(void)sigaction(ignored[i], &ignore, NULL);
 }
 
+bool spawn_is_own_helper(void)
+{
+	static const char own[] = SPAWN_NAME "\0" SPAWN_ROLE_OWN_PROGRAM;
+	char line[sizeof(own) + 1];
+
+	return process_command_line(line, sizeof(line)) == sizeof(own) &&
+	       memcmp(line, own, sizeof(own)) == 0;
+}
+
 int spawn_helper_main(const struct spawn_roles *roles)
 {
 	static struct helper helper;

@@ -24,6 +24,11 @@
 
 #define SPAWN_SOCKET_FD 3
 
+/* The command line of a helper: a name that no program of a user's has, and what it is to be. */
+#define SPAWN_NAME             "simpler-host"
+#define SPAWN_ROLE             "spawn"
+#define SPAWN_ROLE_OWN_PROGRAM "program"
+
 struct spawn_setup {
 	char version[24]; /* SIMPLER_VERSION */
 	simpler_log_level log_level;

@@ -274,6 +274,16 @@ simpler_status process_mark_original(const volatile uint8_t **mark)
 	return SIMPLER_OK;
 }
 
+size_t process_command_line(char *words, size_t capacity)
+{
+	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd >= 0 ? read(fd, words, capacity) : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return size > 0 ? (size_t)size : 0;
+}
+
 simpler_status process_executable(char *path, size_t capacity)
 {
 	ssize_t size = readlink("/proc/self/exe", path, capacity);

@@ -280,6 +280,44 @@ simpler_status record_outcome_decode(const void *bytes, size_t size, struct reco
 
 /* --- install --- */
 
+static void put_source(struct writer *writer, const struct record_install *install)
+{
+	const struct record_function *function = &install->function;
+	size_t object = strlen(function->object);
+
+	put_byte(writer, install->source);
+	if (install->source == RECORD_FROM_MODULE) {
+		put_byte(writer, install->has_module);
+		put(writer, install->module_digest, sizeof(install->module_digest));
+		return;
+	}
+	put_byte(writer, object);
+	put(writer, function->object, object);
+	put(writer, function->identity, sizeof(function->identity));
+	put(writer, &function->offset, sizeof(function->offset));
+}
+
+static simpler_status get_source(struct reader *reader, struct record_install *out)
+{
+	struct record_function *function = &out->function;
+	uint8_t source = get_byte(reader);
+	simpler_status status;
+
+	if (source > RECORD_FROM_PROGRAM)
+		return malformed("an install", "its source is unknown");
+	out->source = (enum record_source)source;
+	out->has_module = false;
+	if (out->source == RECORD_FROM_MODULE) {
+		status = get_bool(reader, "an install", &out->has_module);
+		get(reader, out->module_digest, sizeof(out->module_digest));
+		return status;
+	}
+	status = get_string(reader, "an install", RECORD_OBJECT_MAX, function->object);
+	get(reader, function->identity, sizeof(function->identity));
+	get(reader, &function->offset, sizeof(function->offset));
+	return status;
+}
+
 size_t record_install_encode(const struct record_install *install, void *bytes, size_t capacity)
 {
 	struct writer writer = write_to(bytes, capacity);
@@ -288,8 +326,7 @@ size_t record_install_encode(const struct record_install *install, void *bytes, 
 	assert(install->state_size <= SIMPLER_STATE_MAX);
 	put(&writer, &install->callable, sizeof(install->callable));
 	put_byte(&writer, install->kind);
-	put_byte(&writer, install->has_module);
-	put(&writer, install->module_digest, sizeof(install->module_digest));
+	put_source(&writer, install);
 	put_byte(&writer, name);
 	put(&writer, install->name, name);
 	put(&writer, &install->state_size, sizeof(install->state_size));
@@ -304,8 +341,7 @@ simpler_status record_install_decode(const void *bytes, size_t size, struct reco
 
 	get(&reader, &out->callable, sizeof(out->callable));
 	out->kind = get_byte(&reader);
-	status = get_bool(&reader, "an install", &out->has_module);
-	get(&reader, out->module_digest, sizeof(out->module_digest));
+	status = get_source(&reader, out);
 	if (status == SIMPLER_OK)
 		status = get_string(&reader, "an install", RECORD_NAME_MAX, out->name);
 	get(&reader, &out->state_size, sizeof(out->state_size));

@@ -23,6 +23,7 @@
 #define RECORD_PREFIX_MAX   255 /* bytes of CallConfig.output_prefix */
 #define RECORD_NAME_MAX     63  /* bytes of a callable's name */
 #define RECORD_DIGEST_BYTES 32
+#define RECORD_OBJECT_MAX   255 /* bytes of the name of a program's shared library */
 
 /* What a record is that may be one of several. */
 enum record_kind { RECORD_NONE, RECORD_TASK, RECORD_STOP };
@@ -68,13 +69,29 @@ struct record_outcome {
 	struct error error;
 };
 
+/* Where a callable's code comes from. */
+enum record_source { RECORD_FROM_MODULE, RECORD_FROM_PROGRAM };
+
+/* A function of the sender's program, for a process that runs the same program; see
+ * ipc/program_function.h. */
+struct record_function {
+	char object[RECORD_OBJECT_MAX +
+	            1]; /* the library that holds it; "" for the program itself */
+	uint8_t identity[RECORD_DIGEST_BYTES]; /* of the object's build */
+	uint64_t offset;                       /* in the object */
+};
+
 /* A callable made known to an engine or a worker process. The module's descriptor travels beside
  * it (SCM_RIGHTS) when `has_module`; else the receiver knows the module already. */
 struct record_install {
 	uint64_t callable;
 	uint8_t kind; /* simpler_kind */
+	enum record_source source;
+	/* Of a module: */
 	bool has_module;
 	uint8_t module_digest[RECORD_DIGEST_BYTES];
+	/* Of the program: */
+	struct record_function function;
 	char name[RECORD_NAME_MAX + 1];
 	uint32_t state_size;
 	const uint8_t *state; /* points into the decoded bytes */
@@ -84,7 +101,7 @@ struct record_install {
 	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 160 + SIMPLER_MAX_SCALARS * 8)
 #define RECORD_STOP_MAX    16
 #define RECORD_OUTCOME_MAX (64 + ERROR_TEXT_BYTES)
-#define RECORD_INSTALL_MAX (256 + SIMPLER_STATE_MAX)
+#define RECORD_INSTALL_MAX (512 + SIMPLER_STATE_MAX)
 
 /* RECORD_NONE for what is neither a task nor a stop. */
 enum record_kind record_kind_of(const void *bytes, size_t size);

@@ -7,13 +7,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/program_function.h"
 #include "os/memory.h"
 #include "simpler/version.h"
 
 #define BUCKETS 1024u
 
+/* Where a callable is from: a module, or else a function of this program. */
+struct source {
+	const struct module *module;
+	const void *function;
+};
+
 struct entry {
 	struct exec_callable callable;
+	struct source source;
 	uint64_t hash;
 	struct entry *next; /* of its bucket */
 	uint8_t state[];
@@ -186,61 +194,103 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
 	return hash;
 }
 
-static uint64_t hash_of(const struct module *module, const char *name, simpler_kind kind,
+static uint64_t hash_of(const struct source *source, const char *name, simpler_kind kind,
                         simpler_bytes state)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
-	hash = mix(hash, &module, sizeof(module));
+	hash = mix(hash, &source->module, sizeof(source->module));
+	hash = mix(hash, &source->function, sizeof(source->function));
 	hash = mix(hash, &kind, sizeof(kind));
 	hash = mix(hash, name, strlen(name));
 	return mix(hash, state.data, state.size);
 }
 
-static struct entry *find_same(struct callables *table, const struct module *module,
+static struct entry *find_same(struct callables *table, const struct source *source,
                                const char *name, simpler_kind kind, simpler_bytes state,
                                uint64_t hash)
 {
 	for (struct entry *each = table->buckets[hash % BUCKETS]; each; each = each->next) {
 		const struct exec_callable *callable = &each->callable;
 
-		if (each->hash == hash && callable->module == &module->exec &&
-		    callable->kind == kind && strcmp(callable->name, name) == 0 &&
-		    callable->state.size == state.size &&
+		if (each->hash == hash && each->source.module == source->module &&
+		    each->source.function == source->function && callable->kind == kind &&
+		    strcmp(callable->name, name) == 0 && callable->state.size == state.size &&
 		    (state.size == 0 || memcmp(callable->state.data, state.data, state.size) == 0))
 			return each;
 	}
 	return NULL;
 }
 
-static simpler_status make_entry(const struct module *module, const char *name, simpler_kind kind,
+static simpler_status check_source(const struct source *source, const char *name, simpler_kind kind)
+{
+	if (source->module)
+		return module_file_find(&source->module->file, name, kind);
+	if (!module_name_valid(name, strlen(name)))
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%.80s' is no name of a callable; give an identifier of 1 to "
+		                   "%d ASCII bytes, such as the function's",
+		                   name, RECORD_NAME_MAX);
+	return SIMPLER_OK;
+}
+
+static simpler_status locate(const void *function, struct exec_callable *callable,
+                             struct origin *out)
+{
+	struct record_function *found = &callable->function;
+	simpler_status status = program_function_locate(function, found);
+
+	if (status != SIMPLER_OK)
+		return error_context("registering the function '%s'", callable->name);
+	callable->source = RECORD_FROM_PROGRAM;
+	*out = (struct origin){ .source = ORIGIN_PROGRAM, .offset = found->offset };
+	memcpy(out->object.bytes, found->identity, sizeof(out->object.bytes));
+	return SIMPLER_OK;
+}
+
+/* All else of it is known. */
+static simpler_status identify(const struct source *source, struct exec_callable *callable)
+{
+	struct origin origin = { .source = ORIGIN_MODULE };
+	simpler_status status = SIMPLER_OK;
+
+	if (source->module) {
+		callable->module = &source->module->exec;
+		origin.module = callable->module->digest;
+	} else {
+		status = locate(source->function, callable, &origin);
+	}
+	return status == SIMPLER_OK
+	               ? digest_callable(callable->kind, SIMPLER_CALLABLE_ABI, &origin,
+	                                 callable->name, callable->state, &callable->digest)
+	               : status;
+}
+
+static simpler_status make_entry(const struct source *source, const char *name, simpler_kind kind,
                                  simpler_bytes state, struct entry **out)
 {
-	const struct origin origin = { .source = ORIGIN_MODULE, .module = module->exec.digest };
 	struct entry *entry;
-	simpler_status status = module_file_find(&module->file, name, kind);
+	simpler_status status = check_source(source, name, kind);
 
 	if (status != SIMPLER_OK)
 		return status;
 	entry = calloc(1, sizeof(*entry) + state.size);
 	if (!entry)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for callable '%s'", name);
-	status = digest_callable(kind, SIMPLER_CALLABLE_ABI, &origin, name, state,
-	                         &entry->callable.digest);
-	if (status != SIMPLER_OK) {
-		free(entry);
-		return status;
-	}
+	entry->source = *source;
 	entry->callable.kind = kind;
-	entry->callable.module = &module->exec;
-	/* module_file_find() knew it, so it fits. */
+	/* It was checked, so it fits. */
 	memcpy(entry->callable.name, name, strlen(name) + 1);
 	entry->callable.state.data = entry->state;
 	entry->callable.state.size = state.size;
 	if (state.size > 0)
 		memcpy(entry->state, state.data, state.size);
-	*out = entry;
-	return SIMPLER_OK;
+	status = identify(source, &entry->callable);
+	if (status == SIMPLER_OK)
+		*out = entry;
+	else
+		free(entry);
+	return status;
 }
 
 /* Under the write lock. */
@@ -261,9 +311,8 @@ static simpler_status add_entry(struct callables *table, struct entry *entry)
 	return SIMPLER_OK;
 }
 
-simpler_status callables_add(struct callables *table, const struct module *module, const char *name,
-                             simpler_kind kind, simpler_bytes state,
-                             const struct exec_callable **out)
+static simpler_status add(struct callables *table, const struct source *source, const char *name,
+                          simpler_kind kind, simpler_bytes state, const struct exec_callable **out)
 {
 	uint64_t hash;
 	struct entry *entry, *same;
@@ -281,20 +330,20 @@ simpler_status callables_add(struct callables *table, const struct module *modul
 		                   "'%s' captures %zu bytes of state and at most %zu can be; pass "
 		                   "larger data as a tensor",
 		                   name, state.size, SIMPLER_STATE_MAX);
-	hash = hash_of(module, name, kind, state);
+	hash = hash_of(source, name, kind, state);
 	pthread_rwlock_rdlock(&table->lock);
-	same = find_same(table, module, name, kind, state, hash);
+	same = find_same(table, source, name, kind, state, hash);
 	pthread_rwlock_unlock(&table->lock);
 	if (same) {
 		*out = &same->callable;
 		return SIMPLER_OK;
 	}
-	status = make_entry(module, name, kind, state, &entry);
+	status = make_entry(source, name, kind, state, &entry);
 	if (status != SIMPLER_OK)
 		return status;
 	entry->hash = hash;
 	pthread_rwlock_wrlock(&table->lock);
-	same = find_same(table, module, name, kind, state, hash);
+	same = find_same(table, source, name, kind, state, hash);
 	if (!same)
 		status = add_entry(table, entry);
 	pthread_rwlock_unlock(&table->lock);
@@ -303,6 +352,24 @@ simpler_status callables_add(struct callables *table, const struct module *modul
 	if (status == SIMPLER_OK)
 		*out = same ? &same->callable : &entry->callable;
 	return status;
+}
+
+simpler_status callables_add(struct callables *table, const struct module *module, const char *name,
+                             simpler_kind kind, simpler_bytes state,
+                             const struct exec_callable **out)
+{
+	const struct source source = { .module = module };
+
+	return add(table, &source, name, kind, state, out);
+}
+
+simpler_status callables_add_function(struct callables *table, const void *function,
+                                      const char *name, simpler_kind kind, simpler_bytes state,
+                                      const struct exec_callable **out)
+{
+	const struct source source = { .function = function };
+
+	return add(table, &source, name, kind, state, out);
 }
 
 const struct exec_callable *callables_at(struct callables *table, size_t index)

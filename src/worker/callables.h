@@ -41,6 +41,13 @@ simpler_status callables_add(struct callables *table, const struct module *modul
                              simpler_kind kind, simpler_bytes state,
                              const struct exec_callable **out);
 
+/* Register a function of this program, by its address in this process; `name` is for messages, and
+ * an identifier as those of modules are. SIMPLER_EINVAL for a name that is none, and for what is no
+ * function. */
+simpler_status callables_add_function(struct callables *table, const void *function,
+                                      const char *name, simpler_kind kind, simpler_bytes state,
+                                      const struct exec_callable **out);
+
 /* SIMPLER_ESTALE for a handle that this table did not give out; SIMPLER_EKIND naming both kinds. */
 simpler_status callables_find(struct callables *table, uint64_t handle, simpler_kind kind,
                               const struct exec_callable **out);

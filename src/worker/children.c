@@ -19,6 +19,17 @@ static void on_helper_lost(void *context)
 	            "worker and make another");
 }
 
+/* Such a process would have children that have children, without an end. */
+static simpler_status check_not_unserved(void)
+{
+	if (host_program_is_own() || !spawn_is_own_helper())
+		return SIMPLER_OK;
+	return error_raise(
+		SIMPLER_ESTATE,
+		"this process was started to run tasks of its program's, and that has not "
+		"said so; make simpler_program_serve() the first statement of main()");
+}
+
 /* The group, made when it is first needed. */
 static simpler_status get_group(simpler_worker *worker, struct local_group **out)
 {
@@ -34,7 +45,9 @@ static simpler_status get_group(simpler_worker *worker, struct local_group **out
 	};
 	simpler_status status = SIMPLER_OK;
 
-	if (!worker->group) {
+	if (!worker->group)
+		status = check_not_unserved();
+	if (status == SIMPLER_OK && !worker->group) {
 		status = host_program_find(program, sizeof(program));
 		if (status == SIMPLER_OK)
 			status = local_group_create(&options, &worker->group);

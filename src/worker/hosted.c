@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "exec/local.h"
+#include "ipc/host_program.h"
 #include "ipc/judge.h"
 #include "ipc/loader.h"
-#include "os/process.h"
 
 #define PATH_BYTES 4096
 
@@ -87,7 +87,7 @@ static simpler_status make_group(struct hosted *hosted, const struct hosted_opti
 		.lost = options->lost,
 		.context = options->context,
 	};
-	simpler_status status = process_executable(own, sizeof(own));
+	simpler_status status = host_program_again(own, sizeof(own));
 
 	for (uint32_t i = 0; i < options->above_count; i++)
 		share(&local, options->above_fds[i], &options->above[i]);
@@ -312,11 +312,15 @@ static simpler_status run_judged(simpler_orch *orch, const simpler_args *args,
 	return judge_returned(callable->name, returned);
 }
 
+/* NULL for a function of the program. */
 static simpler_status find_module(struct hosted *hosted, const struct loaded_callable *callable,
                                   struct module **out)
 {
 	struct digest digest;
 
+	*out = NULL;
+	if (callable->module_fd < 0)
+		return SIMPLER_OK;
 	memcpy(digest.bytes, callable->module_digest, sizeof(digest.bytes));
 	return callables_adopt_module(hosted->core->callables, &digest, callable->module_fd, out);
 }

@@ -334,7 +334,7 @@ static simpler_status start(struct nested *nested)
 	return orchestrators_start(&nested->orchestrators);
 }
 
-int nested_main(const struct worker_process *self)
+static int nested_main(const struct worker_process *self)
 {
 	static struct nested nested; /* outlives main's frame: orchestrators never end */
 	struct record_outcome refusal;
@@ -358,4 +358,12 @@ int nested_main(const struct worker_process *self)
 		hosted_stop_children(nested.hosted);
 	/* Orchestrators may be in the middle of user code: no clean-up that they could run into. */
 	_exit(EXIT_SUCCESS);
+}
+
+int nested_helper_main(void)
+{
+	static const struct spawn_roles roles = { worker_process_main, chip_process_main,
+		                                  nested_main };
+
+	return spawn_helper_main(&roles);
 }

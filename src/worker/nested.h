@@ -15,7 +15,8 @@
 
 #include "ipc/worker_process.h"
 
-/* Returns the exit status, or ends the process itself. */
-int nested_main(const struct worker_process *self);
+/* The main function of a spawn helper whose children have any role. Returns the exit status; in a
+ * child it ends the process itself. */
+int nested_helper_main(void);
 
 #endif

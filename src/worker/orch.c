@@ -123,9 +123,11 @@ static simpler_status own_callable(simpler_orch *orch, const char *name, simpler
 	if (!out)
 		return error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
 	if (!orch || !run->call.module)
-		return error_raise(SIMPLER_ESTATE,
-		                   "this orchestration function came from no module; load one with "
-		                   "simpler_module_load() and take handles from it");
+		return error_raise(
+			SIMPLER_ESTATE,
+			"this orchestration function came from no module; take handles of "
+			"functions of the program with simpler_orch_program_sub() and its "
+			"like, or load a module with simpler_module_load() before the run");
 	status =
 		callables_add(run->core->callables, run->call.module, name, kind, state, &callable);
 	if (status == SIMPLER_OK)

@@ -256,6 +256,11 @@ static simpler_status take_args(struct draft *draft, struct member *member,
 	return status;
 }
 
+static bool is_of_program(const struct draft *draft)
+{
+	return draft->call->callable->source == RECORD_FROM_PROGRAM;
+}
+
 static simpler_status take_all_args(struct draft *draft)
 {
 	const struct submit_call *call = draft->call;
@@ -272,7 +277,7 @@ static simpler_status take_all_args(struct draft *draft)
 		if (status != SIMPLER_OK && group)
 			(void)error_context("member %zu of the group", i);
 	}
-	draft->task->local_only = draft->shared_tensor != NO_TENSOR;
+	draft->task->local_only = draft->shared_tensor != NO_TENSOR || is_of_program(draft);
 	draft->task->remote_only = draft->private_tensor != NO_TENSOR;
 	return status;
 }
@@ -288,6 +293,11 @@ static simpler_status refuse_child(const struct draft *draft, const struct exec_
 		                   "shared memory in place; allocate it with simpler_alloc() or "
 		                   "simpler_orch_alloc()",
 		                   draft->private_tensor, child->name);
+	if (is_of_program(draft))
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s' is a function of this program, which exists on this "
+		                   "machine only, and %s is another; put it into a module",
+		                   draft->call->callable->name, child->name);
 	return error_raise(SIMPLER_EINVAL,
 	                   "tensor %u is SIMPLER_SHARED, and %s shares no memory with this "
 	                   "process; pass it as SIMPLER_INLINE or SIMPLER_STAGED",
@@ -347,18 +357,30 @@ static simpler_status check_distinct(const struct submit_call *call)
 	return SIMPLER_OK;
 }
 
+/* A task that neither a worker of this machine can take nor a node. */
+static simpler_status refuse_both(const struct draft *draft)
+{
+	if (is_of_program(draft))
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s' is a function of this program, for workers of this "
+		                   "machine, and tensor %u is in memory of this process alone, "
+		                   "for remote nodes; allocate it with simpler_alloc() or "
+		                   "simpler_orch_alloc()",
+		                   draft->call->callable->name, draft->private_tensor);
+	return error_raise(SIMPLER_EINVAL,
+	                   "tensor %u is SIMPLER_SHARED, for workers of this machine, and "
+	                   "tensor %u is in memory of this process alone, for remote nodes; "
+	                   "no worker can take both",
+	                   draft->shared_tensor, draft->private_tensor);
+}
+
 static simpler_status check_targets(const struct draft *draft)
 {
 	const struct submit_call *call = draft->call;
 	simpler_status status = SIMPLER_OK;
 
 	if (draft->task->local_only && draft->task->remote_only)
-		return error_raise(
-			SIMPLER_EINVAL,
-			"tensor %u is SIMPLER_SHARED, for workers of this machine, and "
-			"tensor %u is in memory of this process alone, for remote nodes; "
-			"no worker can take both",
-			draft->shared_tensor, draft->private_tensor);
+		return refuse_both(draft);
 	if (!call->targets)
 		return check_any(draft);
 	for (size_t i = 0; i < call->count && status == SIMPLER_OK; i++)

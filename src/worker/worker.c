@@ -207,7 +207,9 @@ static simpler_status install_everywhere(struct worker_core *core,
 	for (uint32_t i = 0; i < core->child_count && status == SIMPLER_OK; i++) {
 		struct exec_child *child = core->children[i].child;
 
-		if (child->runs == callable->kind)
+		/* A function of this program is for children of its machine. */
+		if (child->runs == callable->kind &&
+		    (child->local || callable->source == RECORD_FROM_MODULE))
 			status = child->ops->install(child, callable);
 	}
 	return status;
@@ -241,6 +243,18 @@ static simpler_status ship_all(simpler_worker *worker)
 	return status;
 }
 
+simpler_status worker_publish(simpler_worker *worker, const struct exec_callable *callable,
+                              uint64_t *out)
+{
+	simpler_status status = SIMPLER_OK;
+
+	if (worker->state == WORKER_READY)
+		status = ship(worker, callable);
+	if (status == SIMPLER_OK)
+		*out = callable->key;
+	return status;
+}
+
 static simpler_status take_handle(simpler_module *module, const char *name, simpler_kind kind,
                                   simpler_bytes state, uint64_t *out)
 {
@@ -253,11 +267,7 @@ static simpler_status take_handle(simpler_module *module, const char *name, simp
 		                   "not NULL");
 	status = callables_add(module->worker->core->callables, module->module, name, kind, state,
 	                       &callable);
-	if (status == SIMPLER_OK && module->worker->state == WORKER_READY)
-		status = ship(module->worker, callable);
-	if (status == SIMPLER_OK)
-		*out = callable->key;
-	return status;
+	return status == SIMPLER_OK ? worker_publish(module->worker, callable, out) : status;
 }
 
 simpler_status simpler_module_orch_fn(simpler_module *module, const char *name, simpler_bytes state,

@@ -31,6 +31,9 @@ struct simpler_worker {
 
 /* SIMPLER_ESTATE after init, naming `what`. */
 simpler_status worker_check_new(const simpler_worker *worker, const char *what);
+/* Ship a new callable to the nodes, once there are any; its handle. */
+simpler_status worker_publish(simpler_worker *worker, const struct exec_callable *callable,
+                              uint64_t *out);
 simpler_status worker_check_run(const simpler_worker *worker, simpler_orch_function *fn);
 
 #endif

@@ -404,7 +404,7 @@ static const struct {
 	{ FIELD(frames[0].call_site), 2, false },
 	{ FIELD(frames[0].address), UINT64_MAX, true },
 	{ FIELD(objects[0].kind), 0, false },
-	{ FIELD(objects[0].kind), CRASH_PROGRAM + 1, false },
+	{ FIELD(objects[0].kind), CRASH_OURS + 1, false },
 	{ FIELD(objects[0].name[1]), '\n', false },
 	{ FIELD(objects[0].name[1]), 0x7f, false },
 #undef FIELD

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "wire/record.h"
 
@@ -462,7 +463,8 @@ static void an_install_cut_anywhere_or_with_a_tail_is_refused(void **state)
 	}
 }
 
-/* Offsets of an_install() encoded: callable 0, kind 8, module 9, digest 10, name 42, state 48. */
+/* Offsets of an_install() encoded: callable 0, kind 8, source 9, module 10, digest 11, name 43,
+ * state 49. */
 static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 {
 	static const struct {
@@ -472,14 +474,16 @@ static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 	} changes[] = {
 		{ "kind 0", 8, 1, 0 },
 		{ "kind 4", 8, 1, 4 },
-		{ "a module flag of 2", 9, 1, 2 },
-		{ "a name over its limit", 42, 1, RECORD_NAME_MAX + 1 },
-		{ "a name past the end", 42, 1, RECORD_NAME_MAX },
-		{ "a NUL in the name", 43, 1, 0 },
-		{ "one byte of state more", 48, 4, 10 },
-		{ "one byte of state less", 48, 4, 8 },
-		{ "state over its limit", 48, 4, SIMPLER_STATE_MAX + 1 },
-		{ "state beyond counting", 48, 4, UINT32_MAX },
+		{ "source 2", 9, 1, 2 },
+		{ "another source's fields", 9, 1, RECORD_FROM_PROGRAM },
+		{ "a module flag of 2", 10, 1, 2 },
+		{ "a name over its limit", 43, 1, RECORD_NAME_MAX + 1 },
+		{ "a name past the end", 43, 1, RECORD_NAME_MAX },
+		{ "a NUL in the name", 44, 1, 0 },
+		{ "one byte of state more", 49, 4, 10 },
+		{ "one byte of state less", 49, 4, 8 },
+		{ "state over its limit", 49, 4, SIMPLER_STATE_MAX + 1 },
+		{ "state beyond counting", 49, 4, UINT32_MAX },
 	};
 	static const uint8_t captured[] = "captured";
 	struct record_install in = an_install(captured, sizeof(captured)), out;
@@ -493,6 +497,50 @@ static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 		if (record_install_decode(exact, size, &out) != SIMPLER_EPROTOCOL)
 			fail_msg("%s was accepted", changes[i].name);
 		free(exact);
+	}
+}
+
+static struct record_install an_install_of_the_program(const char *object)
+{
+	struct record_install install = { .callable = 5,
+		                          .kind = SIMPLER_KIND_SUB,
+		                          .source = RECORD_FROM_PROGRAM,
+		                          .name = "scale",
+		                          .function = { .offset = UINT64_C(0x123456789) } };
+
+	(void)snprintf(install.function.object, sizeof(install.function.object), "%s", object);
+	memset(install.function.identity, 0xd2, sizeof(install.function.identity));
+	return install;
+}
+
+static void an_install_of_a_function_of_the_program_comes_out_as_it_went_in(void **state)
+{
+	char longest[RECORD_OBJECT_MAX + 1] = "";
+	const char *const objects[] = { "", "libmath.so", longest };
+	struct record_install out;
+
+	(void)state;
+	memset(longest, 'l', sizeof(longest) - 1);
+	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+		struct record_install in = an_install_of_the_program(objects[i]);
+		size_t size = record_install_encode(&in, bytes, RECORD_INSTALL_MAX);
+
+		assert_true(size > 0);
+		assert_int_equal(record_install_decode(bytes, size, &out), SIMPLER_OK);
+		assert_int_equal(out.source, RECORD_FROM_PROGRAM);
+		assert_false(out.has_module);
+		assert_string_equal(out.function.object, objects[i]);
+		assert_memory_equal(out.function.identity, in.function.identity,
+		                    RECORD_DIGEST_BYTES);
+		assert_true(out.function.offset == in.function.offset);
+		assert_string_equal(out.name, in.name);
+		for (size_t cut = 0; cut < size; cut++) {
+			uint8_t *exact = exactly(bytes, cut);
+
+			assert_int_equal(record_install_decode(exact, cut, &out),
+			                 SIMPLER_EPROTOCOL);
+			free(exact);
+		}
 	}
 }
 
@@ -527,6 +575,7 @@ int main(void)
 		cmocka_unit_test(an_install_comes_out_as_it_went_in),
 		cmocka_unit_test(an_install_cut_anywhere_or_with_a_tail_is_refused),
 		cmocka_unit_test(an_install_with_a_field_out_of_bounds_is_refused),
+		cmocka_unit_test(an_install_of_a_function_of_the_program_comes_out_as_it_went_in),
 		cmocka_unit_test(a_refusal_says_what_is_wrong),
 	};
 
