@@ -1,8 +1,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,11 +23,13 @@ static const struct {
 static const struct {
 	int kind;
 	uint32_t abi;
-	bool is_library;
-	const char *origin, *name; /* the module's bytes, or the library's name */
+	enum origin_source source;
+	const char *origin; /* the module's bytes, the library's name, or a program's build id */
+	uint64_t offset;
+	const char *name;
 	unsigned first;
 	size_t size;
-	const char *module_hex, *hex;
+	const char *object_hex, *hex;
 	uint64_t version, id;
 } vectors[] = {
 #include "../vectors/callable_digest.inc"
@@ -72,18 +74,26 @@ static uint8_t *make_state(unsigned first, size_t size)
 
 static struct origin make_origin(size_t i)
 {
-	struct origin origin = { .source = ORIGIN_MODULE };
+	struct origin origin = { .source = vectors[i].source, .offset = vectors[i].offset };
 	const char *from = vectors[i].origin;
 	char text[DIGEST_HEX_BYTES];
 
-	if (vectors[i].is_library) {
-		origin.source = ORIGIN_LIBRARY;
+	switch (origin.source) {
+	case ORIGIN_LIBRARY:
 		memcpy(origin.library, from, strlen(from) + 1);
-		return origin;
+		break;
+	case ORIGIN_MODULE:
+		assert_int_equal(digest_compute(from, strlen(from), &origin.module), SIMPLER_OK);
+		digest_hex(&origin.module, text);
+		assert_string_equal(text, vectors[i].object_hex);
+		break;
+	case ORIGIN_PROGRAM:
+		for (size_t at = 0; at < sizeof(origin.object.bytes); at++)
+			assert_int_equal(sscanf(vectors[i].object_hex + 2 * at, "%2hhx",
+			                        &origin.object.bytes[at]),
+			                 1);
+		break;
 	}
-	assert_int_equal(digest_compute(from, strlen(from), &origin.module), SIMPLER_OK);
-	digest_hex(&origin.module, text);
-	assert_string_equal(text, vectors[i].module_hex);
 	return origin;
 }
 

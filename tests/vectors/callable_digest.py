@@ -11,8 +11,11 @@ import sys
 SUB, ORCH, CHIP = 1, 2, 3
 ABI = 1
 
-# kind, callable ABI, the module's bytes, or the library's name as text, name, first byte and size of
-# the state
+# Of a program's function: the build id of the object that holds it, and its offset there.
+BUILD = bytes.fromhex("0123456789abcdef0123456789abcdef01234567")
+
+# kind, callable ABI, origin (the module's bytes, the library's name as text, or build and offset),
+# name, first byte and size of the state
 CASES = [
     (SUB, ABI, b"", "f", 0, 0),
     (SUB, ABI, b"module", "add", 0, 0),
@@ -29,6 +32,9 @@ CASES = [
     (SUB, ABI, "module", "add", 0, 0),
     (ORCH, ABI, "lib-linear_2.so", "solve", 3, 5),
     (ORCH, ABI, "l" * 63, "solve", 3, 5),
+    (SUB, ABI, (BUILD, 0x1139), "add", 0, 0),
+    (SUB, ABI, (BUILD, 0x113a), "add", 0, 0),
+    (CHIP, ABI, (BUILD[::-1], 0x123456789abcdef0), "scale", 9, 64),
 ]
 
 
@@ -36,13 +42,36 @@ def field(value):
     return struct.pack("<Q", len(value)) + value
 
 
+def source(origin):
+    """The origin's number in C, what its digest is of as text, and the offset in it."""
+    if isinstance(origin, str):
+        return "ORIGIN_LIBRARY", origin, 0
+    if isinstance(origin, tuple):
+        return "ORIGIN_PROGRAM", origin[0].hex(), origin[1]
+    return "ORIGIN_MODULE", origin.decode("ascii"), 0
+
+
+def object_digest(origin):
+    if isinstance(origin, str):
+        return b""
+    return hashlib.sha256(origin[0] if isinstance(origin, tuple) else origin).digest()
+
+
+def origin_fields(origin):
+    if isinstance(origin, str):
+        return field(b"library") + field(origin.encode("ascii"))
+    if isinstance(origin, tuple):
+        return (field(b"program") + field(object_digest(origin))
+                + field(struct.pack("<Q", origin[1])))
+    return field(b"module") + field(object_digest(origin))
+
+
 def callable_digest(kind, abi, origin, name, state):
     return hashlib.sha256(
         field(b"simpler.callable")
         + field(struct.pack("<I", kind))
         + field(struct.pack("<I", abi))
-        + (field(b"library") + field(origin.encode("ascii")) if isinstance(origin, str)
-           else field(b"module") + field(hashlib.sha256(origin).digest()))
+        + origin_fields(origin)
         + field(name.encode("ascii"))
         + field(state)
     ).digest()
@@ -51,14 +80,14 @@ def callable_digest(kind, abi, origin, name, state):
 def table():
     yield "/* Made by callable_digest.py; a test compares them. */\n"
     for kind, abi, origin, name, first, size in CASES:
-        library = isinstance(origin, str)
+        number, text, offset = source(origin)
         state = bytes((first + i) % 256 for i in range(size))
         digest = callable_digest(kind, abi, origin, name, state)
         version, identity = struct.unpack_from("<QQ", digest)
         yield (
-            f'{{ {kind}, {abi}, {"true" if library else "false"}, '
-            f'"{origin if library else origin.decode("ascii")}", "{name}", {first}, {size},\n'
-            f'  "{"" if library else hashlib.sha256(origin).hexdigest()}",\n'
+            f'{{ {kind}, {abi}, {number}, "{text}", UINT64_C(0x{offset:x}),\n'
+            f'  "{name}", {first}, {size},\n'
+            f'  "{object_digest(origin).hex()}",\n'
             f'  "{digest.hex()}",\n'
             f"  UINT64_C(0x{version:016x}), UINT64_C(0x{identity:016x}) }},\n"
         )
