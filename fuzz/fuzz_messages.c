@@ -41,13 +41,18 @@ TARGET(module_ref, msg_module_ref)
 TARGET(module_chunk, msg_module_chunk)
 TARGET(attach, msg_attach)
 TARGET(attached, msg_attached)
+TARGET(read, msg_read)
+TARGET(export, msg_export)
+TARGET(grant, msg_grant)
+TARGET(import, msg_import)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *, size_t) = {
 		try_health,     try_handle,       try_chunk,        try_alloc,    try_refresh,
 		try_dispatch,   try_outcome,      try_callable_ref, try_callable, try_free,
-		try_module_ref, try_module_chunk, try_attach,       try_attached,
+		try_module_ref, try_module_chunk, try_attach,       try_attached, try_read,
+		try_export,     try_grant,        try_import,
 	};
 
 	if (size > 0)

@@ -1,7 +1,7 @@
 /*
- * Health and the messages of the tensor pool; the others are in messages_catalog.c and
- * messages_dispatch.c. protobuf-c knows what a message of the type may look like; everything here
- * is what it does not know.
+ * Health and the messages of the tensor pool that the contract began with; the others are in
+ * messages_catalog.c, messages_dispatch.c and messages_grant.c. protobuf-c knows what a message of
+ * the type may look like; everything here is what it does not know.
  */
 #include "rpc/messages.h"
 
@@ -82,7 +82,10 @@ simpler_status msg_chunk_decode(const uint8_t *bytes, size_t size, struct bump *
 		.offset = message->offset,
 		.data = take_bytes(message->data),
 		.last = message->last != 0,
+		.has_span = message->span != NULL,
 	};
+	if (out->has_span && take_span(message->span, &out->span) != SIMPLER_OK)
+		return SIMPLER_EINVAL;
 	return out->has_handle ? take_handle(message->handle, "handle", &out->handle) : SIMPLER_OK;
 }
 
@@ -90,6 +93,7 @@ simpler_status msg_chunk_encode(const struct msg_chunk *chunk, struct rpc_buffer
 {
 	PB(TensorChunk) message;
 	pb_handle handle;
+	pb_span span;
 
 	PB_INIT(tensor_chunk, &message);
 	if (chunk->has_handle) {
@@ -99,6 +103,8 @@ simpler_status msg_chunk_encode(const struct msg_chunk *chunk, struct rpc_buffer
 	message.offset = chunk->offset;
 	message.data = put_bytes(chunk->data);
 	message.last = chunk->last;
+	if (chunk->has_span)
+		message.span = put_span(&chunk->span, &span);
 	return codec_pack(&message.base, out);
 }
 

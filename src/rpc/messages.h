@@ -11,7 +11,7 @@
  *
  * An inline tensor has exactly the bytes of its shape; without dimensions, those of one element.
  * One that is only written (OUTPUT, OUTPUT_EXISTING) may have none instead. How many bytes a
- * handle's storage has is the node's to compare.
+ * handle's storage has is the node's to compare. Only a handle has an offset.
  *
  * Texts that go out are made valid UTF-8 and cut to their limits.
  */
@@ -22,12 +22,16 @@
 #include "rpc/rpc.h"
 #include "simpler/callable.h"
 #include "wire/record.h"
+#include "wire/span.h"
 
 #define MSG_NODE_ID_MAX        63
 #define MSG_TRANSPORT_MAX      31
 #define MSG_TRANSPORT_DESC_MAX 1024
 #define MSG_TEXT_MAX           4096 /* error_msg, one remote_traceback line */
 #define MSG_MAX_LINES          32   /* remote_traceback */
+#define MSG_TOKEN_BYTES        16   /* of a grant */
+#define MSG_ADDRESS_MAX        255
+#define MSG_SHM_ADDRESS_MAX    107 /* "@" and what an abstract unix socket's name has room for */
 
 /* A bump allocator with this limit is enough to decode any well-formed message of `size` bytes,
  * and little enough that a hostile one cannot take much more memory than it has itself. */
@@ -53,6 +57,10 @@
 #define MSG_PULL_MODULE    MSG_CATALOG "PullModule"
 #define MSG_PULL_TENSOR    MSG_POOL "PullTensor"
 #define MSG_PUSH_TENSOR    MSG_POOL "PushTensor"
+#define MSG_READ_TENSOR    MSG_POOL "ReadTensor"
+#define MSG_EXPORT_TENSOR  MSG_POOL "ExportTensor"
+#define MSG_IMPORT_TENSOR  MSG_POOL "ImportTensor"
+#define MSG_RELEASE_GRANT  MSG_POOL "ReleaseGrant"
 
 struct msg_health {
 	bool ok;
@@ -78,6 +86,7 @@ struct msg_tensor_ref {
 	bool is_handle;
 	simpler_bytes inline_data; /* when not is_handle; a ref with neither is inline and empty */
 	struct msg_handle handle;
+	uint64_t offset; /* into a handle's storage; with the shape's bytes it fits 63 bits */
 	struct msg_shape shape;
 };
 
@@ -87,6 +96,33 @@ struct msg_chunk {
 	uint64_t offset;
 	simpler_bytes data;
 	bool last;
+	bool has_span;
+	struct span span; /* span_check() has passed */
+};
+
+struct msg_read { /* TensorReadReq */
+	struct msg_handle handle;
+	bool has_span;
+	struct span span;
+	simpler_bytes token; /* empty, or MSG_TOKEN_BYTES */
+};
+
+struct msg_export {
+	struct msg_handle handle;
+	bool write;
+	uint64_t ttl_ms;
+};
+
+struct msg_grant {
+	struct msg_handle handle;
+	uint8_t token[MSG_TOKEN_BYTES];
+	bool write;
+};
+
+struct msg_import {
+	struct msg_grant grant;
+	char address[MSG_ADDRESS_MAX + 1];
+	uint64_t ttl_ms;
 };
 
 struct msg_alloc {
@@ -151,6 +187,7 @@ struct msg_attached {
 	char node_id[MSG_NODE_ID_MAX + 1];
 	uint64_t boot_id, ttl_ms;
 	bool known;
+	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
 };
 
 /* DispatchReq with tensor_args (R02) is SIMPLER_EINVAL with what to send instead. */
@@ -163,6 +200,10 @@ MSG_DECLARE(handle, msg_handle)
 MSG_DECLARE(chunk, msg_chunk)
 MSG_DECLARE(alloc, msg_alloc)
 MSG_DECLARE(refresh, msg_refresh)
+MSG_DECLARE(read, msg_read)
+MSG_DECLARE(export, msg_export)
+MSG_DECLARE(grant, msg_grant)
+MSG_DECLARE(import, msg_import)
 MSG_DECLARE(dispatch, msg_dispatch)
 MSG_DECLARE(outcome, msg_outcome)
 MSG_DECLARE(callable_ref, msg_callable_ref)

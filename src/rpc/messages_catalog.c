@@ -171,12 +171,15 @@ simpler_status msg_attached_decode(const uint8_t *bytes, size_t size, struct bum
 	if (!message)
 		return SIMPLER_EINVAL;
 	status = take_text(message->node_id, MSG_NODE_ID_MAX, "node_id");
+	if (status == SIMPLER_OK)
+		status = take_text(message->shm_address, MSG_SHM_ADDRESS_MAX, "shm_address");
 	if (status != SIMPLER_OK)
 		return status;
 	*out = (struct msg_attached){ .boot_id = message->boot_id,
 		                      .ttl_ms = message->ttl_ms,
 		                      .known = message->known != 0 };
 	memcpy(out->node_id, message->node_id, strlen(message->node_id) + 1);
+	memcpy(out->shm_address, message->shm_address, strlen(message->shm_address) + 1);
 	return SIMPLER_OK;
 }
 
@@ -189,5 +192,6 @@ simpler_status msg_attached_encode(const struct msg_attached *attached, struct r
 	message.boot_id = attached->boot_id;
 	message.ttl_ms = attached->ttl_ms;
 	message.known = attached->known;
+	message.shm_address = (char *)attached->shm_address;
 	return codec_pack(&message.base, out);
 }

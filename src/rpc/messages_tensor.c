@@ -156,6 +156,24 @@ static simpler_status check_inline(const struct msg_tensor_ref *ref, uint64_t nb
 	return SIMPLER_OK;
 }
 
+/* `out` knows whether it is a handle. */
+static simpler_status take_offset(uint64_t offset, uint64_t nbytes, struct msg_tensor_ref *out)
+{
+	uint64_t end;
+
+	if (offset > 0 && !out->is_handle)
+		return error_raise(SIMPLER_EINVAL,
+		                   "offset is %" PRIu64 " without a handle; only a view of stored "
+		                   "bytes has one",
+		                   offset);
+	if (!checked_add(offset, nbytes, &end) || end > INT64_MAX)
+		return error_raise(SIMPLER_EINVAL,
+		                   "offset %" PRIu64 " with %" PRIu64 " bytes goes past 2^63-1",
+		                   offset, nbytes);
+	out->offset = offset;
+	return SIMPLER_OK;
+}
+
 static simpler_status take_source(const pb_ref *message, struct msg_tensor_ref *out)
 {
 	simpler_status status;
@@ -168,6 +186,9 @@ static simpler_status take_source(const pb_ref *message, struct msg_tensor_ref *
 		return status;
 	out->is_handle =
 		message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_HANDLE;
+	status = take_offset(message->offset, nbytes, out);
+	if (status != SIMPLER_OK)
+		return status;
 	if (out->is_handle)
 		return take_handle(message->handle, "handle", &out->handle);
 	if (message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_INLINE_DATA)
@@ -191,6 +212,7 @@ void put_ref(const struct msg_tensor_ref *ref, pb_handle *handle, pb_ref *out)
 		put_handle(&ref->handle, handle);
 		out->source_case = SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_HANDLE;
 		out->handle = handle;
+		out->offset = ref->offset;
 	} else if (ref->inline_data.size > 0) {
 		out->source_case = SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_INLINE_DATA;
 		out->inline_data = put_bytes(ref->inline_data);

@@ -8,6 +8,7 @@
 
 typedef Simpler__Distributed__V1__TensorHandle pb_handle;
 typedef Simpler__Distributed__V1__TensorRef pb_ref;
+typedef Simpler__Distributed__V1__TensorSpan pb_span;
 
 /* Raise SIMPLER_EINVAL naming `field` unless the text is UTF-8 of at most `limit` bytes. */
 simpler_status take_text(const char *text, size_t limit, const char *field);
@@ -20,6 +21,10 @@ ProtobufCBinaryData put_bytes(simpler_bytes bytes);
 /* `message` may be NULL, which is an error. `field` is what the caller's message calls it. */
 simpler_status take_handle(const pb_handle *message, const char *field, struct msg_handle *out);
 void put_handle(const struct msg_handle *handle, pb_handle *out);
+
+simpler_status take_span(const pb_span *message, struct span *out);
+/* Fills `*room` and returns it. */
+pb_span *put_span(const struct span *span, pb_span *room);
 
 /* Checks dimensions, dtype and tag. `*nbytes` is what the elements take. */
 simpler_status take_shape(const int64_t *shape, size_t ndim, int32_t dtype, int32_t tag,

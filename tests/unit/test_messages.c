@@ -201,7 +201,7 @@ static void module_round_trips(void **state)
 static void session_round_trips(void **state)
 {
 	const struct msg_attach attach = { 60000 };
-	const struct msg_attached attached = { "node-7", UINT64_MAX, 30000, true };
+	const struct msg_attached attached = { "node-7", UINT64_MAX, 30000, true, "@simpler" };
 	struct msg_attach attach_out;
 	struct msg_attached attached_out;
 
@@ -213,6 +213,67 @@ static void session_round_trips(void **state)
 	assert_string_equal(attached_out.node_id, "node-7");
 	assert_true(attached_out.boot_id == UINT64_MAX && attached_out.known);
 	assert_int_equal(attached_out.ttl_ms, 30000);
+	assert_string_equal(attached_out.shm_address, "@simpler");
+	done();
+}
+
+static const struct span full_span = { 64, 16, 32, 3 };
+
+static void span_round_trips(void **state)
+{
+	const struct msg_chunk chunk = {
+		.has_handle = true, .handle = full_handle, .has_span = true, .span = full_span
+	};
+	const struct msg_read in = { .handle = full_handle,
+		                     .has_span = true,
+		                     .span = full_span,
+		                     .token = { "0123456789abcdef", MSG_TOKEN_BYTES } };
+	const struct msg_read whole = { .handle = full_handle };
+	struct msg_chunk chunk_out;
+	struct msg_read out;
+
+	(void)state;
+	ROUND_TRIP(chunk, &chunk, &chunk_out);
+	assert_true(chunk_out.has_span);
+	assert_memory_equal(&chunk_out.span, &full_span, sizeof(full_span));
+	done();
+	ROUND_TRIP(read, &in, &out);
+	assert_same_handle(&out.handle, &full_handle);
+	assert_true(out.has_span);
+	assert_memory_equal(&out.span, &full_span, sizeof(full_span));
+	assert_int_equal(out.token.size, MSG_TOKEN_BYTES);
+	assert_memory_equal(out.token.data, "0123456789abcdef", MSG_TOKEN_BYTES);
+	done();
+	ROUND_TRIP(read, &whole, &out);
+	assert_false(out.has_span);
+	assert_int_equal(out.token.size, 0);
+	done();
+}
+
+static void grant_round_trips(void **state)
+{
+	const struct msg_grant grant = { full_handle, "0123456789abcde", true };
+	const struct msg_export request = { full_handle, true, 5000 };
+	const struct msg_import import = { grant, "10.0.0.7:5050", 7000 };
+	struct msg_export request_out;
+	struct msg_import import_out;
+	struct msg_grant grant_out;
+
+	(void)state;
+	ROUND_TRIP(export, &request, &request_out);
+	assert_same_handle(&request_out.handle, &full_handle);
+	assert_true(request_out.write && request_out.ttl_ms == 5000);
+	done();
+	ROUND_TRIP(grant, &grant, &grant_out);
+	assert_same_handle(&grant_out.handle, &full_handle);
+	assert_memory_equal(grant_out.token, grant.token, MSG_TOKEN_BYTES);
+	assert_true(grant_out.write);
+	done();
+	ROUND_TRIP(import, &import, &import_out);
+	assert_same_handle(&import_out.grant.handle, &full_handle);
+	assert_memory_equal(import_out.grant.token, grant.token, MSG_TOKEN_BYTES);
+	assert_string_equal(import_out.address, "10.0.0.7:5050");
+	assert_int_equal(import_out.ttl_ms, 7000);
 	done();
 }
 
@@ -241,6 +302,7 @@ static void fill_dispatch(struct msg_dispatch *in)
 	for (unsigned i = 0; i < SIMPLER_MAX_TENSORS; i++) {
 		in->tensors[i].is_handle = true;
 		in->tensors[i].handle = full_handle;
+		in->tensors[i].offset = UINT64_C(64) << i;
 		in->tensors[i].shape = (struct msg_shape){
 			8, { 1, 2, 3, 1, 2, 3, 1, 2 }, SIMPLER_FLOAT32, SIMPLER_INOUT
 		};
@@ -270,6 +332,7 @@ static void dispatch_round_trip(void **state)
 	for (unsigned i = 0; i < SIMPLER_MAX_TENSORS; i++) {
 		assert_true(out.tensors[i].is_handle);
 		assert_same_handle(&out.tensors[i].handle, &full_handle);
+		assert_int_equal(out.tensors[i].offset, UINT64_C(64) << i);
 		assert_memory_equal(&out.tensors[i].shape, &in.tensors[i].shape,
 		                    sizeof(in.tensors[i].shape));
 	}
@@ -423,6 +486,10 @@ DECODER(free, msg_handle)
 DECODER(module_ref, msg_module_ref)
 DECODER(module_chunk, msg_module_chunk)
 DECODER(attached, msg_attached)
+DECODER(read, msg_read)
+DECODER(export, msg_export)
+DECODER(grant, msg_grant)
+DECODER(import, msg_import)
 
 /* The bytes of a field of the wire: `tag` is its number times 8, plus 0 for a number, plus 2 for
  * bytes. */
@@ -448,7 +515,23 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
 		{ decode_module_chunk, BYTES("\x0a\x00"), "module.digest has 0 bytes" },
 		{ decode_module_chunk, BYTES("\x20" NEGATIVE "\x2a\x01x"), "past 2^64" },
 		{ decode_attached, BYTES("\x0a\x01\xff"), "node_id is not UTF-8" },
+		{ decode_attached, BYTES("\x2a\x01\xff"), "shm_address is not UTF-8" },
 		{ decode_refresh, BYTES("\x10\x05"), "handle is missing" },
+		{ decode_read, BYTES(""), "handle is missing" },
+		{ decode_read, BYTES("\x0a\x00\x1a\x01x"), "token has 1 bytes; a grant's has 16" },
+		{ decode_read, BYTES("\x0a\x00\x12\x06\x10\x08\x18\x07\x20\x02"), "they overlap" },
+		{ decode_read, BYTES("\x0a\x00\x12\x0f\x08" NEGATIVE "\x10\x01\x20\x01"),
+		  "past 2^63-1" },
+		{ decode_chunk, BYTES("\x2a\x0f\x10\x01\x18\x02\x20" NEGATIVE), "past 2^63-1" },
+		{ decode_export, BYTES("\x10\x01"), "handle is missing" },
+		{ decode_grant, BYTES("\x0a\x00"), "token has 0 bytes" },
+		{ decode_grant,
+		  BYTES("\x12\x10"
+		        "0123456789abcdef"),
+		  "a grant's handle is missing" },
+		{ decode_import, BYTES(""), "grant is missing" },
+		{ decode_import, BYTES("\x0a\x00\x12\x01\xff"), "address is not UTF-8" },
+		{ decode_import, BYTES("\x0a\x00"), "token has 0 bytes" },
 		{ decode_chunk, BYTES("\x10" NEGATIVE "\x1a\x01x"), "offset" },
 		{ decode_chunk, BYTES("\x0a\x03\x0a\x01\xff"), "node_id" },
 		{ decode_alloc, BYTES("\x52\x01\x04\x08\x0f"), "more than nbytes, 15" },
@@ -478,6 +561,8 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
 		{ decode_dispatch, BYTES("\x22\x03\x32\x01\xff"), "output_prefix is not UTF-8" },
 		{ decode_dispatch, BYTES("\x3a\x00"), "inline_data has 0 bytes" },
 		{ decode_dispatch, BYTES("\x3a\x04\x12\x02\x0a\x7f"), "DispatchReq" },
+		{ decode_dispatch, BYTES("\x3a\x02\x68\x01"), "offset is 1 without a handle" },
+		{ decode_dispatch, BYTES("\x3a\x0d\x12\x00\x68" NEGATIVE), "past 2^63-1" },
 	};
 
 	(void)state;
@@ -617,6 +702,8 @@ int main(void)
 		cmocka_unit_test(callable_round_trips),
 		cmocka_unit_test(module_round_trips),
 		cmocka_unit_test(session_round_trips),
+		cmocka_unit_test(span_round_trips),
+		cmocka_unit_test(grant_round_trips),
 		cmocka_unit_test(an_empty_message_is_no_bytes),
 		cmocka_unit_test(dispatch_round_trip),
 		cmocka_unit_test(an_empty_dispatch_has_the_defaults),
