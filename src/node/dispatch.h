@@ -10,6 +10,7 @@
 struct bound_tensor {
 	uint64_t handle;         /* pinned; 0: its bytes are in the scratch storage */
 	uint64_t offset, nbytes; /* of the tensor's bytes, in the arena */
+	uint64_t view_offset;    /* of its first byte in the handle's storage; 0 without one */
 	struct msg_shape shape;
 };
 
@@ -23,7 +24,7 @@ struct bound_tensors {
  * Bind the request's tensors, copy inline bytes in, and write the task's tensor records.
  *
  * @return what the pool says; SIMPLER_ENOTFOUND for another node's handle; SIMPLER_EINVAL when the
- *         shape needs more bytes than the storage has. Nothing is bound then.
+ *         view goes beyond the storage, or is not aligned to its type. Nothing is bound then.
  */
 simpler_status bind_tensors(struct node *node, const struct msg_dispatch *request,
                             struct bound_tensors *out, struct record_task *task);

@@ -35,22 +35,31 @@ static simpler_status place_inline(struct bound_tensor *tensor, uint64_t *used)
 	return SIMPLER_OK;
 }
 
-static simpler_status bind_handle(struct node *node, const struct msg_handle *handle,
+static simpler_status bind_handle(struct node *node, const struct msg_tensor_ref *ref,
                                   struct bound_tensor *tensor)
 {
 	struct pool_view view;
-	simpler_status status = node_check_handle(node, handle);
+	simpler_status status = node_check_handle(node, &ref->handle);
 
 	if (status == SIMPLER_OK)
-		status = pool_pin(node->pool, handle->handle_id, &view);
+		status = pool_pin(node->pool, ref->handle.handle_id, &view);
 	if (status != SIMPLER_OK)
 		return status;
 	tensor->handle = view.handle;
-	tensor->offset = view.offset;
-	if (tensor->nbytes > view.nbytes)
+	tensor->offset = view.offset + ref->offset;
+	tensor->view_offset = ref->offset;
+	if (ref->offset + tensor->nbytes > view.nbytes)
+		return error_raise(SIMPLER_EINVAL,
+		                   "its shape takes %llu bytes from offset %llu on, and the "
+		                   "storage has %llu",
+		                   (unsigned long long)tensor->nbytes,
+		                   (unsigned long long)ref->offset,
+		                   (unsigned long long)view.nbytes);
+	if (ref->offset % simpler_dtype_size(tensor->shape.dtype) != 0)
 		return error_raise(
-			SIMPLER_EINVAL, "its shape takes %llu bytes, and the storage has %llu",
-			(unsigned long long)tensor->nbytes, (unsigned long long)view.nbytes);
+			SIMPLER_EINVAL, "its offset of %llu is no multiple of the %zu bytes of %s",
+			(unsigned long long)ref->offset, simpler_dtype_size(tensor->shape.dtype),
+			simpler_dtype_name(tensor->shape.dtype));
 	return SIMPLER_OK;
 }
 
@@ -64,9 +73,10 @@ static simpler_status bind_all(struct node *node, const struct msg_dispatch *req
 		struct bound_tensor *tensor = &out->tensors[out->count++];
 
 		tensor->handle = 0;
+		tensor->view_offset = 0;
 		tensor->shape = ref->shape;
 		tensor->nbytes = shape_bytes(&ref->shape);
-		status = ref->is_handle ? bind_handle(node, &ref->handle, tensor)
+		status = ref->is_handle ? bind_handle(node, ref, tensor)
 		                        : place_inline(tensor, scratch_bytes);
 	}
 	return status == SIMPLER_OK
@@ -161,6 +171,7 @@ void bound_outputs(struct node *node, const struct bound_tensors *bound, struct 
 			continue;
 		out->output_count++;
 		ref->shape = tensor->shape;
+		ref->offset = tensor->view_offset;
 		ref->is_handle = tensor->handle != 0;
 		if (ref->is_handle)
 			(void)node_keep_handle(node, tensor->handle, &ref->handle);

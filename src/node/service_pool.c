@@ -180,6 +180,7 @@ static void give_up(struct rpc_call *call)
 struct push {
 	struct pool_view view; /* pinned; handle 0: no chunk has come */
 	uint64_t named;        /* the handle id that chunks carry: 0 when this push allocates */
+	struct span span;      /* what it writes */
 	bool allocated;        /* by this push, so freed if it fails or nobody hears of it */
 	bool answered;         /* with the handle */
 	bool complete;         /* the last chunk has come */
@@ -212,6 +213,31 @@ static simpler_status push_alloc(struct node *node, struct push *push,
 	return status;
 }
 
+static simpler_status push_pin(struct node *node, struct push *push, const struct msg_chunk *chunk)
+{
+	simpler_status status;
+
+	push->named = chunk->handle.handle_id;
+	if (push->named == 0)
+		return push_alloc(node, push, chunk);
+	status = node_check_handle(node, &chunk->handle);
+	return status == SIMPLER_OK ? pool_pin(node->pool, push->named, &push->view) : status;
+}
+
+/* What it writes is pinned: all of it, or the span that the first chunk has. */
+static simpler_status push_aim(struct push *push, const struct msg_chunk *chunk)
+{
+	push->span = (struct span){ .run_bytes = push->view.nbytes, .runs = 1 };
+	if (!chunk->has_span)
+		return SIMPLER_OK;
+	push->span = chunk->span;
+	if (span_end(&push->span) <= push->view.nbytes)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EINVAL, "span ends at %llu, past the tensor's %llu bytes",
+	                   (unsigned long long)span_end(&push->span),
+	                   (unsigned long long)push->view.nbytes);
+}
+
 static simpler_status push_begin(struct node *node, struct push *push,
                                  const struct msg_chunk *chunk)
 {
@@ -221,11 +247,8 @@ static simpler_status push_begin(struct node *node, struct push *push,
 		return error_raise(SIMPLER_EINVAL,
 		                   "the first chunk of a push has no handle; send the tensor's, or "
 		                   "one with id 0 and the size to allocate");
-	push->named = chunk->handle.handle_id;
-	if (push->named == 0)
-		return push_alloc(node, push, chunk);
-	status = node_check_handle(node, &chunk->handle);
-	return status == SIMPLER_OK ? pool_pin(node->pool, push->named, &push->view) : status;
+	status = push_pin(node, push, chunk);
+	return status == SIMPLER_OK ? push_aim(push, chunk) : status;
 }
 
 /* Chunks after the first repeat the first one's handle or have none. */
@@ -233,6 +256,8 @@ static simpler_status push_continue(const struct push *push, const struct msg_ch
 {
 	if (push->complete)
 		return error_raise(SIMPLER_EINVAL, "a chunk follows the one marked last");
+	if (chunk->has_span)
+		return error_raise(SIMPLER_EINVAL, "a chunk after the first has a span");
 	if (chunk->has_handle && chunk->handle.handle_id != push->named &&
 	    chunk->handle.handle_id != push->view.handle)
 		return error_raise(
@@ -249,16 +274,15 @@ static simpler_status push_copy(struct node *node, const struct push *push,
                                 const struct msg_chunk *chunk)
 {
 	struct msg_handle unused;
-	uint64_t end;
+	uint64_t end, most = span_bytes(&push->span);
 
-	if (!checked_add(chunk->offset, chunk->data.size, &end) || end > push->view.nbytes)
-		return error_raise(SIMPLER_EINVAL,
-		                   "%zu bytes at offset %llu go past the tensor's %llu bytes",
-		                   chunk->data.size, (unsigned long long)chunk->offset,
-		                   (unsigned long long)push->view.nbytes);
-	if (chunk->data.size > 0)
-		memcpy(node->arena + push->view.offset + chunk->offset, chunk->data.data,
-		       chunk->data.size);
+	if (!checked_add(chunk->offset, chunk->data.size, &end) || end > most)
+		return error_raise(
+			SIMPLER_EINVAL, "%zu bytes at offset %llu go past the %s's %llu bytes",
+			chunk->data.size, (unsigned long long)chunk->offset,
+			most < push->view.nbytes ? "span" : "tensor", (unsigned long long)most);
+	span_write(&push->span, node->arena + push->view.offset, chunk->offset, chunk->data.data,
+	           chunk->data.size);
 	return node_keep_handle(node, push->view.handle, &unused);
 }
 

@@ -137,6 +137,11 @@ class Client:
     def write(self, handle, data, offset=0):
         return self.push(chunks_of(handle, data, offset))
 
+    def write_span(self, handle, data, span):
+        first, *more = chunks_of(handle, data)
+        first.span.CopyFrom(span)
+        return self.push([first, *more])
+
     def tensor(self, values):
         """A stored int64 tensor."""
         data = int64s(values)
@@ -194,8 +199,8 @@ def inline(values, tag=INPUT):
     return wire.TensorRef(inline_data=int64s(values), shape=[len(values)], dtype=INT64, tag=tag)
 
 
-def stored(handle, count, tag=INPUT):
-    return wire.TensorRef(handle=handle, shape=[count], dtype=INT64, tag=tag)
+def stored(handle, count, tag=INPUT, offset=0):
+    return wire.TensorRef(handle=handle, shape=[count], dtype=INT64, tag=tag, offset=offset)
 
 
 def request(callable_, tensors=(), scalars=(), **more):

@@ -46,6 +46,33 @@ class Dispatching(DaemonTest):
         for handle in a, b, total:
             self.client.free(handle)
 
+    def test_views_of_one_tensor_are_arguments_of_their_own(self):
+        handle = self.client.tensor([1, 2, 10, 20, 0, 0, 7])
+        [out] = self.outputs(self.client.dispatch(self.add_below, [
+            stored(handle, 2), stored(handle, 2, offset=16),
+            stored(handle, 2, OUTPUT, offset=32)]))
+        self.assertEqual((out.handle.handle_id, out.offset), (handle.handle_id, 32))
+        self.assertEqual(self.client.values(handle), [1, 2, 10, 20, 11, 22, 7])
+        self.client.free(handle)
+
+    def test_a_view_that_cannot_be_is_refused(self):
+        handle = self.client.tensor([1, 2])
+        for offset, count, texts in ((8, 2, ["16 bytes from offset 8", "has 16"]),
+                                     (16, 1, ["8 bytes from offset 16"]),
+                                     ((1 << 63) - 16, 1, ["storage has 16"]),
+                                     ((1 << 64) - 8, 1, ["past 2^63-1"]),
+                                     (4, 1, ["no multiple of the 8 bytes of int64"])):
+            with self.subTest(offset=offset):
+                self.refused(Code.INVALID_ARGUMENT, ["tensor_refs[0]", *texts],
+                             self.client.dispatch, self.twice,
+                             [stored(handle, count, INOUT, offset)])
+        nothing = inline([1])
+        nothing.offset = 8
+        self.refused(Code.INVALID_ARGUMENT, ["offset is 8 without a handle"],
+                     self.client.dispatch, self.twice, [nothing])
+        self.assertEqual(self.client.values(handle), [1, 2])
+        self.client.free(handle)
+
     def test_R08_inline_and_stored_tensors_mix(self):
         a = self.client.tensor([5, 6])
         total = wire.TensorRef(shape=[2], dtype=INT64, tag=OUTPUT)

@@ -74,6 +74,26 @@ class Storage(DaemonTest):
         self.assertEqual(self.client.pull(handle), b"aa23456ccc")
         self.client.free(handle)
 
+    def test_a_push_with_a_span_writes_its_runs(self):
+        handle = self.client.write(self.client.alloc(12), b"." * 12)
+        self.client.write_span(handle, b"aabbc", wire.TensorSpan(
+            offset=1, run_bytes=2, pitch=4, runs=3))
+        self.assertEqual(self.client.pull(handle), b".aa..bb..c..")
+        self.client.free(handle)
+
+    def test_chunks_of_a_span_count_its_packed_bytes(self):
+        rows, width, pitch = 700, 3000, 4096
+        handle = self.client.alloc(rows * pitch)
+        data = pattern(rows * width)[:rows * width]
+        self.client.write_span(handle, data, wire.TensorSpan(
+            offset=96, run_bytes=width, pitch=pitch, runs=rows))
+        have = self.client.pull(handle)
+        for row in range(rows):
+            at = row * pitch
+            self.assertEqual(have[at:at + 96], bytes(96))
+            self.assertEqual(have[at + 96:at + 96 + width], data[row * width:(row + 1) * width])
+        self.client.free(handle)
+
     def test_pull_covers_the_tensor_in_order(self):
         size = 3 * MIB + 5
         handle = self.client.alloc(size)
@@ -174,6 +194,29 @@ class Refusals(DaemonTest):
                                          last=True)
                 self.refused(Code.INVALID_ARGUMENT, [str(offset), f"{size} bytes"],
                              self.client.push, [chunk])
+        self.assertEqual(self.client.pull(handle), b"a" * 100)
+        self.client.free(handle)
+
+    def test_a_span_that_cannot_be(self):
+        handle = self.client.write(self.client.alloc(100), b"a" * 100)
+        for fields, text in (
+                ((0, 101, 0, 1), "span ends at 101"),
+                ((99, 2, 0, 1), "span ends at 101"),
+                ((0, 8, 7, 2), "they overlap"),
+                ((0, 1, 1, (1 << 64) - 1), "past 2^63-1"),
+                ((0, 1, 50, 3), "span ends at 101"),
+                (((1 << 64) - 1, 1, 0, 1), "past 2^63-1")):
+            span = wire.TensorSpan(**dict(zip(("offset", "run_bytes", "pitch", "runs"), fields)))
+            with self.subTest(fields):
+                self.refused(Code.INVALID_ARGUMENT, [text],
+                             self.client.write_span, handle, b"b", span)
+        few = wire.TensorSpan(offset=10, run_bytes=2, pitch=4, runs=2)
+        self.refused(Code.INVALID_ARGUMENT, ["5 bytes at offset 0", "the span's 4 bytes"],
+                     self.client.write_span, handle, b"bbbbb", few)
+        late = [wire.TensorChunk(handle=handle, data=b"a"),
+                wire.TensorChunk(data=b"a", offset=1, span=few, last=True)]
+        self.refused(Code.INVALID_ARGUMENT, ["after the first has a span"],
+                     self.client.push, late)
         self.assertEqual(self.client.pull(handle), b"a" * 100)
         self.client.free(handle)
 
