@@ -32,11 +32,18 @@ typedef struct simpler_worker_options {
 	uint32_t max_tasks;          /**< submitted and not ended, of all runs; 1 to 1,048,576 */
 	/** What is cancelled or late and goes on all the same is killed so much later. */
 	uint64_t stop_grace_ms;
+	/**
+	 * How long the nodes keep what this worker registered and stored there when they do not
+	 * hear of it, because the program died or was cut off; 100 to 86,400,000. A thread of the
+	 * worker tells them three times in that time.
+	 */
+	uint64_t session_ttl_ms;
 } simpler_worker_options;
 
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
-		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000       \
+		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000,      \
+			60000                                                                      \
 	}
 
 /**
@@ -221,8 +228,9 @@ SIMPLER_API simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype d
  */
 SIMPLER_API simpler_status simpler_free(simpler_worker *worker, void *data);
 
-/** Stop the children and release everything, modules included. Completions of its runs are
- * destroyed before. NULL is allowed. */
+/** Stop the children and release everything, modules included, and what it had on its nodes. A node
+ * that does not answer holds this up for a second or two. Completions of its runs are destroyed
+ * before. NULL is allowed. */
 SIMPLER_API void simpler_worker_close(simpler_worker *worker);
 
 #ifdef __cplusplus

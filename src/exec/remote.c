@@ -29,6 +29,7 @@
 
 #include "base/bump.h"
 #include "base/clock.h"
+#include "exec/node_session.h"
 #include "exec/remote_node.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
@@ -669,8 +670,8 @@ static void remote_close(struct exec_child *child)
 static const struct exec_child_ops remote_ops = { remote_install, remote_start, remote_stop,
 	                                          remote_retract, remote_close };
 
-simpler_status remote_create(struct rpc_client *client, const char *address, uint32_t capacity,
-                             struct exec_child **out)
+simpler_status remote_create(struct rpc_client *client, struct node_session *session,
+                             const char *address, uint32_t capacity, struct exec_child **out)
 {
 	struct remote_child *node;
 
@@ -690,6 +691,8 @@ simpler_status remote_create(struct rpc_client *client, const char *address, uin
 		free(node);
 		return error_context("adding node %s", address);
 	}
+	node->session = session;
+	rpc_channel_set_session(node->channel, node_session_id(session));
 	(void)pthread_mutex_init(&node->lock, NULL);
 	*out = &node->child;
 	return SIMPLER_OK;

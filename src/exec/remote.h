@@ -9,13 +9,15 @@
 
 #include "exec/exec.h"
 
+struct node_session;
 struct rpc_client;
 
 /* Opens a channel to `address`; does not wait for a connection. `client` outlives the child, which
- * takes `capacity` tasks at once. */
-simpler_status remote_create(struct rpc_client *client, const char *address, uint32_t capacity,
-                             struct exec_child **out);
-/* Wait until the node answers a heartbeat. Blocks until `deadline`. SIMPLER_EUNAVAILABLE. */
+ * takes `capacity` tasks at once and makes all its calls in `session`. */
+simpler_status remote_create(struct rpc_client *client, struct node_session *session,
+                             const char *address, uint32_t capacity, struct exec_child **out);
+/* Attach the session to the node. Blocks until it answers or until `deadline`; see
+ * node_session_attach(). */
 simpler_status remote_connect(struct exec_child *child, int64_t deadline);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/bump.h"
 #include "base/clock.h"
 #include "catalog/payload.h"
+#include "exec/node_session.h"
 #include "exec/remote_node.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
@@ -17,30 +18,15 @@
 simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 {
 	struct remote_child *node = (struct remote_child *)child;
-	struct msg_health health;
-	struct rpc_buffer buffer;
-	struct bump bump;
-	simpler_status status;
-	uint8_t *answer;
-	size_t size;
+	simpler_status status =
+		node_session_attach(node->session, node->channel, child->name, deadline);
 
-	status = msg_empty_encode(&buffer);
-	if (status == SIMPLER_OK)
-		status = rpc_unary_wait(node->channel, MSG_HEARTBEAT, deadline, true, &buffer,
-		                        &answer, &size);
-	if (status != SIMPLER_OK)
+	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_EDEADLINE)
 		return error_raise(SIMPLER_EUNAVAILABLE,
 		                   "%s does not answer: is simpler-l3d running there, and is the "
 		                   "address right?",
 		                   child->name);
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	status = msg_health_decode(answer, size, &bump, &health);
-	if (status == SIMPLER_OK && !health.ok)
-		status = error_raise(SIMPLER_EUNAVAILABLE, "%s is not well: %s", child->name,
-		                     health.message);
-	bump_release(&bump);
-	free(answer);
-	return status;
+	return status == SIMPLER_OK ? SIMPLER_OK : error_context("attaching to %s", child->name);
 }
 
 /* --- callables --- */

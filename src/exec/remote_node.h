@@ -17,6 +17,7 @@ struct remote_task;
 struct remote_child {
 	struct exec_child child;
 	struct rpc_channel *channel;
+	struct node_session *session; /* borrowed */
 	char address[104];
 	pthread_mutex_t lock; /* guards `running` */
 	/* All tasks in progress, `capacity` at most. Only a stop looks for one. */

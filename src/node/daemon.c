@@ -31,6 +31,7 @@
 #include "os/events.h"
 #include "os/memory.h"
 #include "os/process.h"
+#include "os/random.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "wire/tree.h"
@@ -107,18 +108,6 @@ static simpler_status start_server(struct daemon *daemon)
 
 /* --- birth --- */
 
-static uint32_t random_number(void)
-{
-	uint32_t number = 0;
-	FILE *source = fopen("/dev/urandom", "rb");
-
-	if (!source || fread(&number, sizeof(number), 1, source) != 1)
-		number = (uint32_t)clock_unix_ms() ^ (uint32_t)getpid();
-	if (source)
-		(void)fclose(source);
-	return number;
-}
-
 /* Different at each start, so that nobody takes a handle from before for one of ours. */
 static void choose_node_id(struct daemon *daemon)
 {
@@ -133,14 +122,14 @@ static void choose_node_id(struct daemon *daemon)
 	(void)gethostname(host, sizeof(host) - 1);
 	host[strspn(host, allowed)] = '\0';
 	(void)snprintf(daemon->node_id, sizeof(daemon->node_id), "%s-%08x",
-	               host[0] != '\0' ? host : "node", random_number());
+	               host[0] != '\0' ? host : "node", (unsigned)random_u64() & 0xffffffffu);
 }
 
 static simpler_status build_pool(struct daemon *daemon)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pool_options options = { .max_handles = MAX_HANDLES,
-		                        .first_generation = random_number() >> 1,
+		                        .first_generation = (uint32_t)random_u64() >> 1,
 		                        .now = clock_now };
 	simpler_status status;
 
@@ -201,10 +190,14 @@ static simpler_status build_node(struct daemon *daemon)
 	if (status != SIMPLER_OK)
 		return status;
 	node->id = daemon->node_id;
+	node->boot_id = random_u64();
 	node->catalog = catalog_create(&limits);
 	node->dispatches = dispatch_table_create(node);
 	if (!node->catalog || !node->dispatches)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
+	status = sessions_create(NULL, 0, clock_now, &node->sessions);
+	if (status != SIMPLER_OK)
+		return status;
 	return engine_client_create(&daemon->engine_options, node->catalog, &node->engine);
 }
 
@@ -313,7 +306,7 @@ static void wait_for_events(struct daemon *daemon, int64_t deadline)
 	};
 
 	engine_client_fds(daemon->node.engine, &fds[2]);
-	atomic_store(&daemon->node.ends_leases_at, deadline);
+	atomic_store(&daemon->node.looks_at, deadline);
 	/* Whatever it returns: what there is to do is looked for afterwards. */
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
 	events_clear(daemon->node.wakeup);
@@ -343,8 +336,9 @@ static simpler_status live(struct daemon *daemon)
 		take_signals(daemon);
 		if (status != SIMPLER_OK || is_drained(daemon))
 			return status;
-		atomic_store(&daemon->node.ends_leases_at, CLOCK_NEVER);
+		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);
 		next = earlier(next, pool_expire(daemon->node.pool));
+		next = earlier(next, sessions_expire(daemon->node.sessions));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
 		wait_for_events(daemon, next);
@@ -383,6 +377,7 @@ static void take_apart(struct daemon *daemon)
 	rpc_health_destroy(daemon->health);
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
+	sessions_destroy(daemon->node.sessions);
 	catalog_destroy(daemon->node.catalog);
 	pool_destroy(daemon->node.pool);
 	if (daemon->node.arena)

@@ -11,6 +11,7 @@
 
 #include "catalog/catalog.h"
 #include "node/engine_client.h"
+#include "node/sessions.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
 
@@ -23,17 +24,20 @@ struct node {
 	struct catalog *catalog;
 	struct engine_client *engine;
 	struct dispatch_table *dispatches;
+	struct sessions *sessions;
+	uint64_t boot_id;         /* another one at each start */
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
 	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
-	/* When the daemon's thread next ends leases that are over; CLOCK_NEVER while it does. */
-	_Atomic int64_t ends_leases_at;
+	/* When the daemon's thread next looks for leases and sessions that are over; CLOCK_NEVER
+	 * while it does. */
+	_Atomic int64_t looks_at;
 	/* An event (os/events.h) that wakes this thread: draining and no dispatch is running, or a
-	 * lease is over before that. */
+	 * lease or session is over before that. */
 	int wakeup;
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  2
+#define NODE_WORKER_METHODS  4
 #define NODE_CATALOG_METHODS 2
 #define NODE_POOL_METHODS    5
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
@@ -44,6 +48,15 @@ extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
 struct dispatch_table *dispatch_table_create(struct node *node);
 void dispatch_table_destroy(struct dispatch_table *table);
 
+/* --- sessions; node/service_session.c --- */
+
+void node_attach(struct rpc_call *call, const uint8_t *data, size_t size);
+void node_detach(struct rpc_call *call, const uint8_t *data, size_t size);
+/* The session of the call, which begins in it and must leave it; 0: none. SIMPLER_EINVAL for what
+ * is no session, SIMPLER_ESTATE for one that is not attached. */
+simpler_status node_enter(struct rpc_call *call, uint64_t *session);
+void node_leave(const struct node *node, uint64_t session);
+
 /* --- what they share; node/reply.c --- */
 
 struct node *node_of(const struct rpc_call *call);
@@ -53,6 +66,8 @@ void reply_error(struct rpc_call *call);
 void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message);
 /* SIMPLER_ENOTFOUND for a handle of another node; both are named. */
 simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
+/* See to it that the daemon's thread looks for what is over at `time` (base/clock.h). */
+void node_look_at(struct node *node, int64_t time);
 /* A handle as the wire has it. Sees to it that the daemon's thread ends the lease in time that a
  * client is told of. */
 void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out);

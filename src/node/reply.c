@@ -64,6 +64,12 @@ static uint64_t to_unix_ms(int64_t deadline)
 	return clock_unix_ms() + (left > 0 ? (uint64_t)(left / CLOCK_MS) : 0);
 }
 
+void node_look_at(struct node *node, int64_t time)
+{
+	if (time < atomic_load(&node->looks_at))
+		events_wake(node->wakeup);
+}
+
 void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out)
 {
 	*out = (struct msg_handle){
@@ -73,8 +79,7 @@ void node_fill_handle(struct node *node, const struct pool_view *view, struct ms
 		.transport = TRANSPORT,
 	};
 	(void)snprintf(out->node_id, sizeof(out->node_id), "%s", node->id);
-	if (view->lease_deadline < atomic_load(&node->ends_leases_at))
-		events_wake(node->wakeup);
+	node_look_at(node, view->lease_deadline);
 }
 
 simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out)

@@ -1,5 +1,5 @@
 /*
- * L3Worker: dispatches and the heartbeat.
+ * L3Worker: dispatches and the heartbeat; sessions are in node/service_session.c.
  *
  * A dispatch is decoded, bound and pushed onto the engine's ring by the thread that received it,
  * and answered by the thread that takes outcomes: no other thread is woken. Its state comes from a
@@ -28,6 +28,7 @@
 struct dispatch {
 	struct node *node;
 	struct rpc_call *call;
+	uint64_t session; /* which the call has entered */
 	uint64_t task_id;
 	struct digest digest;
 	char name[sizeof(((struct payload *)NULL)->name)];
@@ -160,6 +161,7 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 	else
 		answer(dispatch, error);
 	unbind_tensors(node, &dispatch->bound);
+	node_leave(node, dispatch->session);
 	give_back(node->dispatches, dispatch);
 	leave(node);
 }
@@ -245,6 +247,25 @@ static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatc
 	return status;
 }
 
+/* In its session. After SIMPLER_OK the dispatch is no longer ours. */
+static simpler_status begin_in(struct dispatch *dispatch, const struct msg_dispatch *request)
+{
+	struct node *node = dispatch->node;
+	struct rpc_call *call = dispatch->call;
+	uint64_t session;
+	simpler_status status = node_enter(call, &session);
+
+	if (status != SIMPLER_OK)
+		return status;
+	dispatch->session = session;
+	status = submit(dispatch, request);
+	if (status == SIMPLER_OK)
+		return SIMPLER_OK;
+	node_leave(node, session);
+	return error_context("node '%s' did not run task %llu", node->id,
+	                     (unsigned long long)request->task_id);
+}
+
 /* After SIMPLER_OK the dispatch is no longer ours. */
 static simpler_status begin(struct node *node, struct rpc_call *call, const uint8_t *data,
                             size_t size)
@@ -262,10 +283,7 @@ static simpler_status begin(struct node *node, struct rpc_call *call, const uint
 	if (status == SIMPLER_OK) {
 		dispatch->call = call;
 		dispatch->task_id = request.task_id;
-		status = submit(dispatch, &request);
-		if (status != SIMPLER_OK)
-			error_context("node '%s' did not run task %llu", node->id,
-			              (unsigned long long)request.task_id);
+		status = begin_in(dispatch, &request);
 	}
 	bump_release(&bump);
 	if (status != SIMPLER_OK)
@@ -316,4 +334,6 @@ static void heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
 const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_DISPATCH, .on_message = dispatch, .on_cancel = dispatch_cancelled },
 	{ .path = MSG_HEARTBEAT, .on_message = heartbeat },
+	{ .path = MSG_ATTACH, .on_message = node_attach },
+	{ .path = MSG_DETACH, .on_message = node_detach },
 };

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "catalog/module_read.h"
+#include "exec/node_session.h"
 #include "exec/remote.h"
 #include "rpc/rpc.h"
 #include "wire/tensor.h"
@@ -19,6 +20,9 @@
 /* What a daemon takes at once, from all its parents. */
 #define HIGHEST_NODE_TASKS 1024u
 #define HIGHEST_MAX_TASKS  (1u << 20)
+/* What a node takes as it is. */
+#define LOWEST_SESSION_TTL_MS  100u
+#define HIGHEST_SESSION_TTL_MS 86400000u
 
 struct simpler_module {
 	simpler_worker *worker;
@@ -48,6 +52,11 @@ static simpler_status check_options(const simpler_worker_options *options)
 	if (options->node_tasks < 1 || options->node_tasks > HIGHEST_NODE_TASKS)
 		return error_raise(SIMPLER_EINVAL, "node_tasks is %u; it is 1 to %u",
 		                   options->node_tasks, HIGHEST_NODE_TASKS);
+	if (options->session_ttl_ms < LOWEST_SESSION_TTL_MS ||
+	    options->session_ttl_ms > HIGHEST_SESSION_TTL_MS)
+		return error_raise(SIMPLER_EINVAL, "session_ttl_ms is %llu; it is %u to %u",
+		                   (unsigned long long)options->session_ttl_ms,
+		                   LOWEST_SESSION_TTL_MS, HIGHEST_SESSION_TTL_MS);
 	if (options->max_tasks < 1 || options->max_tasks > HIGHEST_MAX_TASKS)
 		return error_raise(SIMPLER_EINVAL, "max_tasks is %u; it is 1 to %u",
 		                   options->max_tasks, HIGHEST_MAX_TASKS);
@@ -87,6 +96,7 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	worker->node_tasks = options->node_tasks;
 	worker->max_tasks = options->max_tasks;
 	worker->connect_timeout_ms = options->connect_timeout_ms;
+	worker->session_ttl_ms = options->session_ttl_ms;
 	status = make_core(worker, options);
 	if (status != SIMPLER_OK) {
 		simpler_worker_close(worker);
@@ -106,6 +116,18 @@ simpler_status worker_check_new(const simpler_worker *worker, const char *what)
 	return SIMPLER_OK;
 }
 
+/* What all nodes of the worker share, made for the first. */
+static simpler_status prepare_for_nodes(simpler_worker *worker)
+{
+	simpler_status status = SIMPLER_OK;
+
+	if (!worker->session)
+		status = node_session_create(worker->session_ttl_ms, &worker->session);
+	if (status == SIMPLER_OK && !worker->client)
+		status = rpc_client_create(&worker->client);
+	return status;
+}
+
 simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                          simpler_worker_id *out)
 {
@@ -122,10 +144,10 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 			SIMPLER_EINVAL,
 			"a node is a worker of level 3 and so no child of one; make this "
 			"worker level 4");
-	if (!worker->client)
-		status = rpc_client_create(&worker->client);
+	status = prepare_for_nodes(worker);
 	if (status == SIMPLER_OK)
-		status = remote_create(worker->client, address, worker->node_tasks, &child);
+		status = remote_create(worker->client, worker->session, address, worker->node_tasks,
+		                       &child);
 	if (status != SIMPLER_OK)
 		return status;
 	status = core_add_child(worker->core, child, &index);
@@ -376,6 +398,7 @@ void simpler_worker_close(simpler_worker *worker)
 		worker->modules = module->next;
 		free(module);
 	}
+	node_session_end(worker->session);
 	if (worker->core)
 		core_close_children(worker->core);
 	if (worker->client)

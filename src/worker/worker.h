@@ -11,6 +11,7 @@
 
 #define WORKER_MAX_ASYNC_RUNS 256u
 
+struct node_session;
 struct rpc_client;
 
 enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
@@ -18,10 +19,11 @@ enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
 /* Fields without a lock are changed by the one thread that sets the worker up. */
 struct simpler_worker {
 	struct worker_core *core;
-	struct rpc_client *client; /* of remote nodes; NULL while there are none */
-	struct local_group *group; /* of children of this machine; NULL while there are none */
+	struct rpc_client *client;    /* of remote nodes; NULL while there are none */
+	struct node_session *session; /* with them; there if `client` is */
+	struct local_group *group;    /* of children of this machine; NULL while there are none */
 	enum worker_state state;
-	uint64_t connect_timeout_ms;
+	uint64_t connect_timeout_ms, session_ttl_ms;
 	uint32_t node_tasks, max_tasks;
 	simpler_module *modules;
 	_Atomic uint32_t async_runs;

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "exec/node_session.h"
 #include "exec/remote.h"
 
 #define STAGED_BYTES ((size_t)5 << 18) /* two chunks each way */
 
 struct rig {
 	struct front_end *front_end;
+	struct node_session *session;
 	struct exec_child *child;
 	struct exec_callable callable;
 	struct record_config config;
@@ -35,9 +37,11 @@ static int start(void **state)
 
 	assert_non_null(rig);
 	rig->front_end = front_end_start(options);
-	assert_int_equal(remote_create(rig->front_end->client, rig->front_end->daemon.address, 64,
-	                               &rig->child),
+	assert_int_equal(node_session_create(60000, &rig->session), SIMPLER_OK);
+	assert_int_equal(remote_create(rig->front_end->client, rig->session,
+	                               rig->front_end->daemon.address, 64, &rig->child),
 	                 SIMPLER_OK);
+	assert_int_equal(remote_connect(rig->child, CLOCK_NEVER), SIMPLER_OK);
 	rig->callable.kind = SIMPLER_KIND_ORCH;
 	rig->callable.digest = rig->front_end->orch.digest;
 	*state = rig;
@@ -48,6 +52,7 @@ static int stop(void **state)
 {
 	struct rig *rig = *state;
 
+	node_session_end(rig->session);
 	rig->child->ops->close(rig->child);
 	front_end_stop(rig->front_end);
 	free(rig);

@@ -1,0 +1,78 @@
+/* L3Worker.Attach and Detach: sessions of clients. */
+#include <stdio.h>
+
+#include "base/error.h"
+#include "node/node.h"
+
+/* Of calls that have a meaning for a session only. */
+static simpler_status need_session(const struct rpc_call *call, uint64_t *session)
+{
+	simpler_status status = rpc_call_session(call, session);
+
+	if (status == SIMPLER_OK && *session == 0)
+		status = error_raise(SIMPLER_EINVAL,
+		                     "this call is of a session; name it in the metadata "
+		                     "simpler-session: a random number, in hexadecimal");
+	return status;
+}
+
+static void answer_attached(struct rpc_call *call, const struct session_state *state)
+{
+	struct node *node = node_of(call);
+	struct msg_attached attached = { .boot_id = node->boot_id,
+		                         .ttl_ms = state->ttl_ms,
+		                         .known = state->known };
+	struct rpc_buffer buffer;
+
+	(void)snprintf(attached.node_id, sizeof(attached.node_id), "%s", node->id);
+	node_look_at(node, state->until);
+	reply(call, msg_attached_encode(&attached, &buffer), &buffer);
+}
+
+void node_attach(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct session_state state;
+	struct msg_attach attach;
+	simpler_status status;
+	uint64_t session;
+	struct bump bump;
+
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	status = msg_attach_decode(data, size, &bump, &attach);
+	bump_release(&bump);
+	if (status == SIMPLER_OK)
+		status = need_session(call, &session);
+	if (status == SIMPLER_OK)
+		status = sessions_attach(node_of(call)->sessions, session, attach.ttl_ms, &state);
+	if (status == SIMPLER_OK)
+		answer_attached(call, &state);
+	else
+		reply_error(call);
+}
+
+void node_detach(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct rpc_buffer buffer;
+	uint64_t session;
+	simpler_status status = need_session(call, &session);
+
+	(void)data;
+	(void)size;
+	if (status == SIMPLER_OK) {
+		sessions_detach(node_of(call)->sessions, session);
+		status = msg_empty_encode(&buffer);
+	}
+	reply(call, status, &buffer);
+}
+
+simpler_status node_enter(struct rpc_call *call, uint64_t *session)
+{
+	simpler_status status = rpc_call_session(call, session);
+
+	return status == SIMPLER_OK ? sessions_enter(node_of(call)->sessions, *session) : status;
+}
+
+void node_leave(const struct node *node, uint64_t session)
+{
+	sessions_leave(node->sessions, session);
+}

@@ -1,0 +1,253 @@
+#include "node/sessions.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM 1 /* an element that found no memory has no table: hh.tbl is NULL */
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+struct session {
+	uint64_t id;
+	uint64_t ttl_ms;
+	int64_t until;
+	uint32_t calls; /* in progress */
+	bool ending;    /* ENDING, else ATTACHED */
+	bool detached;  /* why */
+	bool told;      /* its owners are being told of its end, and it goes after that */
+	UT_hash_handle hh;
+};
+
+struct sessions {
+	const struct session_owner *owners;
+	size_t owner_count;
+	int64_t (*now)(void);
+	pthread_mutex_t lock; /* guards all below */
+	struct session *all;
+};
+
+simpler_status sessions_create(const struct session_owner *owners, size_t owner_count,
+                               int64_t (*now)(void), struct sessions **out)
+{
+	struct sessions *sessions = calloc(1, sizeof(*sessions));
+
+	if (!sessions)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for sessions");
+	sessions->owners = owners;
+	sessions->owner_count = owner_count;
+	sessions->now = now;
+	(void)pthread_mutex_init(&sessions->lock, NULL);
+	*out = sessions;
+	return SIMPLER_OK;
+}
+
+void sessions_destroy(struct sessions *sessions)
+{
+	struct session *session, *next;
+
+	if (!sessions)
+		return;
+	HASH_ITER (hh, sessions->all, session, next) {
+		HASH_DEL(sessions->all, session);
+		free(session);
+	}
+	(void)pthread_mutex_destroy(&sessions->lock);
+	free(sessions);
+}
+
+/* --- under the lock --- */
+
+static struct session *find(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+
+	HASH_FIND(hh, sessions->all, &id, sizeof(id), session);
+	return session;
+}
+
+static simpler_status add(struct sessions *sessions, uint64_t id, struct session **out)
+{
+	struct session *session;
+
+	if (HASH_COUNT(sessions->all) >= SESSIONS_MAX)
+		return error_raise(SIMPLER_ENOSPACE,
+		                   "%u sessions are attached to this node, which is the limit; "
+		                   "detach those that are no longer needed",
+		                   SESSIONS_MAX);
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
+	session->id = id;
+	HASH_ADD(hh, sessions->all, id, sizeof(session->id), session);
+	if (!session->hh.tbl) {
+		free(session);
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
+	}
+	*out = session;
+	return SIMPLER_OK;
+}
+
+static uint64_t clamp_ttl(uint64_t ttl_ms)
+{
+	if (ttl_ms == 0)
+		return SESSIONS_TTL_MS;
+	if (ttl_ms < SESSIONS_TTL_MS_MIN)
+		return SESSIONS_TTL_MS_MIN;
+	return ttl_ms > SESSIONS_TTL_MS_MAX ? SESSIONS_TTL_MS_MAX : ttl_ms;
+}
+
+static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t ttl_ms,
+                             struct session_state *out)
+{
+	struct session *session = find(sessions, id);
+	simpler_status status = SIMPLER_OK;
+
+	out->known = session != NULL;
+	if (session && session->ending)
+		return error_raise(SIMPLER_EUNAVAILABLE,
+		                   "session %" PRIx64 " is ending, and some of its calls are in "
+		                   "progress still; attach again in a moment",
+		                   id);
+	if (!session)
+		status = add(sessions, id, &session);
+	if (status != SIMPLER_OK)
+		return status;
+	session->ttl_ms = clamp_ttl(ttl_ms);
+	session->until = sessions->now() + (int64_t)session->ttl_ms * CLOCK_MS;
+	out->ttl_ms = session->ttl_ms;
+	out->until = session->until;
+	return SIMPLER_OK;
+}
+
+/* Whether its owners are to be told, which the caller does then: by finish(), without the lock. */
+static bool is_over(struct session *session)
+{
+	bool over = session->ending && session->calls == 0 && !session->told;
+
+	session->told = session->told || over;
+	return over;
+}
+
+/* --- without the lock --- */
+
+/* It stays in the table, as one that cannot be attached yet, until all owners have been told. */
+static void finish(struct sessions *sessions, struct session *session)
+{
+	for (size_t i = 0; i < sessions->owner_count; i++)
+		sessions->owners[i].end(sessions->owners[i].context, session->id,
+		                        session->detached);
+	pthread_mutex_lock(&sessions->lock);
+	HASH_DEL(sessions->all, session);
+	pthread_mutex_unlock(&sessions->lock);
+	free(session);
+}
+
+simpler_status sessions_attach(struct sessions *sessions, uint64_t id, uint64_t ttl_ms,
+                               struct session_state *out)
+{
+	simpler_status status;
+
+	assert(id != 0);
+	pthread_mutex_lock(&sessions->lock);
+	status = attach(sessions, id, ttl_ms, out);
+	pthread_mutex_unlock(&sessions->lock);
+	if (status != SIMPLER_OK || !out->known)
+		return status;
+	for (size_t i = 0; i < sessions->owner_count; i++)
+		sessions->owners[i].renew(sessions->owners[i].context, id);
+	return SIMPLER_OK;
+}
+
+void sessions_detach(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+	bool over = false;
+
+	pthread_mutex_lock(&sessions->lock);
+	session = find(sessions, id);
+	if (session && !session->ending) {
+		session->ending = session->detached = true;
+		over = is_over(session);
+	}
+	pthread_mutex_unlock(&sessions->lock);
+	if (over)
+		finish(sessions, session);
+}
+
+simpler_status sessions_enter(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+	bool attached;
+
+	if (id == 0)
+		return SIMPLER_OK;
+	pthread_mutex_lock(&sessions->lock);
+	session = find(sessions, id);
+	attached = session && !session->ending;
+	if (attached)
+		session->calls++;
+	pthread_mutex_unlock(&sessions->lock);
+	if (attached)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ESTATE,
+	                   "session %" PRIx64 " is not attached to this node: it never was, or was "
+	                   "silent for longer than its time to live; attach, and make anew what it "
+	                   "had here",
+	                   id);
+}
+
+void sessions_leave(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+	bool over;
+
+	if (id == 0)
+		return;
+	pthread_mutex_lock(&sessions->lock);
+	session = find(sessions, id);
+	assert(session && session->calls > 0);
+	session->calls--;
+	over = is_over(session);
+	pthread_mutex_unlock(&sessions->lock);
+	if (over)
+		finish(sessions, session);
+}
+
+/* One that is over now, or NULL and when the next one is. */
+static struct session *take_expired(struct sessions *sessions, int64_t *next)
+{
+	int64_t now = sessions->now();
+	struct session *session, *unused, *found = NULL;
+
+	*next = CLOCK_NEVER;
+	pthread_mutex_lock(&sessions->lock);
+	HASH_ITER (hh, sessions->all, session, unused) {
+		if (session->ending)
+			continue;
+		if (session->until > now) {
+			*next = session->until < *next ? session->until : *next;
+			continue;
+		}
+		session->ending = true;
+		if (is_over(session)) {
+			found = session;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&sessions->lock);
+	return found;
+}
+
+int64_t sessions_expire(struct sessions *sessions)
+{
+	struct session *session;
+	int64_t next;
+
+	while ((session = take_expired(sessions, &next)) != NULL)
+		finish(sessions, session);
+	return next;
+}

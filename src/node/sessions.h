@@ -1,0 +1,70 @@
+/*
+ * Who the daemon's clients are. A session is a number that a client chose at random and tells with
+ * its calls. It lasts until the client ends it, or is not heard of for the session's time to live:
+ *
+ *   unknown -attach-> ATTACHED -detached, or silent for too long-> ENDING -no call left-> unknown
+ *                     `-attach-^                                       `-attach: not yet
+ *
+ * What it owns is with others, its owners: they are told when it is renewed, and once when it is
+ * over. That is after its last call has ended, so that nothing becomes its own behind its end.
+ *
+ * Thread-safe. An owner is called without a lock, by the thread that brought it about.
+ */
+#ifndef NODE_SESSIONS_H
+#define NODE_SESSIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "simpler/status.h"
+
+#define SESSIONS_MAX        4096u
+#define SESSIONS_TTL_MS     60000u    /* unless a client asks for another one */
+#define SESSIONS_TTL_MS_MIN 100u      /* what is asked for less is made this, */
+#define SESSIONS_TTL_MS_MAX 86400000u /* and for more this */
+
+struct sessions;
+
+struct session_owner {
+	void (*renew)(void *context, uint64_t session);
+	/* `detached`: the client said so, and needs nothing of it any more. */
+	void (*end)(void *context, uint64_t session, bool detached);
+	void *context;
+};
+
+/* `owners` is borrowed. `now` is clock_now(), but for tests. */
+simpler_status sessions_create(const struct session_owner *owners, size_t owner_count,
+                               int64_t (*now)(void), struct sessions **out);
+/* Tells nobody of ends. NULL is allowed. */
+void sessions_destroy(struct sessions *sessions);
+
+struct session_state {
+	uint64_t ttl_ms;
+	int64_t until; /* the session is over unless it is renewed before (base/clock.h) */
+	bool known;    /* it was attached before, and what it owned is still there */
+};
+
+/*
+ * Begin the session, which is not 0, or renew it. `ttl_ms` 0 means SESSIONS_TTL_MS.
+ *
+ * @return SIMPLER_ENOSPACE naming the limit; SIMPLER_EUNAVAILABLE while it is ENDING.
+ */
+simpler_status sessions_attach(struct sessions *sessions, uint64_t session, uint64_t ttl_ms,
+                               struct session_state *out);
+/* End it. One that is not attached is left alone. */
+void sessions_detach(struct sessions *sessions, uint64_t session);
+
+/*
+ * A call of the session begins; it must leave then. Session 0, of clients that have none, always
+ * may.
+ *
+ * @return SIMPLER_ESTATE when the session is not attached.
+ */
+simpler_status sessions_enter(struct sessions *sessions, uint64_t session);
+void sessions_leave(struct sessions *sessions, uint64_t session);
+
+/* End those that were silent for too long. Returns when the next one may be (base/clock.h). */
+int64_t sessions_expire(struct sessions *sessions);
+
+#endif
