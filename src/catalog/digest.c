@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "catalog/hex.h"
 
 static const char purpose[] = "simpler.callable";
 
@@ -104,23 +105,14 @@ uint64_t digest_id(const struct digest *digest)
 	return id ? id : 1;
 }
 
-static void hex(const struct digest *digest, size_t count, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < count; i++) {
-		out[2 * i] = digits[digest->bytes[i] >> 4];
-		out[2 * i + 1] = digits[digest->bytes[i] & 15];
-	}
-	out[2 * count] = '\0';
-}
-
 void digest_hex(const struct digest *digest, char out[DIGEST_HEX_BYTES])
 {
-	hex(digest, DIGEST_BYTES, out);
+	hex_write(digest->bytes, DIGEST_BYTES, out);
+	out[DIGEST_HEX_BYTES - 1] = '\0';
 }
 
 void digest_short(const struct digest *digest, char out[17])
 {
-	hex(digest, 8, out);
+	hex_write(digest->bytes, 8, out);
+	out[16] = '\0';
 }

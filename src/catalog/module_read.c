@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "catalog/module_file.h"
+#include "catalog/small_file.h"
 
 static simpler_status file_size(int fd, const char *path, size_t *size)
 {
@@ -65,4 +67,32 @@ simpler_status module_read(const char *path, uint8_t **bytes, size_t *size)
 	if (status != SIMPLER_OK)
 		free(*bytes);
 	return status;
+}
+
+simpler_status module_read_signature(const char *path, const struct digest *module,
+                                     struct signature *out)
+{
+	char file_path[SIGNATURE_PATH_MAX], text[SIGNATURE_TEXT_SIZE + 2];
+	struct signature_file file;
+	size_t size;
+	simpler_status status = signature_path(path, file_path, sizeof(file_path));
+
+	if (status == SIMPLER_OK)
+		status = small_file_read(file_path, text, sizeof(text), &size, NULL);
+	if (status != SIMPLER_OK)
+		return status;
+	status = signature_file_parse(text, size, &file);
+	if (status != SIMPLER_OK) {
+		struct error why;
+
+		error_save(&why);
+		return error_raise(status, "'%s': %s", file_path, error_step(&why, 0));
+	}
+	if (memcmp(&file.module, module, sizeof(*module)) != 0)
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s' is the signature of other bytes than '%s' has now; sign "
+		                   "the module again, or remove the file",
+		                   file_path, path);
+	*out = file.signature;
+	return SIMPLER_OK;
 }

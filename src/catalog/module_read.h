@@ -1,10 +1,11 @@
-/* A module's file as bytes, for the process that ships or lists it. */
+/* A module's file as bytes, and the signature beside it, for who ships, signs or lists it. */
 #ifndef CATALOG_MODULE_READ_H
 #define CATALOG_MODULE_READ_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "catalog/signature.h"
 #include "simpler/status.h"
 
 /*
@@ -15,5 +16,14 @@
  *         a module: empty, over MODULE_MAX_BYTES, or no regular file.
  */
 simpler_status module_read(const char *path, uint8_t **bytes, size_t *size);
+
+/*
+ * The signature file beside the module at `path`, which has this digest.
+ *
+ * @return SIMPLER_ENOTFOUND when there is none; SIMPLER_EINVAL naming it when it is broken, or of
+ *         another module.
+ */
+simpler_status module_read_signature(const char *path, const struct digest *module,
+                                     struct signature *out);
 
 #endif

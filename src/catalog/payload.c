@@ -112,10 +112,10 @@ static simpler_status check_lengths(const struct header *header, size_t size)
 		                   "the callable payload's state is of %u bytes, at most %zu; "
 		                   "larger data belongs in a tensor",
 		                   header->state_size, SIMPLER_STATE_MAX);
-	if (header->signature_size != 0 && header->signature_size != PAYLOAD_SIGNATURE_BYTES)
+	if (header->signature_size != 0 && header->signature_size != SIGNATURE_BYTES)
 		return error_raise(SIMPLER_EINVAL,
 		                   "the callable payload's signature is of %u bytes, not %d",
-		                   header->signature_size, PAYLOAD_SIGNATURE_BYTES);
+		                   header->signature_size, SIGNATURE_BYTES);
 	if (header->module_size > MODULE_MAX_BYTES)
 		return error_raise(SIMPLER_EINVAL,
 		                   "the callable payload's module is of %llu bytes, at most %zu",

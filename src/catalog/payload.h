@@ -25,11 +25,10 @@
 
 #include <stdbool.h>
 
-#include "catalog/digest.h"
+#include "catalog/signature.h"
 
-#define PAYLOAD_VERSION         2
-#define PAYLOAD_HEADER_BYTES    80
-#define PAYLOAD_SIGNATURE_BYTES 96 /* a key's id and what it signed with, see docs/callables.md */
+#define PAYLOAD_VERSION      2
+#define PAYLOAD_HEADER_BYTES 80
 
 struct payload {
 	simpler_kind kind;
@@ -37,7 +36,7 @@ struct payload {
 	struct origin origin;
 	char name[64];
 	simpler_bytes state;        /* these three point into the decoded bytes */
-	simpler_bytes signature;    /* size 0: unsigned */
+	simpler_bytes signature;    /* see signature.h; size 0: unsigned */
 	simpler_bytes module_bytes; /* size 0: by digest, or a library */
 };
 

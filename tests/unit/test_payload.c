@@ -88,7 +88,7 @@ static void expect_round_trip(const struct payload *payload)
 
 static void what_is_encoded_is_decoded(void **state)
 {
-	static const uint8_t signature[PAYLOAD_SIGNATURE_BYTES] = { 1, 2, 3 };
+	static const uint8_t signature[SIGNATURE_BYTES] = { 1, 2, 3 };
 	struct payload whole = sample(true), by_digest = sample(false), largest = sample(false);
 	struct payload library = sample_library();
 	uint8_t *much = calloc(1, SIMPLER_STATE_MAX);
