@@ -30,6 +30,7 @@ struct callable {
 	UT_hash_handle hh;            /* in catalog.callables */
 	struct callable *prev, *next; /* in family.versions; `next` also in catalog.gone */
 	unsigned deaths;              /* of engines that loaded it, since one did not die of it */
+	uint8_t signature[SIGNATURE_BYTES];
 	uint8_t state[];
 };
 
@@ -42,6 +43,7 @@ struct family {
 
 struct catalog {
 	size_t limit; /* of callables */
+	struct policy *policy;
 	struct module_store *modules;
 	pthread_mutex_t lock; /* guards all below */
 	struct callable *callables;
@@ -216,6 +218,9 @@ static struct callable *make_callable(uint64_t callable_id, const struct digest 
 	if (payload->state.size)
 		memcpy(callable->state, payload->state.data, payload->state.size);
 	callable->entry.payload.state.data = callable->state;
+	if (payload->signature.size)
+		memcpy(callable->signature, payload->signature.data, payload->signature.size);
+	callable->entry.payload.signature.data = callable->signature;
 	callable->entry.payload.module_bytes = (simpler_bytes){ module->bytes, module->size };
 	return callable;
 }
@@ -262,14 +267,29 @@ static simpler_status offer_new(struct catalog *catalog, uint64_t callable_id,
 	return status;
 }
 
-static simpler_status check_offer(uint64_t callable_id, uint64_t version, simpler_bytes pushed,
-                                  struct payload *payload, struct digest *digest)
+static simpler_status check_policy(struct policy *policy, const struct payload *payload)
+{
+	struct policy_subject subject = { .signature = payload->signature };
+
+	if (payload->origin.source == ORIGIN_LIBRARY)
+		subject.library = payload->origin.library;
+	else
+		subject.digest = &payload->origin.module;
+	return policy_check(policy, &subject);
+}
+
+/* The one way in for callables: whatever comes is decoded here, and judged by the policy. */
+static simpler_status check_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
+                                  simpler_bytes pushed, struct payload *payload,
+                                  struct digest *digest)
 {
 	simpler_status status;
 
 	if (callable_id == 0)
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
 	status = payload_decode(pushed.data, pushed.size, payload);
+	if (!status)
+		status = check_policy(catalog->policy, payload);
 	if (!status && payload->origin.source != ORIGIN_MODULE)
 		return error_raise(SIMPLER_ENOTFOUND,
 		                   "there is no library '%s' here: this node has none installed",
@@ -291,7 +311,8 @@ simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint
 	struct payload payload;
 	struct digest digest;
 	struct callable *known = NULL;
-	simpler_status status = check_offer(callable_id, version, pushed, &payload, &digest);
+	simpler_status status =
+		check_offer(catalog, callable_id, version, pushed, &payload, &digest);
 
 	*fresh = false;
 	if (status)
@@ -448,13 +469,14 @@ bool catalog_next(struct catalog *catalog, uint64_t after, struct catalog_entry 
 
 /* --- the catalog itself --- */
 
-struct catalog *catalog_create(const struct catalog_limits *limits)
+struct catalog *catalog_create(const struct catalog_limits *limits, struct policy *policy)
 {
 	struct catalog *catalog = calloc(1, sizeof(*catalog));
 
 	if (!catalog)
 		return NULL;
 	catalog->limit = limits->callables;
+	catalog->policy = policy;
 	catalog->modules = module_store_create(limits->modules, limits->module_bytes);
 	if (!catalog->modules) {
 		free(catalog);

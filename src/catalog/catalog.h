@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 #include "catalog/payload.h"
+#include "catalog/policy.h"
 
 struct catalog;
 
@@ -49,8 +50,9 @@ struct catalog_entry {
 	int module_fd;          /* a sealed memfd */
 };
 
-/* NULL when memory is out. */
-struct catalog *catalog_create(const struct catalog_limits *limits);
+/* `policy` is borrowed: it says of each offer, of a known callable too, whether it may come in.
+ * NULL when memory is out. */
+struct catalog *catalog_create(const struct catalog_limits *limits, struct policy *policy);
 void catalog_destroy(struct catalog *catalog);
 
 /*
@@ -63,7 +65,7 @@ void catalog_destroy(struct catalog *catalog);
  *         bad module; SIMPLER_EVERSION; SIMPLER_EKIND; SIMPLER_ENOTFOUND for a name that the module
  *         does not declare, or a payload by digest of a module that is not known here: send it with
  *         the module's bytes; SIMPLER_EEXIST when id and version are taken by another digest;
- *         SIMPLER_ENOSPACE naming the limit.
+ *         SIMPLER_ENOSPACE naming the limit; SIMPLER_EPERM when the policy does not allow it.
  */
 simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
                              simpler_bytes pushed, struct catalog_entry *out, bool *fresh);

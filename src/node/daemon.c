@@ -182,6 +182,7 @@ static simpler_status describe_engine(struct daemon *daemon)
 static simpler_status build_node(struct daemon *daemon)
 {
 	const struct catalog_limits limits = CATALOG_LIMITS_INIT;
+	const struct options *options = daemon->options;
 	struct node *node = &daemon->node;
 	simpler_status status = build_pool(daemon);
 
@@ -191,7 +192,10 @@ static simpler_status build_node(struct daemon *daemon)
 		return status;
 	node->id = daemon->node_id;
 	node->boot_id = random_u64();
-	node->catalog = catalog_create(&limits);
+	status = policy_create(options->code, options->trust, &node->policy);
+	if (status != SIMPLER_OK)
+		return status;
+	node->catalog = catalog_create(&limits, node->policy);
 	node->dispatches = dispatch_table_create(node);
 	if (!node->catalog || !node->dispatches)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
@@ -237,7 +241,8 @@ static simpler_status announce(struct daemon *daemon)
 		return status;
 	daemon->port_file_written = daemon->options->port_file != NULL;
 	daemon->life = SERVING;
-	simpler_log(SIMPLER_LOG_INFO, "node '%s' serves at %s", daemon->node_id, address);
+	simpler_log(SIMPLER_LOG_INFO, "node '%s' serves at %s and takes code by --code %s",
+	            daemon->node_id, address, policy_mode_name(daemon->options->code));
 	if (printf("ready %s\n", address) < 0 || fflush(stdout) != 0)
 		simpler_log(SIMPLER_LOG_WARN, "nobody reads standard output");
 	return SIMPLER_OK;
@@ -379,6 +384,7 @@ static void take_apart(struct daemon *daemon)
 	dispatch_table_destroy(daemon->node.dispatches);
 	sessions_destroy(daemon->node.sessions);
 	catalog_destroy(daemon->node.catalog);
+	policy_destroy(daemon->node.policy);
 	pool_destroy(daemon->node.pool);
 	if (daemon->node.arena)
 		memory_unmap(daemon->node.arena, daemon->arena_bytes);

@@ -21,6 +21,7 @@ struct node {
 	const char *id;
 	struct pool *pool;
 	uint8_t *arena; /* the pool's memory as this process maps it */
+	struct policy *policy;
 	struct catalog *catalog;
 	struct engine_client *engine;
 	struct dispatch_table *dispatches;

@@ -21,8 +21,14 @@ const char options_usage[] =
 	"\n"
 	"  --listen ADDR          host:port, [v6]:port or unix:/path; port 0 picks a free one\n"
 	"                         (default 127.0.0.1:5050)\n"
-	"  --insecure             allow an ADDR that other machines can reach, although whoever\n"
-	"                         connects can then run code on this machine\n"
+	"  --insecure             allow an ADDR that other machines can reach, although clients\n"
+	"                         are not authenticated\n"
+	"  --code WHOSE           the code that clients may bring: none; named, libraries that\n"
+	"                         are installed here; signed, those and modules that a trusted\n"
+	"                         key signed; any (default any on an address of this machine\n"
+	"                         alone, named elsewhere)\n"
+	"  --trust DIR            the trusted public keys, DIR/*.pub, and in DIR/revoked what is\n"
+	"                         refused whatever --code says; needed for --code signed\n"
 	"  --sub-workers N        worker processes for sub tasks, 1 to 256; with chips 0, too\n"
 	"                         (default: the number of processors)\n"
 	"  --chips N              worker processes for chip tasks, one a chip, at most 64\n"
@@ -43,9 +49,13 @@ const char options_usage[] =
 	"  --help                 print this and exit\n"
 	"  --version              print the version and exit\n";
 
+#define CODE_BY_ADDRESS ((enum policy_mode) - 1) /* --code was not given */
+
 enum option_id {
 	OPTION_LISTEN = 256, /* above all characters: there are no short options */
 	OPTION_INSECURE,
+	OPTION_CODE,
+	OPTION_TRUST,
 	OPTION_SUB_WORKERS,
 	OPTION_CHIPS,
 	OPTION_DEVICE,
@@ -63,6 +73,8 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, OPTION_LISTEN },
 	{ "insecure", no_argument, NULL, OPTION_INSECURE },
+	{ "code", required_argument, NULL, OPTION_CODE },
+	{ "trust", required_argument, NULL, OPTION_TRUST },
 	{ "sub-workers", required_argument, NULL, OPTION_SUB_WORKERS },
 	{ "chips", required_argument, NULL, OPTION_CHIPS },
 	{ "device", required_argument, NULL, OPTION_DEVICE },
@@ -174,6 +186,13 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_INSECURE:
 		out->insecure = true;
 		return SIMPLER_OK;
+	case OPTION_CODE:
+		return policy_parse_mode(value, &out->code)
+		               ? SIMPLER_OK
+		               : refuse("code", value, "none, named, signed or any");
+	case OPTION_TRUST:
+		out->trust = value;
+		return value[0] != '\0' ? SIMPLER_OK : refuse("trust", value, "a directory");
 	case OPTION_SUB_WORKERS:
 		return parse_count(value, 0, TREE_MAX_CHILDREN, &out->sub_workers)
 		               ? SIMPLER_OK
@@ -234,18 +253,38 @@ static simpler_status refuse_option(int found, char **argv)
 	                   argv[optind - 1]);
 }
 
-/* Whoever can connect can ship code and run it: there is no authentication on this lane. */
+/* Code of anybody is for those who are on this machine anyway. */
+static simpler_status settle_code(struct options *options)
+{
+	if (options->code == CODE_BY_ADDRESS)
+		options->code = address_classify(options->listen) == ADDRESS_LOCAL ? POLICY_ANY
+		                                                                   : POLICY_NAMED;
+	if (options->code == POLICY_SIGNED && !options->trust)
+		return error_raise(SIMPLER_EINVAL,
+		                   "--code signed needs --trust DIR, the directory with the public "
+		                   "keys whose signatures count");
+	return SIMPLER_OK;
+}
+
+/* There is no authentication, so whoever can connect may do whatever a client may. */
 static simpler_status check_reach(const struct options *options)
 {
+	static const char *const code[] = {
+		[POLICY_NONE] = "run no code here",
+		[POLICY_NAMED] = "run the libraries that are installed here",
+		[POLICY_SIGNED] = "run those and modules that a trusted key signed",
+		[POLICY_ANY] = "run any code here",
+	};
+
 	if (options->insecure || address_classify(options->listen) == ADDRESS_LOCAL)
 		return SIMPLER_OK;
 	return error_raise(
 		SIMPLER_EPERM,
-		"--listen '%s': other machines could reach this address, and whoever connects can "
-		"run code on this one, for clients are not authenticated; listen on 127.0.0.1, "
-		"[::1] or unix:/path and let clients come through a tunnel, or give --insecure as "
-		"well if everybody on that network may run code here",
-		options->listen);
+		"--listen '%s': other machines could reach this address, and clients are not "
+		"authenticated: with --code %s whoever connects can %s, and read and change every "
+		"tensor; listen on 127.0.0.1, [::1] or unix:/path and let clients come through a "
+		"tunnel, or give --insecure as well if everybody on that network may do that",
+		options->listen, policy_mode_name(options->code), code[options->code]);
 }
 
 static simpler_status check_workers(const struct options *options)
@@ -275,6 +314,7 @@ static void set_defaults(struct options *out)
 	snprintf(out->device, sizeof(out->device), "sim");
 	out->heap_bytes = UINT64_C(1) << 30;
 	out->stop_grace = 1000;
+	out->code = CODE_BY_ADDRESS;
 }
 
 simpler_status options_parse(int argc, char **argv, struct options *out,
@@ -304,5 +344,7 @@ simpler_status options_parse(int argc, char **argv, struct options *out,
 		                   "'%s': simpler-l3d takes options only; see --help",
 		                   argv[optind]);
 	status = check_workers(out);
+	if (status == SIMPLER_OK)
+		status = settle_code(out);
 	return status == SIMPLER_OK ? check_reach(out) : status;
 }

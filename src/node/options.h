@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "catalog/policy.h"
 #include "simpler/log.h"
 #include "simpler/status.h"
 
@@ -32,6 +33,8 @@ struct options {
 	uint64_t pool_bytes, heap_bytes;
 	simpler_log_level log_level;
 	bool insecure;
+	enum policy_mode code;
+	const char *trust;     /* points into argv; NULL: none */
 	const char *port_file; /* points into argv; NULL: none */
 	unsigned drain_grace;  /* seconds */
 	unsigned stop_grace;   /* milliseconds */

@@ -20,6 +20,7 @@
 
 struct fixture {
 	struct engine_options options;
+	struct policy *policy;
 	struct catalog *catalog;
 	struct engine_client *client;
 };
@@ -40,7 +41,8 @@ static int set_up(void **state)
 	assert_int_equal(memory_create("arena", ARENA_BYTES, &fixture->options.arena_fd),
 	                 SIMPLER_OK);
 	assert_int_equal(events_wakeup(&fixture->options.wakeup), SIMPLER_OK);
-	fixture->catalog = catalog_create(&limits);
+	assert_int_equal(policy_create(POLICY_ANY, NULL, &fixture->policy), SIMPLER_OK);
+	fixture->catalog = catalog_create(&limits, fixture->policy);
 	assert_non_null(fixture->catalog);
 	assert_int_equal(
 		engine_client_create(&fixture->options, fixture->catalog, &fixture->client),
@@ -56,6 +58,7 @@ static int tear_down(void **state)
 	engine_client_stop(fixture->client);
 	engine_client_destroy(fixture->client);
 	catalog_destroy(fixture->catalog);
+	policy_destroy(fixture->policy);
 	(void)close(fixture->options.arena_fd);
 	(void)close(fixture->options.wakeup);
 	free(fixture);

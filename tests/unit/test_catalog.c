@@ -19,6 +19,7 @@
 
 static uint8_t twice_bytes[1 << 20], two_files_bytes[1 << 20];
 static simpler_bytes twice, two_files;
+static struct policy *anybody;
 
 static simpler_bytes read_module(const char *name, uint8_t *buffer, size_t capacity)
 {
@@ -40,13 +41,20 @@ static int read_modules(void **state)
 	(void)state;
 	twice = read_module("twice", twice_bytes, sizeof(twice_bytes));
 	two_files = read_module("two_files", two_files_bytes, sizeof(two_files_bytes));
+	return policy_create(POLICY_ANY, NULL, &anybody) == SIMPLER_OK ? 0 : 1;
+}
+
+static int drop_policy(void **state)
+{
+	(void)state;
+	policy_destroy(anybody);
 	return 0;
 }
 
 static struct catalog *make(size_t callables, size_t modules, uint64_t module_bytes)
 {
 	struct catalog_limits limits = { callables, modules, module_bytes };
-	struct catalog *catalog = catalog_create(&limits);
+	struct catalog *catalog = catalog_create(&limits, anybody);
 
 	assert_non_null(catalog);
 	return catalog;
@@ -55,7 +63,7 @@ static struct catalog *make(size_t callables, size_t modules, uint64_t module_by
 static struct catalog *make_default(void)
 {
 	struct catalog_limits limits = CATALOG_LIMITS_INIT;
-	struct catalog *catalog = catalog_create(&limits);
+	struct catalog *catalog = catalog_create(&limits, anybody);
 
 	assert_non_null(catalog);
 	return catalog;
@@ -532,5 +540,5 @@ int main(void)
 		cmocka_unit_test(threads_push_the_same_callables_at_once),
 	};
 
-	return cmocka_run_group_tests(tests, read_modules, NULL);
+	return cmocka_run_group_tests(tests, read_modules, drop_policy);
 }

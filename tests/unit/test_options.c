@@ -44,6 +44,8 @@ static void defaults_hold_without_options(void **state)
 	assert_null(options.port_file);
 	assert_int_equal(options.drain_grace, 30);
 	assert_int_equal(options.stop_grace, 1000);
+	assert_int_equal(options.code, POLICY_ANY);
+	assert_null(options.trust);
 }
 
 static void all_options_together(void **state)
@@ -60,6 +62,8 @@ static void all_options_together(void **state)
 		                      "--device=./driver.so",
 		                      "--heap=2G",
 		                      "--stop-grace=250",
+		                      "--code=signed",
+		                      "--trust=/etc/simpler/trust",
 		                      NULL };
 	enum options_action action;
 	struct options options;
@@ -77,6 +81,35 @@ static void all_options_together(void **state)
 	assert_string_equal(options.device, "./driver.so");
 	assert_int_equal(options.heap_bytes, UINT64_C(2) << 30);
 	assert_int_equal(options.stop_grace, 250);
+	assert_int_equal(options.code, POLICY_SIGNED);
+	assert_string_equal(options.trust, "/etc/simpler/trust");
+}
+
+static const struct {
+	const char *words[7];
+	enum policy_mode code;
+} codes[] = {
+	{ { "--listen", "127.0.0.1:0" }, POLICY_ANY },
+	{ { "--listen", "unix:/run/node.sock" }, POLICY_ANY },
+	{ { "--listen", "0.0.0.0:0", "--insecure" }, POLICY_NAMED },
+	{ { "--insecure", "--listen", "node7:5050" }, POLICY_NAMED },
+	{ { "--listen", "0.0.0.0:0", "--insecure", "--code", "any" }, POLICY_ANY },
+	{ { "--code", "any", "--listen", "[::]:0", "--insecure" }, POLICY_ANY },
+	{ { "--code", "none" }, POLICY_NONE },
+	{ { "--code", "named" }, POLICY_NAMED },
+	{ { "--code", "signed", "--trust", "." }, POLICY_SIGNED },
+};
+
+static void R18_only_this_machine_may_bring_any_code_unless_told_otherwise(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		enum options_action action;
+		struct options options;
+
+		assert_int_equal(parse(codes[i].words, &options, &action), SIMPLER_OK);
+		assert_int_equal(options.code, codes[i].code);
+	}
 }
 
 static void parsing_starts_over_each_time(void **state)
@@ -128,7 +161,8 @@ static void usage_names_every_option(void **state)
 		                             "--pool-bytes",  "--node-id",    "--port-file",
 		                             "--log-level",   "--help",       "--version",
 		                             "--drain-grace", "--stop-grace", "--chips",
-		                             "--device",      "--heap" };
+		                             "--device",      "--heap",       "--code",
+		                             "--trust" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -183,7 +217,14 @@ static const struct {
 	  SIMPLER_EPERM,
 	  { "--listen", "--insecure", "127.0.0.1" } },
 	{ { "--listen", "10.1.2.3:5050" }, SIMPLER_EPERM, { "'10.1.2.3:5050'", "--insecure" } },
-	{ { "--listen", "[::]:5050" }, SIMPLER_EPERM, { "--insecure" } },
+	{ { "--listen", "[::]:5050" }, SIMPLER_EPERM, { "--insecure", "--code named" } },
+	{ { "--listen", "[::]:5050", "--code", "any" },
+	  SIMPLER_EPERM,
+	  { "--insecure", "--code any", "run any code here" } },
+	{ { "--code", "" }, SIMPLER_EINVAL, { "--code", "''", "none, named, signed or any" } },
+	{ { "--code", "Any" }, SIMPLER_EINVAL, { "--code", "'Any'" } },
+	{ { "--code", "signed" }, SIMPLER_EINVAL, { "--code signed", "--trust DIR" } },
+	{ { "--trust", "" }, SIMPLER_EINVAL, { "--trust", "a directory" } },
 	{ { "--listen", "node7:5050" }, SIMPLER_EPERM, { "--insecure" } },
 	{ { "--listen" }, SIMPLER_EINVAL, { "--listen", "needs a value" } },
 	{ { "--insecure=yes" }, SIMPLER_EINVAL, { "--insecure", "takes no value" } },
@@ -248,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_hold_without_options),
 		cmocka_unit_test(all_options_together),
+		cmocka_unit_test(R18_only_this_machine_may_bring_any_code_unless_told_otherwise),
 		cmocka_unit_test(parsing_starts_over_each_time),
 		cmocka_unit_test(with_chips_no_sub_workers_are_needed),
 		cmocka_unit_test(help_and_version_win_over_what_follows),
