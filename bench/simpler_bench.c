@@ -93,11 +93,14 @@ const struct exec_callable *bench_callable(const struct bench *bench, struct cal
 {
 	const struct exec_callable *callable;
 	struct module *module;
+	struct digest digest;
 	uint8_t *bytes;
 	size_t size;
 
 	if (module_read(bench->module, &bytes, &size) != SIMPLER_OK ||
-	    callables_add_module(table, bytes, size, &module) != SIMPLER_OK ||
+	    digest_compute(bytes, size, &digest) != SIMPLER_OK ||
+	    callables_add_module(table, &digest, (simpler_bytes){ bytes, size }, NULL, &module) !=
+	            SIMPLER_OK ||
 	    callables_add(table, module, "noop_sub", SIMPLER_KIND_SUB, simpler_no_state(),
 	                  &callable) != SIMPLER_OK)
 		bench_give_up("taking a callable from the module");

@@ -115,8 +115,12 @@ SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, con
  * run here; it travels to the nodes that need it. Before or after init. The module belongs to the
  * worker and lives until it closes. The file may change or go afterwards.
  *
- * @return SIMPLER_ESYSTEM when it cannot be read; SIMPLER_EINVAL when it is no module, with what
- *         is wrong with it.
+ * The signature beside it, `path`.sig as simpler(1) writes it, travels with the module. It is read
+ * when there is one, and not checked against a key here: that is for the nodes, which know whom
+ * they trust. A module that was loaded before keeps the signature that it had then.
+ *
+ * @return SIMPLER_ESYSTEM when a file cannot be read; SIMPLER_EINVAL when it is no module, with
+ *         what is wrong with it, or when the signature file is broken or of other bytes.
  */
 SIMPLER_API simpler_status simpler_module_load(simpler_worker *worker, const char *path,
                                                simpler_module **out);

@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-#include "catalog/digest.h"
+#include "catalog/signature.h"
 #include "simpler/orch.h"
 #include "wire/record.h"
 
@@ -28,6 +28,8 @@ struct exec_module {
 	int fd;
 	const uint8_t *bytes;
 	size_t size;
+	bool is_signed;
+	uint8_t signature[SIGNATURE_BYTES]; /* as a payload has it */
 };
 
 struct exec_callable {

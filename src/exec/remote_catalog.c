@@ -49,6 +49,8 @@ static simpler_status push_payload(struct remote_child *node, const struct exec_
 	uint8_t *bytes, *answer;
 	size_t answer_size;
 
+	if (callable->module->is_signed)
+		payload.signature = (simpler_bytes){ callable->module->signature, SIGNATURE_BYTES };
 	memcpy(payload.name, callable->name, sizeof(payload.name));
 	if (whole) {
 		payload.module_bytes.data = callable->module->bytes;

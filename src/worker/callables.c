@@ -117,28 +117,29 @@ static simpler_status map_image(struct module *module)
 	return status;
 }
 
-simpler_status callables_add_module(struct callables *table, const void *bytes, size_t size,
+simpler_status callables_add_module(struct callables *table, const struct digest *digest,
+                                    simpler_bytes bytes, const struct signature *signature,
                                     struct module **out)
 {
-	struct digest digest;
 	struct module *module;
 	simpler_status status;
 
-	status = digest_compute(bytes, size, &digest);
-	if (status != SIMPLER_OK)
-		return status;
-	*out = find_module(table, &digest);
+	*out = find_module(table, digest);
 	if (*out)
 		return SIMPLER_OK;
 	module = calloc(1, sizeof(*module));
 	if (!module)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
-	module->exec.digest = digest;
+	module->exec.digest = *digest;
 	module->exec.fd = -1;
-	module->exec.size = size;
-	status = module_file_parse(bytes, size, &module->file);
+	module->exec.size = bytes.size;
+	module->exec.is_signed = signature != NULL;
+	if (signature)
+		signature_pack(signature, module->exec.signature);
+	status = module_file_parse(bytes.data, bytes.size, &module->file);
 	if (status == SIMPLER_OK)
-		status = memory_create_image("simpler-module", bytes, size, &module->exec.fd);
+		status = memory_create_image("simpler-module", bytes.data, bytes.size,
+		                             &module->exec.fd);
 	if (status == SIMPLER_OK)
 		status = map_image(module);
 	if (status != SIMPLER_OK) {

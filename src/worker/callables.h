@@ -27,9 +27,11 @@ struct module {
 struct callables *callables_create(void);
 void callables_destroy(struct callables *table);
 
-/* A module from its bytes, which are copied into a sealed memfd; the same bytes give the same
- * module. */
-simpler_status callables_add_module(struct callables *table, const void *bytes, size_t size,
+/* A module from its bytes, which have this digest and are copied into a sealed memfd; the same
+ * bytes give the same module, with the signature that it had first. `signature` is NULL for an
+ * unsigned one. */
+simpler_status callables_add_module(struct callables *table, const struct digest *digest,
+                                    simpler_bytes bytes, const struct signature *signature,
                                     struct module **out);
 /* The same from a sealed memfd, which is borrowed and stays open as long as the table. */
 simpler_status callables_adopt_module(struct callables *table, const struct digest *digest, int fd,

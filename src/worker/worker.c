@@ -189,6 +189,25 @@ simpler_status simpler_free(simpler_worker *worker, void *data)
 
 /* --- modules --- */
 
+/* The module at `path`, and the signature beside it if there is one. */
+static simpler_status add_module(struct worker_core *core, const char *path, simpler_bytes bytes,
+                                 struct module **out)
+{
+	struct signature signature;
+	struct digest digest;
+	bool is_signed;
+	simpler_status status = digest_compute(bytes.data, bytes.size, &digest);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = module_read_signature(path, &digest, &signature);
+	is_signed = status == SIMPLER_OK;
+	if (!is_signed && status != SIMPLER_ENOTFOUND)
+		return status;
+	return callables_add_module(core->callables, &digest, bytes, is_signed ? &signature : NULL,
+	                            out);
+}
+
 simpler_status simpler_module_load(simpler_worker *worker, const char *path, simpler_module **out)
 {
 	uint8_t *bytes;
@@ -204,8 +223,8 @@ simpler_status simpler_module_load(simpler_worker *worker, const char *path, sim
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
 	status = module_read(path, &bytes, &size);
 	if (status == SIMPLER_OK) {
-		status =
-			callables_add_module(worker->core->callables, bytes, size, &module->module);
+		status = add_module(worker->core, path, (simpler_bytes){ bytes, size },
+		                    &module->module);
 		free(bytes);
 	}
 	if (status != SIMPLER_OK) {

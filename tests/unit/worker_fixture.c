@@ -189,10 +189,13 @@ static uint64_t add_callable(struct fixture *fixture, const struct module *modul
 static void add_callables(struct fixture *fixture)
 {
 	struct module *module;
+	struct digest digest;
 	size_t size;
 	void *bytes = read_file(TEST_MODULES_DIR "/remote_cases.so", &size);
 
-	assert_int_equal(callables_add_module(fixture->core->callables, bytes, size, &module),
+	assert_int_equal(digest_compute(bytes, size, &digest), SIMPLER_OK);
+	assert_int_equal(callables_add_module(fixture->core->callables, &digest,
+	                                      (simpler_bytes){ bytes, size }, NULL, &module),
 	                 SIMPLER_OK);
 	free(bytes);
 	fixture->fn.id = add_callable(fixture, module, "shift", SIMPLER_KIND_ORCH);
