@@ -20,6 +20,9 @@ static const struct command {
 } commands[] = {
 	{ "heartbeat", command_heartbeat, heartbeat_usage, "ask a node whether it is alive" },
 	{ "inspect", command_inspect, inspect_usage, "list the callables of a module" },
+	{ "key", command_key, key_usage, "make a key that signs modules" },
+	{ "sign", command_sign, sign_usage, "sign modules" },
+	{ "verify", command_verify, verify_usage, "check who signed a module" },
 };
 
 static const size_t command_count = sizeof(commands) / sizeof(*commands);
@@ -83,7 +86,7 @@ static int print_help(void)
 {
 	printf("Usage: simpler COMMAND [ARGUMENT]...\n"
 	       "       simpler --help | --version\n"
-	       "Look at modules and nodes of the simpler runtime.\n"
+	       "Look at modules and nodes of the simpler runtime, and sign modules.\n"
 	       "\n");
 	for (size_t i = 0; i < command_count; i++)
 		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
