@@ -1,365 +1,164 @@
-/*
- * Two tables of callables: by key, in the order of keys, and by id, each id with a list of its
- * versions. Their modules are in a store of their own, with a lock of its own, which is never taken
- * under this one.
- *
- * An offer looks whether the callable is known, then gets its module ready without the lock, then
- * publishes under it, where another offer may have been faster. A callable that was visible is
- * never freed, at most put aside, which is what makes the pointers in a catalog_entry good without
- * the lock.
+/* The life of a callable from its settling to its end, and how it is found. See catalog/callable.h.
  */
-#include "catalog/catalog.h"
-
 #include <assert.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HASH_NONFATAL_OOM 1 /* an element that found no memory has no table: hh.tbl is NULL */
-#include <uthash.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "catalog/module_store.h"
+#include "catalog/callable.h"
 
-struct callable {
-	struct catalog_entry entry;
-	const struct stored_module *module;
-	UT_hash_handle hh;            /* in catalog.callables */
-	struct callable *prev, *next; /* in family.versions; `next` also in catalog.gone */
-	unsigned deaths;              /* of engines that loaded it, since one did not die of it */
-	uint8_t signature[SIGNATURE_BYTES];
-	uint8_t state[];
-};
+/* --- what the lock is not held for --- */
 
-/* All versions of one id, the last pushed first; never empty. */
-struct family {
-	uint64_t callable_id;
-	struct callable *versions;
-	UT_hash_handle hh;
-};
-
-struct catalog {
-	size_t limit; /* of callables */
-	struct policy *policy;
-	struct module_store *modules;
-	pthread_mutex_t lock; /* guards all below */
-	struct callable *callables;
-	struct callable *gone; /* were visible once */
-	size_t gone_count;
-	struct family *families;
-	uint64_t last_key;
-};
-
-static simpler_status no_memory(void)
-{
-	return error_raise(SIMPLER_ENOMEM, "no memory for a callable");
-}
-
-/* --- the tables of callables, all of it under the lock --- */
-
-/* uthash's macros are long when they are expanded. */
-/* NOLINTBEGIN(readability-function-size) */
-static struct family *find_family(struct catalog *catalog, uint64_t callable_id)
-{
-	struct family *family;
-
-	HASH_FIND(hh, catalog->families, &callable_id, sizeof(callable_id), family);
-	return family;
-}
-
-static struct callable *find_key(struct catalog *catalog, uint64_t key)
-{
-	struct callable *callable;
-
-	HASH_FIND(hh, catalog->callables, &key, sizeof(key), callable);
-	return callable;
-}
-
-/* False when memory is out. */
-static bool put_family(struct catalog *catalog, struct family *family)
-{
-	HASH_ADD(hh, catalog->families, callable_id, sizeof(family->callable_id), family);
-	return family->hh.tbl != NULL;
-}
-
-static bool put_callable(struct catalog *catalog, struct callable *callable)
-{
-	HASH_ADD(hh, catalog->callables, entry.key, sizeof(callable->entry.key), callable);
-	return callable->hh.tbl != NULL;
-}
-/* NOLINTEND(readability-function-size) */
-
-static struct callable *find_version(const struct family *family, uint64_t version)
-{
-	struct callable *callable;
-
-	if (!family)
-		return NULL;
-	DL_FOREACH (family->versions, callable) {
-		if (callable->entry.version == version)
-			return callable;
-	}
-	return NULL;
-}
-
-static struct family *make_family(struct catalog *catalog, uint64_t callable_id)
-{
-	struct family *family = find_family(catalog, callable_id);
-
-	if (family)
-		return family;
-	family = calloc(1, sizeof(*family));
-	if (!family)
-		return NULL;
-	family->callable_id = callable_id;
-	if (put_family(catalog, family))
-		return family;
-	free(family);
-	return NULL;
-}
-
-static void drop_family_if_empty(struct catalog *catalog, struct family *family)
-{
-	if (family->versions)
-		return;
-	HASH_DEL(catalog->families, family);
-	free(family);
-}
-
-static simpler_status add_callable(struct catalog *catalog, struct callable *callable)
-{
-	struct family *family;
-
-	if (HASH_COUNT(catalog->callables) + catalog->gone_count >= catalog->limit)
-		return error_raise(SIMPLER_ENOSPACE,
-		                   "there are %zu callables here, and no more than that can be",
-		                   catalog->limit);
-	family = make_family(catalog, callable->entry.callable_id);
-	if (!family)
-		return no_memory();
-	callable->entry.key = catalog->last_key + 1;
-	if (!put_callable(catalog, callable)) {
-		drop_family_if_empty(catalog, family);
-		return no_memory();
-	}
-	DL_PREPEND(family->versions, callable);
-	catalog->last_key++;
-	return SIMPLER_OK;
-}
-
-/* Takes it out of the tables; what is left of it is the caller's. */
-static void remove_callable(struct catalog *catalog, struct callable *callable)
-{
-	struct family *family = find_family(catalog, callable->entry.callable_id);
-
-	assert(family);
-	HASH_DEL(catalog->callables, callable);
-	DL_DELETE(family->versions, callable);
-	drop_family_if_empty(catalog, family);
-}
-
-/*
- * The callable that an offer names, when it is known: pushed again, it is the newest now.
- *
- * Two digests with the same first 8 bytes are the same version to the wire, so the second is
- * refused.
- */
-static simpler_status find_offered(struct catalog *catalog, uint64_t callable_id,
-                                   const struct digest *digest, struct callable **out)
-{
-	struct family *family = find_family(catalog, callable_id);
-	struct callable *callable = find_version(family, digest_version(digest));
-	char text[DIGEST_HEX_BYTES];
-
-	*out = callable;
-	if (!callable)
-		return SIMPLER_OK;
-	if (memcmp(&callable->entry.digest, digest, sizeof(*digest)) != 0) {
-		digest_hex(&callable->entry.digest, text);
-		return error_raise(SIMPLER_EEXIST,
-		                   "callable %" PRIu64 " version %" PRIu64
-		                   " is taken by another callable with digest %s",
-		                   callable_id, callable->entry.version, text);
-	}
-	DL_DELETE(family->versions, callable);
-	DL_PREPEND(family->versions, callable);
-	return SIMPLER_OK;
-}
-
-/* --- offering --- */
-
-/* Not under the lock: it may unmap the module. */
-static void free_callable(struct catalog *catalog, struct callable *callable)
+void catalog_free_callable(struct catalog *catalog, struct callable *callable)
 {
 	module_store_leave(catalog->modules, callable->module);
 	free(callable);
 }
 
-static struct callable *make_callable(uint64_t callable_id, const struct digest *digest,
-                                      const struct payload *payload,
-                                      const struct stored_module *module)
+void catalog_finish(struct catalog *catalog, struct aftermath *aftermath)
 {
-	struct callable *callable = calloc(1, sizeof(*callable) + payload->state.size);
+	struct callable *callable, *next_callable;
+	struct catalog_waiter *waiter, *next_waiter;
 
-	if (!callable)
-		return NULL;
-	callable->module = module;
-	callable->entry = (struct catalog_entry){
-		.callable_id = callable_id,
-		.version = digest_version(digest),
-		.digest = *digest,
-		.state = CATALOG_PENDING,
-		.payload = *payload,
-		.module_fd = module->fd,
-	};
-	if (payload->state.size)
-		memcpy(callable->state, payload->state.data, payload->state.size);
-	callable->entry.payload.state.data = callable->state;
-	if (payload->signature.size)
-		memcpy(callable->signature, payload->signature.data, payload->signature.size);
-	callable->entry.payload.signature.data = callable->signature;
-	callable->entry.payload.module_bytes = (simpler_bytes){ module->bytes, module->size };
-	return callable;
+	LL_FOREACH_SAFE (aftermath->gone, callable, next_callable)
+		catalog_free_callable(catalog, callable);
+	/* Each may be gone when it was told. */
+	LL_FOREACH_SAFE (aftermath->told, waiter, next_waiter)
+		waiter->done(waiter);
 }
 
-/* Put a callable into the catalog, or find that another one was faster. */
-static simpler_status publish(struct catalog *catalog, struct callable *callable,
-                              struct catalog_entry *out, bool *fresh)
+/* --- states; with the lock held --- */
+
+static void tell_all(struct callable *callable, struct aftermath *aftermath)
 {
-	struct callable *known;
-	simpler_status status;
+	struct catalog_waiter *waiter, *next;
 
-	pthread_mutex_lock(&catalog->lock);
-	status =
-		find_offered(catalog, callable->entry.callable_id, &callable->entry.digest, &known);
-	if (!status && !known)
-		status = add_callable(catalog, callable);
-	*fresh = !status && !known;
-	if (!status)
-		*out = known ? known->entry : callable->entry;
-	pthread_mutex_unlock(&catalog->lock);
-	if (!*fresh)
-		free_callable(catalog, callable);
-	return status;
-}
-
-static simpler_status offer_new(struct catalog *catalog, uint64_t callable_id,
-                                const struct digest *digest, const struct payload *payload,
-                                struct catalog_entry *out, bool *fresh)
-{
-	struct callable *callable;
-	const struct stored_module *module;
-	simpler_status status = module_store_use(catalog->modules, payload, &module);
-
-	if (status)
-		return status;
-	status = module_file_find(&module->file, payload->name, payload->kind);
-	if (!status) {
-		callable = make_callable(callable_id, digest, payload, module);
-		if (callable)
-			return publish(catalog, callable, out, fresh);
-		status = no_memory();
+	DL_FOREACH_SAFE (callable->waiters, waiter, next) {
+		DL_DELETE(callable->waiters, waiter);
+		waiter->key = 0;
+		LL_PREPEND(aftermath->told, waiter);
 	}
-	module_store_leave(catalog->modules, module);
-	return status;
 }
 
-static simpler_status check_policy(struct policy *policy, const struct payload *payload)
+void catalog_consider(struct catalog *catalog, struct callable *callable,
+                      struct aftermath *aftermath)
 {
-	struct policy_subject subject = { .signature = payload->signature };
+	if (callable->entry.state == CATALOG_PENDING || callable->owners)
+		return;
+	callable->entry.state = CATALOG_WITHDRAWN;
+	if (callable->pins > 0)
+		return;
+	table_remove(&catalog->table, callable);
+	tell_all(callable, aftermath);
+	LL_PREPEND(aftermath->gone, callable);
+}
 
-	if (payload->origin.source == ORIGIN_LIBRARY)
-		subject.library = payload->origin.library;
+/* What its owners have made of it, once it is loaded. */
+static void take_state(struct callable *callable)
+{
+	callable->entry.state =
+		owners_any_committed(callable->owners) ? CATALOG_VISIBLE : CATALOG_PREPARED;
+}
+
+static struct owner *add_owner(struct catalog *catalog, struct callable *callable, uint64_t session)
+{
+	struct owner *owner;
+
+	if (catalog->owner_count >= catalog->options.owners) {
+		error_raise(SIMPLER_ENOSPACE,
+		            "the callables here have %zu owners, and no more than that can be; end "
+		            "sessions that are not needed",
+		            catalog->options.owners);
+		return NULL;
+	}
+	owner = owners_add(&callable->owners, session);
+	if (owner)
+		catalog->owner_count++;
 	else
-		subject.digest = &payload->origin.module;
-	return policy_check(policy, &subject);
+		error_raise(SIMPLER_ENOMEM, "no memory for the owner of a callable");
+	return owner;
 }
 
-/* The one way in for callables: whatever comes is decoded here, and judged by the policy. */
-static simpler_status check_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
-                                  simpler_bytes pushed, struct payload *payload,
-                                  struct digest *digest)
+static int64_t prepared_until(const struct catalog *catalog)
 {
-	simpler_status status;
-
-	if (callable_id == 0)
-		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
-	status = payload_decode(pushed.data, pushed.size, payload);
-	if (!status)
-		status = check_policy(catalog->policy, payload);
-	if (!status && payload->origin.source != ORIGIN_MODULE)
-		return error_raise(SIMPLER_ENOTFOUND,
-		                   "there is no library '%s' here: this node has none installed",
-		                   payload->origin.library);
-	if (!status)
-		status = digest_callable(payload->kind, payload->abi, &payload->origin,
-		                         payload->name, payload->state, digest);
-	if (!status && version != 0 && version != digest_version(digest))
-		status = error_raise(SIMPLER_EINVAL,
-		                     "version %" PRIu64 " is not that of '%s', which is %" PRIu64
-		                     ": the first 8 bytes of its digest, little-endian",
-		                     version, payload->name, digest_version(digest));
-	return status;
+	return catalog->options.now() + CATALOG_PREPARED_MS * CLOCK_MS;
 }
 
-simpler_status catalog_offer(struct catalog *catalog, uint64_t callable_id, uint64_t version,
-                             simpler_bytes pushed, struct catalog_entry *out, bool *fresh)
+simpler_status catalog_own(struct catalog *catalog, struct callable *callable, uint64_t session,
+                           bool commit, struct aftermath *aftermath)
 {
-	struct payload payload;
-	struct digest digest;
-	struct callable *known = NULL;
-	simpler_status status =
-		check_offer(catalog, callable_id, version, pushed, &payload, &digest);
+	struct owner *owner = owners_find(callable->owners, session);
+	bool owned = owner && owner->until == CLOCK_NEVER;
 
-	*fresh = false;
-	if (status)
-		return status;
-	pthread_mutex_lock(&catalog->lock);
-	status = find_offered(catalog, callable_id, &digest, &known);
-	if (!status && known)
-		*out = known->entry;
-	pthread_mutex_unlock(&catalog->lock);
-	if (status || known)
-		return status;
-	return offer_new(catalog, callable_id, &digest, &payload, out, fresh);
+	if (!owner)
+		owner = add_owner(catalog, callable, session);
+	if (!owner)
+		return simpler_last_status();
+	if (!owned)
+		owner->until = commit ? CLOCK_NEVER : prepared_until(catalog);
+	if (commit)
+		table_renew(&catalog->table, callable);
+	if (callable->entry.state == CATALOG_WITHDRAWN)
+		tell_all(callable, aftermath);
+	/* Visible for another, it stays so, also when that one leaves. */
+	if (callable->entry.state == CATALOG_WITHDRAWN ||
+	    (callable->entry.state == CATALOG_PREPARED && commit))
+		take_state(callable);
+	return SIMPLER_OK;
+}
+
+/* Now that it is loaded, they have the whole time to decide. */
+static void begin_to_count(struct catalog *catalog, struct callable *callable)
+{
+	struct owner *owner;
+
+	LL_FOREACH (callable->owners, owner) {
+		if (owner->until != CLOCK_NEVER)
+			owner->until = prepared_until(catalog);
+	}
 }
 
 void catalog_settle(struct catalog *catalog, uint64_t key, bool installed)
 {
-	struct callable *callable, *gone = NULL;
+	struct aftermath aftermath = { NULL, NULL };
+	struct callable *callable;
 
 	pthread_mutex_lock(&catalog->lock);
-	callable = find_key(catalog, key);
-	if (callable && installed) {
-		callable->entry.state = CATALOG_VISIBLE;
+	callable = table_find_key(&catalog->table, key);
+	if (callable && installed)
 		callable->deaths = 0;
-	} else if (callable && callable->entry.state == CATALOG_PENDING) {
-		remove_callable(catalog, callable);
-		gone = callable;
+	if (callable && callable->entry.state == CATALOG_PENDING) {
+		take_state(callable);
+		if (installed)
+			begin_to_count(catalog, callable);
+		else
+			catalog->owner_count -= owners_clear(&callable->owners);
+		catalog_consider(catalog, callable, &aftermath);
 	}
 	pthread_mutex_unlock(&catalog->lock);
-	if (gone)
-		free_callable(catalog, gone);
+	catalog_finish(catalog, &aftermath);
 }
 
 bool catalog_blame(struct catalog *catalog, uint64_t key)
 {
+	struct aftermath aftermath = { NULL, NULL };
 	struct callable *callable;
 	bool gone = false;
 
 	pthread_mutex_lock(&catalog->lock);
-	callable = find_key(catalog, key);
-	if (callable && callable->entry.state == CATALOG_VISIBLE)
+	callable = table_find_key(&catalog->table, key);
+	if (callable && callable->entry.state != CATALOG_PENDING)
 		gone = ++callable->deaths == CATALOG_MOST_DEATHS;
 	if (gone) {
-		remove_callable(catalog, callable);
-		LL_PREPEND(catalog->gone, callable);
-		catalog->gone_count++;
+		catalog->owner_count -= owners_clear(&callable->owners);
+		catalog_consider(catalog, callable, &aftermath);
 	}
 	pthread_mutex_unlock(&catalog->lock);
+	catalog_finish(catalog, &aftermath);
 	return gone;
 }
 
@@ -398,25 +197,66 @@ static struct callable *newest_visible(const struct family *family)
 	return NULL;
 }
 
-/* Under the lock. */
-static simpler_status not_found(const struct family *family, uint64_t callable_id, uint64_t version)
+static simpler_status raise_unregistered(uint64_t callable_id, uint64_t version)
 {
+	if (version == 0)
+		return error_raise(SIMPLER_ESTATE,
+		                   "callable %" PRIu64 " was unregistered: all who had registered "
+		                   "it did so or are gone; register it again",
+		                   callable_id);
+	return error_raise(SIMPLER_ESTATE,
+	                   "callable %" PRIu64 " version %" PRIu64 " was unregistered: all who had "
+	                   "registered it did so or are gone; register it again",
+	                   callable_id, version);
+}
+
+/* There is one, and it is not visible. */
+static simpler_status raise_invisible(const struct callable *callable)
+{
+	const struct catalog_entry *entry = &callable->entry;
+
+	if (entry->state == CATALOG_WITHDRAWN)
+		return raise_unregistered(entry->callable_id, entry->version);
+	if (entry->state == CATALOG_PREPARED)
+		return error_raise(SIMPLER_ESTATE,
+		                   "callable %" PRIu64
+		                   " is prepared and not committed; use it when "
+		                   "its commit was answered",
+		                   entry->callable_id);
+	return error_raise(SIMPLER_ESTATE,
+	                   "callable %" PRIu64 " is still being installed; use it when that was "
+	                   "answered",
+	                   entry->callable_id);
+}
+
+/* Under the lock. */
+static simpler_status not_found(const struct catalog *catalog, const struct family *family,
+                                uint64_t callable_id, uint64_t version)
+{
+	const struct callable *callable;
 	char versions[256];
 
+	callable = version == 0 && family ? family->versions : family_find(family, version);
+	if (callable)
+		return raise_invisible(callable);
+	if (departures_have_any(&catalog->departures, callable_id, version))
+		return raise_unregistered(callable_id, version);
 	if (!family)
 		return error_raise(SIMPLER_ENOTFOUND,
 		                   "callable %" PRIu64 " is not known here; push it first",
-		                   callable_id);
-	if (version == 0 || find_version(family, version))
-		return error_raise(SIMPLER_ESTATE,
-		                   "callable %" PRIu64 " is still being installed; use it when its "
-		                   "push was answered",
 		                   callable_id);
 	list_versions(family, versions, sizeof(versions));
 	return error_raise(SIMPLER_ESTATE,
 	                   "callable %" PRIu64 " is not known here in version %" PRIu64
 	                   "; there are: %s",
 	                   callable_id, version, versions[0] ? versions : "none yet");
+}
+
+/* Under the lock. */
+static void pin(struct callable *callable, struct catalog_entry *out)
+{
+	callable->pins++;
+	*out = callable->entry;
 }
 
 simpler_status catalog_find(struct catalog *catalog, uint64_t callable_id, uint64_t version,
@@ -427,13 +267,13 @@ simpler_status catalog_find(struct catalog *catalog, uint64_t callable_id, uint6
 	simpler_status status = SIMPLER_OK;
 
 	pthread_mutex_lock(&catalog->lock);
-	family = find_family(catalog, callable_id);
+	family = table_find_family(&catalog->table, callable_id);
 	if (family)
-		callable = version ? find_version(family, version) : newest_visible(family);
+		callable = version ? family_find(family, version) : newest_visible(family);
 	if (callable && callable->entry.state == CATALOG_VISIBLE)
-		*out = callable->entry;
+		pin(callable, out);
 	else
-		status = not_found(family, callable_id, version);
+		status = not_found(catalog, family, callable_id, version);
 	pthread_mutex_unlock(&catalog->lock);
 	return status;
 }
@@ -443,7 +283,7 @@ bool catalog_get(struct catalog *catalog, uint64_t key, struct catalog_entry *ou
 	struct callable *callable;
 
 	pthread_mutex_lock(&catalog->lock);
-	callable = find_key(catalog, key);
+	callable = table_find_key(&catalog->table, key);
 	if (callable)
 		*out = callable->entry;
 	pthread_mutex_unlock(&catalog->lock);
@@ -456,28 +296,42 @@ bool catalog_next(struct catalog *catalog, uint64_t after, struct catalog_entry 
 	struct callable *callable;
 
 	pthread_mutex_lock(&catalog->lock);
-	callable = find_key(catalog, after);
+	callable = table_find_key(&catalog->table, after);
 	if (!callable)
-		callable = catalog->callables;
+		callable = catalog->table.callables;
 	while (callable && callable->entry.key <= after)
 		callable = callable->hh.next;
 	if (callable)
-		*out = callable->entry;
+		pin(callable, out);
 	pthread_mutex_unlock(&catalog->lock);
 	return callable != NULL;
 }
 
+void catalog_unpin(struct catalog *catalog, uint64_t key)
+{
+	struct aftermath aftermath = { NULL, NULL };
+	struct callable *callable;
+
+	pthread_mutex_lock(&catalog->lock);
+	callable = table_find_key(&catalog->table, key);
+	assert(callable && callable->pins > 0);
+	callable->pins--;
+	catalog_consider(catalog, callable, &aftermath);
+	pthread_mutex_unlock(&catalog->lock);
+	catalog_finish(catalog, &aftermath);
+}
+
 /* --- the catalog itself --- */
 
-struct catalog *catalog_create(const struct catalog_limits *limits, struct policy *policy)
+struct catalog *catalog_create(const struct catalog_options *options, struct policy *policy)
 {
 	struct catalog *catalog = calloc(1, sizeof(*catalog));
 
 	if (!catalog)
 		return NULL;
-	catalog->limit = limits->callables;
+	catalog->options = *options;
 	catalog->policy = policy;
-	catalog->modules = module_store_create(limits->modules, limits->module_bytes);
+	catalog->modules = module_store_create(options->modules, options->module_bytes);
 	if (!catalog->modules) {
 		free(catalog);
 		return NULL;
@@ -492,12 +346,12 @@ void catalog_destroy(struct catalog *catalog)
 
 	if (!catalog)
 		return;
-	HASH_ITER (hh, catalog->callables, callable, next) {
-		remove_callable(catalog, callable);
-		free_callable(catalog, callable);
+	HASH_ITER (hh, catalog->table.callables, callable, next) {
+		assert(callable->pins == 0);
+		table_remove(&catalog->table, callable);
+		(void)owners_clear(&callable->owners);
+		catalog_free_callable(catalog, callable);
 	}
-	LL_FOREACH_SAFE (catalog->gone, callable, next)
-		free_callable(catalog, callable);
 	module_store_destroy(catalog->modules);
 	(void)pthread_mutex_destroy(&catalog->lock);
 	free(catalog);

@@ -57,6 +57,7 @@ struct daemon {
 	struct rpc_health *health;
 	struct rpc_service services[SERVICES];
 	struct rpc_server *server;
+	struct session_owner session_owner;
 
 	enum life life;
 	bool serving;      /* what readiness was last told to be */
@@ -179,9 +180,24 @@ static simpler_status describe_engine(struct daemon *daemon)
 	return host_program_find(daemon->program, sizeof(daemon->program));
 }
 
+/* What a session owns is owned until it ends, however often it is renewed. */
+static void session_renewed(void *context, uint64_t session)
+{
+	(void)context;
+	(void)session;
+}
+
+static void session_ended(void *context, uint64_t session, bool detached)
+{
+	struct daemon *daemon = context;
+
+	(void)detached;
+	catalog_leave(daemon->node.catalog, session);
+}
+
 static simpler_status build_node(struct daemon *daemon)
 {
-	const struct catalog_limits limits = CATALOG_LIMITS_INIT;
+	const struct catalog_options catalog = CATALOG_OPTIONS_INIT;
 	const struct options *options = daemon->options;
 	struct node *node = &daemon->node;
 	simpler_status status = build_pool(daemon);
@@ -195,11 +211,12 @@ static simpler_status build_node(struct daemon *daemon)
 	status = policy_create(options->code, options->trust, &node->policy);
 	if (status != SIMPLER_OK)
 		return status;
-	node->catalog = catalog_create(&limits, node->policy);
+	node->catalog = catalog_create(&catalog, node->policy);
 	node->dispatches = dispatch_table_create(node);
 	if (!node->catalog || !node->dispatches)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
-	status = sessions_create(NULL, 0, clock_now, &node->sessions);
+	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
+	status = sessions_create(&daemon->session_owner, 1, clock_now, &node->sessions);
 	if (status != SIMPLER_OK)
 		return status;
 	return engine_client_create(&daemon->engine_options, node->catalog, &node->engine);
@@ -344,6 +361,7 @@ static simpler_status live(struct daemon *daemon)
 		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);
 		next = earlier(next, pool_expire(daemon->node.pool));
 		next = earlier(next, sessions_expire(daemon->node.sessions));
+		next = earlier(next, catalog_expire(daemon->node.catalog));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
 		wait_for_events(daemon, next);

@@ -70,6 +70,7 @@ static bool send_next(struct installer *installer)
 	if (send_entry(installer->control, &entry) != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_WARN, "'%s' could not be sent to the engine: %s",
 		            entry.payload.name, simpler_last_error());
+	catalog_unpin(installer->catalog, entry.key);
 	return true;
 }
 
@@ -197,6 +198,7 @@ void installer_end(struct installer *installer, const struct error *error)
 	while (catalog_next(installer->catalog, entry.key, &entry)) {
 		if (entry.state == CATALOG_PENDING)
 			catalog_settle(installer->catalog, entry.key, false);
+		catalog_unpin(installer->catalog, entry.key);
 	}
 	waiters = detach(installer, 0);
 	pthread_mutex_unlock(&installer->lock);
@@ -225,15 +227,15 @@ simpler_status installer_wait(struct installer *installer, uint64_t key, engine_
 	const struct error none = { .status = SIMPLER_OK };
 	simpler_status status = SIMPLER_OK;
 	struct catalog_entry entry;
-	bool visible = false;
+	bool known = false;
 
 	pthread_mutex_lock(&installer->lock);
 	if (!catalog_get(installer->catalog, key, &entry)) {
 		status = error_raise(SIMPLER_EUNAVAILABLE,
 		                     "the callable could not be installed for somebody else who "
 		                     "pushed it at the same time; push it again");
-	} else if (entry.state == CATALOG_VISIBLE) {
-		visible = true;
+	} else if (entry.state != CATALOG_PENDING) {
+		known = true;
 	} else if (installer->control < 0) {
 		catalog_settle(installer->catalog, key, false);
 		status = error_raise(SIMPLER_EUNAVAILABLE,
@@ -242,7 +244,7 @@ simpler_status installer_wait(struct installer *installer, uint64_t key, engine_
 		status = add_waiter(installer, key, done, context);
 	}
 	pthread_mutex_unlock(&installer->lock);
-	if (visible)
+	if (known)
 		done(context, false, &none);
 	return status;
 }

@@ -29,8 +29,8 @@ struct node {
 	uint64_t boot_id;         /* another one at each start */
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
 	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
-	/* When the daemon's thread next looks for leases and sessions that are over; CLOCK_NEVER
-	 * while it does. */
+	/* When the daemon's thread next looks for leases, sessions and preparations that are over;
+	 * CLOCK_NEVER while it does. */
 	_Atomic int64_t looks_at;
 	/* An event (os/events.h) that wakes this thread: draining and no dispatch is running, or a
 	 * lease or session is over before that. */
@@ -39,7 +39,7 @@ struct node {
 
 /* The methods of each service; their context is the node. */
 #define NODE_WORKER_METHODS  4
-#define NODE_CATALOG_METHODS 2
+#define NODE_CATALOG_METHODS 6
 #define NODE_POOL_METHODS    5
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
 extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];

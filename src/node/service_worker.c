@@ -30,6 +30,7 @@ struct dispatch {
 	struct rpc_call *call;
 	uint64_t session; /* which the call has entered */
 	uint64_t task_id;
+	uint64_t callable; /* its key, pinned */
 	struct digest digest;
 	char name[sizeof(((struct payload *)NULL)->name)];
 	struct bound_tensors bound;
@@ -161,6 +162,7 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 	else
 		answer(dispatch, error);
 	unbind_tensors(node, &dispatch->bound);
+	catalog_unpin(node->catalog, dispatch->callable);
 	node_leave(node, dispatch->session);
 	give_back(node->dispatches, dispatch);
 	leave(node);
@@ -205,45 +207,63 @@ static simpler_status check_kind(const struct msg_dispatch *request,
 	return SIMPLER_OK;
 }
 
+/* After SIMPLER_OK it is pinned. */
 static simpler_status find_callable(struct dispatch *dispatch, const struct msg_dispatch *request,
                                     struct record_task *task)
 {
+	struct catalog *catalog = dispatch->node->catalog;
 	struct catalog_entry entry;
-	simpler_status status = catalog_find(dispatch->node->catalog, request->callable_id,
-	                                     request->callable_version, &entry);
+	simpler_status status =
+		catalog_find(catalog, request->callable_id, request->callable_version, &entry);
 
-	if (status == SIMPLER_OK)
-		status = check_digest(request, &entry);
-	if (status == SIMPLER_OK)
-		status = check_kind(request, &entry);
 	if (status != SIMPLER_OK)
 		return status;
+	status = check_digest(request, &entry);
+	if (status == SIMPLER_OK)
+		status = check_kind(request, &entry);
+	if (status != SIMPLER_OK) {
+		catalog_unpin(catalog, entry.key);
+		return status;
+	}
+	dispatch->callable = entry.key;
 	dispatch->digest = entry.digest;
 	memcpy(dispatch->name, entry.payload.name, sizeof(dispatch->name));
 	task->callable = entry.key;
 	return SIMPLER_OK;
 }
 
-static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatch *request)
+static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatch *request,
+                             struct record_task *task)
 {
 	struct node *node = dispatch->node;
 	struct rpc_call *call = dispatch->call;
+	simpler_status status = bind_tensors(node, request, &dispatch->bound, task);
+
+	if (status != SIMPLER_OK)
+		return status;
+	task->config = request->config;
+	task->scalar_count = request->scalar_count;
+	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
+	status = engine_client_submit(node->engine, task, dispatch_done, dispatch);
+	/* The call lives on at least until on_message has returned, and the dispatch may not. */
+	if (status == SIMPLER_OK)
+		rpc_call_set_state(call, (void *)(uintptr_t)task->token);
+	else
+		unbind_tensors(node, &dispatch->bound);
+	return status;
+}
+
+static simpler_status run(struct dispatch *dispatch, const struct msg_dispatch *request)
+{
+	struct node *node = dispatch->node;
 	struct record_task task;
 	simpler_status status = find_callable(dispatch, request, &task);
 
-	if (status == SIMPLER_OK)
-		status = bind_tensors(node, request, &dispatch->bound, &task);
 	if (status != SIMPLER_OK)
 		return status;
-	task.config = request->config;
-	task.scalar_count = request->scalar_count;
-	memcpy(task.scalars, request->scalars, request->scalar_count * sizeof(task.scalars[0]));
-	status = engine_client_submit(node->engine, &task, dispatch_done, dispatch);
-	/* The call lives on at least until on_message has returned, and the dispatch may not. */
-	if (status == SIMPLER_OK)
-		rpc_call_set_state(call, (void *)(uintptr_t)task.token);
-	else
-		unbind_tensors(node, &dispatch->bound);
+	status = submit(dispatch, request, &task);
+	if (status != SIMPLER_OK)
+		catalog_unpin(node->catalog, dispatch->callable);
 	return status;
 }
 
@@ -258,7 +278,7 @@ static simpler_status begin_in(struct dispatch *dispatch, const struct msg_dispa
 	if (status != SIMPLER_OK)
 		return status;
 	dispatch->session = session;
-	status = submit(dispatch, request);
+	status = run(dispatch, request);
 	if (status == SIMPLER_OK)
 		return SIMPLER_OK;
 	node_leave(node, session);

@@ -27,7 +27,7 @@ struct fixture {
 
 static int set_up(void **state)
 {
-	const struct catalog_limits limits = CATALOG_LIMITS_INIT;
+	const struct catalog_options options = CATALOG_OPTIONS_INIT;
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
@@ -42,7 +42,7 @@ static int set_up(void **state)
 	                 SIMPLER_OK);
 	assert_int_equal(events_wakeup(&fixture->options.wakeup), SIMPLER_OK);
 	assert_int_equal(policy_create(POLICY_ANY, NULL, &fixture->policy), SIMPLER_OK);
-	fixture->catalog = catalog_create(&limits, fixture->policy);
+	fixture->catalog = catalog_create(&options, fixture->policy);
 	assert_non_null(fixture->catalog);
 	assert_int_equal(
 		engine_client_create(&fixture->options, fixture->catalog, &fixture->client),
@@ -68,15 +68,15 @@ static int tear_down(void **state)
 /* A callable with this captured state, pending. */
 static struct catalog_entry offer(struct fixture *fixture, const char *state)
 {
+	struct catalog_offering offering = { .commit = true };
 	struct catalog_entry entry;
 	struct callable callable;
 	bool fresh;
 
 	callable_make(&callable, SIMPLER_KIND_ORCH, "who", state);
-	assert_int_equal(catalog_offer(fixture->catalog, callable.id, callable.version,
-	                               (simpler_bytes){ callable.payload, callable.payload_size },
-	                               &entry, &fresh),
-	                 SIMPLER_OK);
+	offering.callable_id = callable.id;
+	offering.payload = (simpler_bytes){ callable.payload, callable.payload_size };
+	assert_int_equal(catalog_offer(fixture->catalog, &offering, &entry, &fresh), SIMPLER_OK);
 	assert_true(fresh);
 	callable_release(&callable);
 	return entry;
@@ -202,11 +202,9 @@ static void a_known_callable_that_three_engines_died_of_is_dropped(void **state)
 		assert_int_equal(run_until(fixture, NULL), CATALOG_MOST_DEATHS);
 		assert_int_equal(catalog_find(fixture->catalog, deadly.callable_id, 0, &found),
 		                 SIMPLER_ENOTFOUND);
-		assert_true(catalog_next(fixture->catalog, 0, &found));
-		assert_true(found.key == first.key);
-		assert_true(catalog_next(fixture->catalog, found.key, &found));
-		assert_true(found.key == last.key);
-		assert_false(catalog_next(fixture->catalog, found.key, &found));
+		assert_true(catalog_get(fixture->catalog, first.key, &found));
+		assert_false(catalog_get(fixture->catalog, deadly.key, &found));
+		assert_true(catalog_get(fixture->catalog, last.key, &found));
 		(void)tear_down((void **)&fixture);
 	}
 }
