@@ -10,9 +10,16 @@ static simpler_status submit(simpler_orch *orch, simpler_sub sub, simpler_orch_f
 {
 	simpler_status status = simpler_submit_sub(orch, sub, NULL, NULL, NULL);
 
-	(void)chip;
 	if (status == SIMPLER_OK)
 		status = simpler_submit_next_level(orch, orch_fn, NULL, NULL, NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_submit_chip(orch, chip, NULL, NULL, NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_submit_sub_group(orch, sub, NULL, 0, NULL, NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_submit_next_level_group(orch, orch_fn, NULL, 0, NULL, NULL);
+	if (status == SIMPLER_OK)
+		status = simpler_submit_chip_group(orch, chip, NULL, 0, NULL, NULL);
 #if defined(WRONG_ORCH_FN_AS_SUB)
 	status = simpler_submit_sub(orch, orch_fn, NULL, NULL, NULL);
 #elif defined(WRONG_CHIP_AS_SUB)
@@ -21,10 +28,30 @@ static simpler_status submit(simpler_orch *orch, simpler_sub sub, simpler_orch_f
 	status = simpler_submit_next_level(orch, sub, NULL, NULL, NULL);
 #elif defined(WRONG_CHIP_AS_ORCH_FN)
 	status = simpler_submit_next_level(orch, chip, NULL, NULL, NULL);
+#elif defined(WRONG_SUB_AS_CHIP)
+	status = simpler_submit_chip(orch, sub, NULL, NULL, NULL);
+#elif defined(WRONG_ORCH_FN_AS_CHIP)
+	status = simpler_submit_chip(orch, orch_fn, NULL, NULL, NULL);
+#elif defined(WRONG_ORCH_FN_AS_SUB_GROUP)
+	status = simpler_submit_sub_group(orch, orch_fn, NULL, 0, NULL, NULL);
+#elif defined(WRONG_CHIP_AS_SUB_GROUP)
+	status = simpler_submit_sub_group(orch, chip, NULL, 0, NULL, NULL);
+#elif defined(WRONG_SUB_AS_ORCH_FN_GROUP)
+	status = simpler_submit_next_level_group(orch, sub, NULL, 0, NULL, NULL);
+#elif defined(WRONG_CHIP_AS_ORCH_FN_GROUP)
+	status = simpler_submit_next_level_group(orch, chip, NULL, 0, NULL, NULL);
+#elif defined(WRONG_SUB_AS_CHIP_GROUP)
+	status = simpler_submit_chip_group(orch, sub, NULL, 0, NULL, NULL);
+#elif defined(WRONG_ORCH_FN_AS_CHIP_GROUP)
+	status = simpler_submit_chip_group(orch, orch_fn, NULL, 0, NULL, NULL);
 #elif defined(WRONG_NUMBER_AS_SUB)
 	status = simpler_submit_sub(orch, sub.id, NULL, NULL, NULL);
 #elif defined(WRONG_NUMBER_AS_ORCH_FN)
 	status = simpler_submit_next_level(orch, 1, NULL, NULL, NULL);
+#elif defined(WRONG_NUMBER_AS_CHIP)
+	status = simpler_submit_chip(orch, 1, NULL, NULL, NULL);
+#elif defined(WRONG_NUMBER_AS_CHIP_GROUP)
+	status = simpler_submit_chip_group(orch, chip.id, NULL, 0, NULL, NULL);
 #elif defined(WRONG_WORKER_ID_AS_SUB)
 	simpler_worker_id worker = 1;
 

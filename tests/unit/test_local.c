@@ -666,16 +666,18 @@ static void a_chip_that_cannot_be_opened_says_so_to_each_task(void **state)
 	assert_int_equal(process_of(fixture, fixture->wrong_chip), before);
 }
 
-static void another_kind_does_not_run(void **state)
+static void R22_another_kind_of_callable_than_the_childs_does_not_run(void **state)
 {
 	struct fixture *fixture = *state;
 	struct job *job = start_sub(fixture, fixture->chip, "count"), *kernel;
 
 	assert_int_equal(await_end(job), SIMPLER_EKIND);
-	assert_says(job, "a chip runs only");
+	assert_says(job, "a chip runs only a chip");
+	assert_says(job, "'count' was installed as sub task");
 	kernel = make_job(fixture, SIMPLER_KIND_CHIP, "double_all");
 	start(fixture->subs[0], kernel);
 	assert_int_equal(await_end(kernel), SIMPLER_EKIND);
+	assert_says(kernel, "'double_all' was installed as chip");
 }
 
 /* --- a next-level worker --- */
@@ -888,7 +890,7 @@ int main(int argc, char **argv)
 		CASE(a_chip_runs_kernels_over_blocks),
 		CASE(a_chip_whose_kernel_crashes_is_opened_anew),
 		CASE(a_chip_that_cannot_be_opened_says_so_to_each_task),
-		CASE(another_kind_does_not_run),
+		CASE(R22_another_kind_of_callable_than_the_childs_does_not_run),
 		CASE(a_next_level_worker_gets_its_tree_and_segments),
 		CASE(a_next_level_worker_has_many_tasks_at_once_and_stops_one),
 		CASE(a_crash_of_a_next_level_worker_fails_all_that_ran_in_it),

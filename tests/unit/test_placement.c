@@ -114,6 +114,115 @@ static void R01_memory_that_is_not_shared_is_refused_at_submit(void **state)
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+/* --- functions of the program --- */
+
+static simpler_status own_function(simpler_orch *orch, const simpler_args *args,
+                                   const simpler_config *config, simpler_bytes state)
+{
+	(void)orch;
+	(void)args;
+	(void)config;
+	(void)state;
+	return SIMPLER_OK;
+}
+
+static simpler_orch_fn add_own_function(const struct fixture *fixture)
+{
+	simpler_orch_function *function = own_function;
+	const struct exec_callable *callable;
+	const void *address;
+
+	memcpy(&address, &function, sizeof(address));
+	assert_int_equal(callables_add_function(fixture->core->callables, address, "own_function",
+	                                        SIMPLER_KIND_ORCH, simpler_no_state(), &callable),
+	                 SIMPLER_OK);
+	return (simpler_orch_fn){ callable->key };
+}
+
+ORCH(own_functions_anywhere)
+{
+	FIXTURE_OF_STATE();
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(simpler_submit_next_level(orch, add_own_function(fixture), NULL,
+		                                           NULL, NULL),
+		                 SIMPLER_OK);
+	return SIMPLER_OK;
+}
+
+static void functions_of_the_program_go_to_children_of_this_machine(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *here = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 1);
+	struct background run;
+
+	here->child.local = true;
+	background_begin(&run, fixture, own_functions_anywhere);
+	for (int i = 0; i < 3; i++)
+		fake_end_well(fake_take(here));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(fake_started(fixture->node), 0);
+}
+
+static void assert_told(const char *what)
+{
+	if (!strstr(simpler_last_error(), what))
+		fail_msg("'%s' is not in: %s", what, simpler_last_error());
+}
+
+/* Child 0 is the node. */
+ORCH(own_functions_on_a_node)
+{
+	static const simpler_worker_id both[] = { 1, 0 };
+	const simpler_args *none[] = { NULL, NULL };
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	simpler_args *built = simpler_args_create();
+	simpler_tensor own;
+	FIXTURE_OF_STATE();
+	const simpler_orch_fn fn = add_own_function(fixture);
+	bool only_nodes = fixture->core->child_count == 1;
+
+	options.worker = 0;
+	assert_int_equal(simpler_submit_next_level(orch, fn, NULL, &options, NULL), SIMPLER_EINVAL);
+	assert_told("'own_function' is a function of this program, which exists on this machine");
+	assert_told("put it into a module");
+	if (only_nodes) {
+		assert_int_equal(simpler_submit_next_level(orch, fn, NULL, NULL, NULL),
+		                 SIMPLER_EINVAL);
+		assert_told("put it into a module");
+		return SIMPLER_OK;
+	}
+	assert_int_equal(simpler_submit_next_level_group(orch, fn, none, 2, NULL, NULL),
+	                 SIMPLER_EINVAL);
+	assert_told("a group of 2 needs as many workers, and 1 can run 'own_function'");
+	options.worker = SIMPLER_ANY_WORKER;
+	options.group_workers = both;
+	assert_int_equal(simpler_submit_next_level_group(orch, fn, none, 2, &options, NULL),
+	                 SIMPLER_EINVAL);
+	assert_told("put it into a module");
+	simpler_tensor_init_1d(&own, fixture->cells, SIMPLER_INT64, 2);
+	simpler_args_add_tensor(built, &own, SIMPLER_INPUT, SIMPLER_INLINE);
+	assert_int_equal(simpler_submit_next_level(orch, fn, built, NULL, NULL), SIMPLER_EINVAL);
+	assert_told("tensor 0 is in memory of this process alone");
+	simpler_args_destroy(built);
+	return SIMPLER_OK;
+}
+
+static void a_function_of_the_program_is_refused_for_a_node_with_the_reason(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, own_functions_on_a_node);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 1)->child.local = true;
+	background_begin(&run, fixture, own_functions_on_a_node);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+	assert_int_equal(fake_started(fixture->node), 0);
+}
+
 /* --- more than a child runs at once --- */
 
 #define SUBS 6
@@ -484,6 +593,8 @@ int main(void)
 		CASE(a_task_goes_where_its_bytes_are),
 		CASE(what_only_local_children_can_take_waits_for_one),
 		CASE(R01_memory_that_is_not_shared_is_refused_at_submit),
+		CASE(functions_of_the_program_go_to_children_of_this_machine),
+		CASE(a_function_of_the_program_is_refused_for_a_node_with_the_reason),
 		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
 		CASE(directed_tasks_stay_with_their_worker),
 		CASE(what_waits_beside_a_fuller_child_goes_to_one_that_is_idle),

@@ -4,7 +4,7 @@ import struct
 
 import grpc
 
-from harness import (INOUT, INPUT, INT64, NO_DEP, ORCH, OUTPUT, OUTPUT_EXISTING, SUB, UINT8,
+from harness import (CHIP, INOUT, INPUT, INT64, NO_DEP, ORCH, OUTPUT, OUTPUT_EXISTING, SUB, UINT8,
                      DaemonTest, inline, int64s, main, module_callable, stored,
                      values_of, wait_until, wire)
 
@@ -261,6 +261,27 @@ class Dispatching(DaemonTest):
                               self.twice, [inline([1], INOUT)], callable_kind=SUB)
         self.refused_dispatch(Code.INVALID_ARGUMENT, ["callable_kind"],
                               self.twice, callable_kind=99)
+
+    def test_R22_R23_only_an_orchestration_function_asked_for_as_one_runs(self):
+        names = {"add_one": SUB, "node_adds_one": ORCH, "add_one_on_chip": CHIP}
+        said = {SUB: "sub task", ORCH: "orchestration function", CHIP: "chip"}
+        handle = self.client.tensor([7])
+        for name, kind in names.items():
+            callable_ = self.client.install(module_callable(name, kind, module="worker_cases"))
+            for asked in 0, SUB, ORCH, CHIP:
+                with self.subTest(name=name, asked=asked):
+                    if kind == ORCH and asked in (0, ORCH):
+                        continue
+                    self.refused_dispatch(
+                        Code.FAILED_PRECONDITION,
+                        [f"'{name}'", said[kind], said[asked or ORCH]], callable_,
+                        [stored(handle, 1, INOUT)], callable_kind=asked)
+                    self.assertEqual(self.client.values(handle), [7])
+        self.outputs(self.client.dispatch(
+            self.client.install(module_callable("node_adds_one", module="worker_cases")),
+            [stored(handle, 1, INOUT)], callable_kind=ORCH))
+        self.assertEqual(self.client.values(handle), [8])
+        self.client.free(handle)
 
     def test_R02_R11_tensor_args_are_refused(self):
         for tensors in [], [inline([1], INOUT)]:
