@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
@@ -94,6 +95,24 @@ __attribute__((noinline)) static simpler_status crashes(const simpler_args *args
 	(void)state;
 	write_to_nowhere();
 	nowhere++; /* no tail call */
+	return SIMPLER_OK;
+}
+
+/* How many threads the process has that this one was forked from. */
+static simpler_status count_threads_above(const simpler_args *args, simpler_bytes state)
+{
+	int64_t count, *cells = cells_of(args, &count);
+	char path[64];
+	DIR *folder;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "/proc/%ld/task", (long)getppid());
+	folder = opendir(path);
+	if (!cells || !folder)
+		return simpler_fail(SIMPLER_ENOTFOUND, "%s", path);
+	for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder))
+		cells[0] += entry->d_name[0] != '.';
+	(void)closedir(folder);
 	return SIMPLER_OK;
 }
 
@@ -372,6 +391,19 @@ static void a_crash_tells_file_and_line_up_to_the_function_that_was_registered(v
 	assert_int_equal(fixture->cells[0], 1);
 }
 
+static void children_are_forked_from_a_process_of_one_thread(void **state)
+{
+	struct fixture *fixture = *state;
+	struct plan plan = { .sub_count = 1 };
+
+	assert_int_equal(simpler_program_sub(fixture->worker, count_threads_above,
+	                                     "count_threads_above", simpler_no_state(),
+	                                     &plan.subs[0]),
+	                 SIMPLER_OK);
+	run_well(fixture, &plan);
+	assert_int_equal(fixture->cells[0], 1);
+}
+
 static void the_same_function_name_and_state_give_the_same_handle(void **state)
 {
 	struct fixture *fixture = *state;
@@ -548,6 +580,7 @@ int main(int argc, char **argv)
 		BELOW(a_worker_below_runs_functions_of_the_program),
 		BELOW(a_function_of_the_program_finds_no_module_of_its_own),
 		CASE(a_crash_tells_file_and_line_up_to_the_function_that_was_registered),
+		CASE(children_are_forked_from_a_process_of_one_thread),
 		CASE(the_same_function_name_and_state_give_the_same_handle),
 		CASE(what_is_no_function_or_has_no_name_is_refused),
 		CASE(a_library_that_the_program_loaded_later_is_named),

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ipc/loader.h"
+#include "ipc/program_function.h"
 #include "module_image.h"
 #include "simpler/version.h"
 
@@ -267,6 +269,110 @@ static void finding_needs_no_lock(void **state)
 	}
 }
 
+/* --- functions of this program --- */
+
+static simpler_status own_function(const simpler_args *args, simpler_bytes state)
+{
+	(void)args;
+	return (simpler_status)(SIMPLER_USER_STATUS + state.size);
+}
+
+static struct record_install an_own_function(uint64_t key)
+{
+	simpler_sub_function *function = own_function;
+	struct record_install install = { .callable = key,
+		                          .kind = SIMPLER_KIND_SUB,
+		                          .source = RECORD_FROM_PROGRAM,
+		                          .name = "own_function",
+		                          .state = (const uint8_t *)"abc",
+		                          .state_size = 3 };
+	const void *address;
+
+	memcpy(&address, &function, sizeof(address));
+	assert_int_equal(program_function_locate(address, &install.function), SIMPLER_OK);
+	return install;
+}
+
+static void a_function_of_the_program_runs_and_has_no_module(void **state)
+{
+	struct loader *loader = *state;
+	struct record_install install = an_own_function(7);
+	simpler_sub_function *function = own_function;
+	uint64_t address = 0;
+
+	/* What crosses is no address: see R01. */
+	memcpy(&address, &function, sizeof(function));
+	assert_true(install.function.offset != address);
+	assert_string_equal(install.function.object, "");
+	assert_int_equal(loader_install(loader, &install, -1), SIMPLER_OK);
+	assert_int_equal(run(loader, 7), SIMPLER_USER_STATUS + 3);
+	assert_int_equal(loader_find(loader, 7)->module_fd, -1);
+}
+
+static void a_function_of_a_library_is_found_by_the_librarys_name(void **state)
+{
+	struct record_function found;
+	int (*function)(const char *, ...) = printf;
+	const void *address, *again;
+
+	(void)state;
+	memcpy(&address, &function, sizeof(address));
+	assert_int_equal(program_function_locate(address, &found), SIMPLER_OK);
+	assert_int_equal(program_function_find(&found, &again), SIMPLER_OK);
+	assert_ptr_equal(again, address);
+}
+
+static void in_an_unknown_library(struct record_function *function)
+{
+	strcpy(function->object, "libnowhere.so.3");
+}
+
+static void of_another_build(struct record_function *function)
+{
+	function->identity[31] ^= 1;
+}
+
+static void before_the_code(struct record_function *function)
+{
+	function->offset = 0;
+}
+
+static void behind_the_object(struct record_function *function)
+{
+	function->offset = UINT64_MAX / 2;
+}
+
+static void where_the_address_wraps(struct record_function *function)
+{
+	function->offset = UINT64_MAX;
+}
+
+static void a_function_that_is_not_here_is_refused_with_the_reason(void **state)
+{
+	static const struct {
+		void (*change)(struct record_function *function);
+		simpler_status status;
+		const char *says;
+	} cases[] = {
+		{ in_an_unknown_library, SIMPLER_ENOTFOUND,
+		  "libnowhere.so.3, which is not loaded here" },
+		{ of_another_build, SIMPLER_EVERSION, "the program is of another build here" },
+		{ before_the_code, SIMPLER_EPROTOCOL, "outside of its code" },
+		{ behind_the_object, SIMPLER_EPROTOCOL, "outside of its code" },
+		{ where_the_address_wraps, SIMPLER_EPROTOCOL, "outside of its code" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct record_install install = an_own_function(7);
+
+		cases[i].change(&install.function);
+		assert_int_equal(loader_install(*state, &install, -1), cases[i].status);
+		if (!strstr(simpler_last_error(), cases[i].says))
+			fail_msg("'%s' is not in: %s", cases[i].says, simpler_last_error());
+		assert_null(loader_find(*state, 7));
+	}
+}
+
 #define WITH_LOADER(test) cmocka_unit_test_setup_teardown(test, create, destroy)
 
 int main(void)
@@ -284,6 +390,9 @@ int main(void)
 		WITH_LOADER(a_descriptor_used_again_gives_the_new_module),
 		WITH_LOADER(the_module_behind_a_descriptor_is_known),
 		WITH_LOADER(finding_needs_no_lock),
+		WITH_LOADER(a_function_of_the_program_runs_and_has_no_module),
+		cmocka_unit_test(a_function_of_a_library_is_found_by_the_librarys_name),
+		WITH_LOADER(a_function_that_is_not_here_is_refused_with_the_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
