@@ -103,7 +103,7 @@ typedef int crash_module_finder(void *context, const uint8_t digest[RECORD_DIGES
  *     cause: SIMPLER_ECRASHED: the process (pid 123) was killed by signal 11 (...): address ...
  *
  * Eight steps at the most, so that the callers of `error` have room for theirs. What called the
- * outermost function of a module is left out: it is our own program.
+ * outermost function of a module, or a function of a program, is left out: it is our own code.
  */
 void crash_explain(const struct crash_report *report, crash_module_finder *find, void *context,
                    struct error *error);
