@@ -257,6 +257,8 @@ void rpc_health_close(struct rpc_health *health)
 
 void rpc_health_destroy(struct rpc_health *health)
 {
+	if (!health)
+		return;
 	pthread_mutex_destroy(&health->lock);
 	free(health);
 }

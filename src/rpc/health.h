@@ -23,7 +23,7 @@ void rpc_health_changed(struct rpc_health *health);
 /* Before the server stops, which waits for its calls: end those of the watchers, and take no new
  * ones. */
 void rpc_health_close(struct rpc_health *health);
-/* After the server has stopped. */
+/* After the server has stopped. NULL is allowed. */
 void rpc_health_destroy(struct rpc_health *health);
 
 #endif
