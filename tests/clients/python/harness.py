@@ -1,6 +1,7 @@
 """A daemon of one's own, and the wire's messages as any Python client would have them.
 
 The environment says where things are (see ../meson.build):
+    SIMPLER          the command line tool
     SIMPLER_L3D      the daemon
     SIMPLER_PROTO    the directory with the wire contract
     SIMPLER_MODULES  the directory with the tests' modules
@@ -60,11 +61,12 @@ SUB, ORCH, CHIP = 1, 2, 3
 class Daemon:
     """Started on a free port of this machine; stopped by SIGTERM, which it answers with exit 0."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, log=None):
+        """Its log goes to the file `log`, or else to where ours goes."""
         self.process = subprocess.Popen(
             [os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", "--log-level", "warn",
              *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         atexit.register(self.kill)
         self.address = self.read_address()
 
@@ -230,11 +232,11 @@ class Callable(collections.namedtuple("Callable", "name kind state module")):
     def id(self):
         return struct.unpack_from("<Q", self.digest, 8)[0] or 1
 
-    def payload(self, with_module=True, module_digest=None):
+    def payload(self, with_module=True, module_digest=None, signature=b""):
         name, module = self.name.encode(), self.module if with_module else b""
         return struct.pack("<4s7I32sQ2I", b"SMPC", 2, self.kind, 1, 1, len(name), 0,
-                           len(self.state), module_digest or self.module_digest, len(module), 0,
-                           0) + name + self.state + module
+                           len(self.state), module_digest or self.module_digest, len(module),
+                           len(signature), 0) + name + self.state + signature + module
 
     def message(self, **more):
         fields = {"callable_id": self.id, "version": self.version, "pickled": self.payload()}
