@@ -303,8 +303,9 @@ static void on_push_end(void *context, enum rpc_code code, const char *text)
 
 static bool push(struct remote_task *run)
 {
-	static const struct rpc_stream_handlers handlers = { on_pushed, on_chunk_sent,
-		                                             on_push_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = on_pushed,
+		                                             .on_sent = on_chunk_sent,
+		                                             .on_end = on_push_end };
 	struct rpc_buffer first;
 
 	run->moved = 0;
@@ -519,8 +520,9 @@ static void on_fetch_end(void *context, enum rpc_code code, const char *text)
 
 static bool fetch_next(struct remote_task *run)
 {
-	static const struct rpc_stream_handlers handlers = { on_fetched, on_fetch_sent,
-		                                             on_fetch_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = on_fetched,
+		                                             .on_sent = on_fetch_sent,
+		                                             .on_end = on_fetch_end };
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 	struct rpc_buffer buffer;
 

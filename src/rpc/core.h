@@ -48,6 +48,11 @@ bool core_readable(const grpc_byte_buffer *buffer);
 /* `buffer` is readable and lives as long as the view. */
 void core_view_open(struct core_view *view, grpc_byte_buffer *buffer);
 void core_view_close(struct core_view *view);
+/* Hand its parts to `receiver`, without a copy of their bytes. So many are no reason to allocate: a
+ * megabyte comes in parts of 8 KiB and more. */
+#define CORE_PARTS 160
+typedef void core_receiver(void *context, const struct rpc_part *parts, size_t count);
+void core_deliver(const grpc_byte_buffer *buffer, core_receiver *receiver, void *context);
 
 /* The key of a call's metadata that names the client's session. */
 #define CORE_SESSION_KEY "simpler-session"

@@ -47,11 +47,25 @@ simpler_status rpc_status_of(enum rpc_code code);
 struct rpc_buffer {
 	uint8_t *data;
 	size_t size;
-	uint64_t slice[4]; /* private */
+	uint64_t slice[4], tail[4]; /* private */
+	bool has_tail;
 };
 /* SIMPLER_ENOMEM. A message over RPC_MAX_MESSAGE fails its call with RESOURCE_EXHAUSTED. */
 simpler_status rpc_buffer_alloc(struct rpc_buffer *buffer, size_t size);
 void rpc_buffer_release(struct rpc_buffer *buffer); /* only if it was not handed on */
+/*
+ * Have `size` bytes at `data` follow the buffer's own, without a copy. They stay readable and as
+ * they are until `let_go` is called, once, whatever becomes of the buffer; by any thread, which may
+ * be one of gRPC's own in the midst of something, so it does no more than note that. Once a buffer.
+ */
+void rpc_buffer_attach(struct rpc_buffer *buffer, const void *data, size_t size,
+                       void (*let_go)(void *context), void *context);
+
+/* A message as it came in: parts that follow one another. Valid during a callback only. */
+struct rpc_part {
+	const uint8_t *data;
+	size_t size;
+};
 
 /* --- server --- */
 
@@ -79,6 +93,9 @@ struct rpc_method {
 	bool streaming;   /* in either direction */
 	void (*on_open)(struct rpc_call *call);
 	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);
+	/* Instead of on_message, in a streaming call, for who can do without a copy that joins the
+	 * parts of a large message. */
+	void (*on_parts)(struct rpc_call *call, const struct rpc_part *parts, size_t count);
 	void (*on_half_close)(struct rpc_call *call);
 	void (*on_sent)(struct rpc_call *call);
 	void (*on_cancel)(struct rpc_call *call);
@@ -186,6 +203,9 @@ struct rpc_stream_handlers {
 	                   size_t size);
 	void (*on_sent)(void *context, struct rpc_client_call *call);
 	void (*on_end)(void *context, enum rpc_code code, const char *text);
+	/* Instead of on_message, when it is not NULL; see rpc_method.on_parts. */
+	void (*on_parts)(void *context, struct rpc_client_call *call, const struct rpc_part *parts,
+	                 size_t count);
 };
 /* `handlers` is borrowed. `first` is a message to begin with, handed over, or NULL; on_sent comes
  * for it, too. What goes wrong is reported by on_end. */
@@ -194,5 +214,10 @@ void rpc_stream_begin(struct rpc_client_call *call, struct rpc_buffer *first,
 void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); /* then on_sent */
 void rpc_stream_close_send(
 	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */
+/* Have a message of this streaming call end with bytes that are the caller's until on_end, which
+ * does not come before gRPC has let go of them. The message is sent afterwards, or released. A call
+ * that is lent anything sends from its callbacks alone, and what it begins with. */
+void rpc_stream_lend(struct rpc_client_call *call, struct rpc_buffer *message, const void *data,
+                     size_t size);
 
 #endif

@@ -23,6 +23,11 @@
  * send just before it hears of the end: its event then finds the call ended and drops the last
  * reference.
  *
+ * `lent` counts the messages whose bytes gRPC still has from the program. The end is not reported
+ * before it is 0. When it is not, which is rare, as the server answers when it has all and a
+ * cancelled call is torn down at once, the call lingers: who sits in the queue looks at it every
+ * LINGER_MS. gRPC may let go of bytes in the midst of anything, so nothing else is done there.
+ *
  * The calls of a channel stand in a list, so that closing the channel can cancel them. A call
  * leaves it before its grpc_call is released.
  */
@@ -44,6 +49,7 @@
 #define REST_MS     2
 #define REST_MS_MAX 64  /* between two looks at one long attendance */
 #define LOOK_MS     100 /* between two looks at `finished` */
+#define LINGER_MS   1
 
 enum event_kind { STATUS, READ, OPENED, SENT, CLOSED, EVENT_KINDS };
 
@@ -67,6 +73,8 @@ struct rpc_client {
 	bool wanted;     /* somebody would have attended */
 	bool recalled;   /* the keeper is needed: a call is left behind, or the end has come */
 	unsigned visits; /* attendances begun */
+	/* Of who sits in the queue: ended, but for lent bytes. */
+	struct rpc_client_call *lingering;
 };
 
 struct rpc_channel {
@@ -75,17 +83,19 @@ struct rpc_channel {
 	char address[CORE_ADDRESS_MAX];
 	uint64_t session;              /* 0: none; fixed before the first call */
 	atomic_size_t refs;            /* its calls, and its owner */
-	pthread_mutex_t lock;          /* guards calls and their links */
+	pthread_mutex_t lock;          /* guards calls, their links, and their `call` */
 	struct rpc_client_call *calls; /* in progress */
 };
 
 struct rpc_client_call {
 	struct rpc_channel *channel;
 	struct rpc_client_call *prev, *next; /* in its list */
-	grpc_call *call;
+	grpc_call *call; /* NULL once it is over and lent bytes are waited for */
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
-	bool has_status, ended; /* of who sits in the queue */
+	bool has_status, ended;                 /* of who sits in the queue */
+	struct rpc_client_call *next_lingering; /* likewise */
+	atomic_uint lent;
 
 	rpc_done *done; /* unary */
 	const struct rpc_stream_handlers *handlers;
@@ -197,6 +207,7 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	grpc_metadata_array_init(&call->trailing);
 	call->details = grpc_empty_slice();
 	atomic_init(&call->refs, 1);
+	atomic_init(&call->lent, 0);
 	atomic_fetch_add(&channel->refs, 1);
 	atomic_fetch_add(&channel->client->live, 1);
 	pthread_mutex_lock(&channel->lock);
@@ -207,11 +218,18 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 
 void rpc_client_call_cancel(struct rpc_client_call *call)
 {
-	grpc_call *core = call->call;
+	struct rpc_channel *channel = call->channel;
+	grpc_call *core;
 
 	/* The end that this brings about may be reported before it returns. */
-	grpc_call_ref(core);
-	atomic_fetch_add_explicit(&call->channel->client->handed, 1, memory_order_release);
+	pthread_mutex_lock(&channel->lock);
+	core = call->call;
+	if (core)
+		grpc_call_ref(core);
+	pthread_mutex_unlock(&channel->lock);
+	if (!core)
+		return;
+	atomic_fetch_add_explicit(&channel->client->handed, 1, memory_order_release);
 	grpc_call_cancel(core, NULL);
 	grpc_call_unref(core);
 }
@@ -232,7 +250,8 @@ static void release(struct rpc_client_call *call)
 	pthread_mutex_lock(&channel->lock);
 	DL_DELETE(channel->calls, call);
 	pthread_mutex_unlock(&channel->lock);
-	grpc_call_unref(call->call);
+	if (call->call)
+		grpc_call_unref(call->call);
 	grpc_metadata_array_destroy(&call->initial);
 	grpc_metadata_array_destroy(&call->trailing);
 	grpc_slice_unref(call->details);
@@ -283,6 +302,13 @@ static void read_next(struct rpc_client_call *call)
 	start(call, &op, 1, READ);
 }
 
+static void deliver_parts(void *context, const struct rpc_part *parts, size_t count)
+{
+	struct rpc_client_call *call = context;
+
+	call->handlers->on_parts(call->context, call, parts, count);
+}
+
 static void on_read(struct rpc_client_call *call)
 {
 	grpc_byte_buffer *message = call->incoming;
@@ -291,7 +317,9 @@ static void on_read(struct rpc_client_call *call)
 	call->incoming = NULL;
 	if (!message)
 		return; /* there are no more */
-	if (core_readable(message)) {
+	if (core_readable(message) && call->handlers->on_parts) {
+		core_deliver(message, deliver_parts, call);
+	} else if (core_readable(message)) {
 		core_view_open(&view, message);
 		call->handlers->on_message(call->context, call, view.data, view.size);
 		core_view_close(&view);
@@ -303,9 +331,79 @@ static void on_read(struct rpc_client_call *call)
 	read_next(call);
 }
 
+/* --- lent bytes --- */
+
+static void take_back(void *context)
+{
+	struct rpc_client_call *call = context;
+
+	atomic_fetch_sub_explicit(&call->lent, 1, memory_order_release);
+}
+
+void rpc_stream_lend(struct rpc_client_call *call, struct rpc_buffer *message, const void *data,
+                     size_t size)
+{
+	atomic_fetch_add(&call->lent, 1);
+	rpc_buffer_attach(message, data, size, take_back, call);
+}
+
+static bool is_all_back(const struct rpc_client_call *call)
+{
+	return atomic_load_explicit(&call->lent, memory_order_acquire) == 0;
+}
+
+/* --- events --- */
+
+static void drop(struct rpc_client_call *call)
+{
+	if (atomic_fetch_sub(&call->refs, 1) == 1)
+		release(call);
+}
+
+/* What a cancelled call did not send, gRPC keeps as long as the call itself. */
+static void let_core_go(struct rpc_client_call *call)
+{
+	struct rpc_channel *channel = call->channel;
+	grpc_call *core;
+
+	pthread_mutex_lock(&channel->lock);
+	core = call->call;
+	call->call = NULL;
+	pthread_mutex_unlock(&channel->lock);
+	if (core)
+		grpc_call_unref(core);
+}
+
+static void end_call(struct rpc_client_call *call)
+{
+	struct rpc_client *client = call->channel->client;
+
+	call->ended = true;
+	if (!is_all_back(call))
+		let_core_go(call);
+	if (is_all_back(call)) {
+		report(call);
+		drop(call);
+	} else {
+		call->next_lingering = client->lingering;
+		client->lingering = call;
+	}
+}
+
+static void end_lingering(struct rpc_client *client)
+{
+	struct rpc_client_call *call, *all = client->lingering;
+
+	client->lingering = NULL;
+	while ((call = all) != NULL) {
+		all = call->next_lingering;
+		end_call(call);
+	}
+}
+
 static void handle(struct rpc_client_call *call, const struct tag *tag)
 {
-	unsigned left;
+	bool last;
 
 	if (tag->kind == STATUS)
 		call->has_status = true;
@@ -313,14 +411,11 @@ static void handle(struct rpc_client_call *call, const struct tag *tag)
 		on_read(call);
 	else if (tag->kind == SENT && tag->ok && !call->ended && call->handlers->on_sent)
 		call->handlers->on_sent(call->context, call);
-	left = atomic_fetch_sub(&call->refs, 1) - 1;
-	if (left == 1 && call->has_status && !call->ended) {
-		call->ended = true;
-		report(call);
-		left = atomic_fetch_sub(&call->refs, 1) - 1;
-	}
-	if (left == 0)
-		release(call);
+	/* The program's reference is left, which only end_call() drops. */
+	last = atomic_load(&call->refs) == 2 && call->has_status && !call->ended;
+	drop(call);
+	if (last)
+		end_call(call);
 }
 
 /* --- who sits in the queue --- */
@@ -328,9 +423,14 @@ static void handle(struct rpc_client_call *call, const struct tag *tag)
 /* Wait for an event until `deadline` and handle it; false at the queue's end. */
 static bool handle_next(struct rpc_client *client, gpr_timespec deadline)
 {
-	grpc_event event = grpc_completion_queue_next(client->queue, deadline, NULL);
+	gpr_timespec soon = core_from_deadline(clock_after_ms(LINGER_MS));
+	grpc_event event = grpc_completion_queue_next(
+		client->queue,
+		client->lingering && gpr_time_cmp(soon, deadline) < 0 ? soon : deadline, NULL);
 	struct tag *tag = event.tag;
 
+	if (client->lingering)
+		end_lingering(client);
 	if (event.type == GRPC_QUEUE_SHUTDOWN)
 		return false;
 	if (event.type == GRPC_QUEUE_TIMEOUT)
@@ -528,9 +628,11 @@ void rpc_channel_close(struct rpc_channel *channel)
 	struct rpc_client_call *call;
 
 	pthread_mutex_lock(&channel->lock);
-	DL_FOREACH (channel->calls, call)
-		grpc_call_cancel_with_status(call->call, GRPC_STATUS_CANCELLED,
-		                             "the channel was closed", NULL);
+	DL_FOREACH (channel->calls, call) {
+		if (call->call)
+			grpc_call_cancel_with_status(call->call, GRPC_STATUS_CANCELLED,
+			                             "the channel was closed", NULL);
+	}
 	pthread_mutex_unlock(&channel->lock);
 	grpc_channel_destroy(channel->channel);
 	channel_release(channel);

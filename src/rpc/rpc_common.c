@@ -117,28 +117,46 @@ simpler_status rpc_buffer_alloc(struct rpc_buffer *buffer, size_t size)
 	memcpy(buffer->slice, &slice, sizeof(slice));
 	buffer->data = data;
 	buffer->size = size;
+	buffer->has_tail = false;
 	return SIMPLER_OK;
 }
 
-static grpc_slice buffer_slice(const struct rpc_buffer *buffer)
+static grpc_slice to_slice(const uint64_t bytes[4])
 {
 	grpc_slice slice;
 
-	memcpy(&slice, buffer->slice, sizeof(slice));
+	memcpy(&slice, bytes, sizeof(slice));
 	return slice;
+}
+
+void rpc_buffer_attach(struct rpc_buffer *buffer, const void *data, size_t size,
+                       void (*let_go)(void *context), void *context)
+{
+	/* gRPC only reads what it sends. */
+	grpc_slice tail =
+		grpc_slice_new_with_user_data((void *)(uintptr_t)data, size, let_go, context);
+
+	assert(!buffer->has_tail);
+	memcpy(buffer->tail, &tail, sizeof(tail));
+	buffer->has_tail = true;
 }
 
 void rpc_buffer_release(struct rpc_buffer *buffer)
 {
-	grpc_slice_unref(buffer_slice(buffer));
+	grpc_slice_unref(to_slice(buffer->slice));
+	if (buffer->has_tail)
+		grpc_slice_unref(to_slice(buffer->tail));
 }
 
 grpc_byte_buffer *core_take(struct rpc_buffer *message)
 {
-	grpc_slice slice = buffer_slice(message);
-	grpc_byte_buffer *taken = grpc_raw_byte_buffer_create(&slice, 1);
+	grpc_slice slices[2] = { to_slice(message->slice) };
+	grpc_byte_buffer *taken;
 
-	grpc_slice_unref(slice);
+	if (message->has_tail)
+		slices[1] = to_slice(message->tail);
+	taken = grpc_raw_byte_buffer_create(slices, message->has_tail ? 2 : 1);
+	rpc_buffer_release(message);
 	return taken;
 }
 
@@ -165,6 +183,30 @@ void core_view_open(struct core_view *view, grpc_byte_buffer *buffer)
 		view->data = GRPC_SLICE_START_PTR(view->joined);
 		view->size = GRPC_SLICE_LENGTH(view->joined);
 	}
+}
+
+static size_t list_parts(const grpc_byte_buffer *buffer, struct rpc_part *parts, size_t room)
+{
+	const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
+
+	for (size_t i = 0; i < slices->count && i < room; i++)
+		parts[i] = (struct rpc_part){ GRPC_SLICE_START_PTR(slices->slices[i]),
+			                      GRPC_SLICE_LENGTH(slices->slices[i]) };
+	return slices->count;
+}
+
+void core_deliver(const grpc_byte_buffer *buffer, core_receiver *receiver, void *context)
+{
+	struct rpc_part few[CORE_PARTS], *parts = few;
+	size_t count = list_parts(buffer, few, CORE_PARTS);
+
+	if (count > CORE_PARTS) {
+		parts = gpr_malloc(count * sizeof(*parts));
+		(void)list_parts(buffer, parts, count);
+	}
+	receiver(context, parts, count);
+	if (parts != few)
+		gpr_free(parts);
 }
 
 void core_view_close(struct core_view *view)

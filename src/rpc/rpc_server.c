@@ -248,6 +248,13 @@ static void answer_unknown(struct rpc_call *call)
 	rpc_finish(call, RPC_UNIMPLEMENTED, text, NULL);
 }
 
+static void deliver_parts(void *context, const struct rpc_part *parts, size_t count)
+{
+	struct rpc_call *call = context;
+
+	call->slot->method->on_parts(call, parts, count);
+}
+
 /* Hand the message that came in to its method, then drop it. */
 static void deliver(struct rpc_call *call)
 {
@@ -255,9 +262,13 @@ static void deliver(struct rpc_call *call)
 	struct core_view view;
 
 	call->incoming = NULL;
-	core_view_open(&view, message);
-	call->slot->method->on_message(call, view.data, view.size);
-	core_view_close(&view);
+	if (call->slot->method->on_parts) {
+		core_deliver(message, deliver_parts, call);
+	} else {
+		core_view_open(&view, message);
+		call->slot->method->on_message(call, view.data, view.size);
+		core_view_close(&view);
+	}
 	grpc_byte_buffer_destroy(message);
 }
 

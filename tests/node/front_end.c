@@ -50,8 +50,9 @@ static void health_end(void *context, enum rpc_code code, const char *text)
 
 static void watch_health(struct front_end *front_end)
 {
-	static const struct rpc_stream_handlers handlers = { health_message, health_sent,
-		                                             health_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = health_message,
+		                                             .on_sent = health_sent,
+		                                             .on_end = health_end };
 	struct rpc_buffer request = bytes_buffer("", 0);
 	struct rpc_client_call *watch;
 
@@ -458,8 +459,9 @@ static void pushing_end(void *context, enum rpc_code code, const char *text)
 void push_chunks(struct front_end *front_end, const struct msg_chunk *chunks, size_t count,
                  struct outcome *outcome)
 {
-	static const struct rpc_stream_handlers handlers = { pushing_message, pushing_sent,
-		                                             pushing_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = pushing_message,
+		                                             .on_sent = pushing_sent,
+		                                             .on_end = pushing_end };
 	struct pushing pushing = { .outcome = outcome, .chunks = chunks, .count = count };
 	struct rpc_client_call *stream;
 
@@ -516,8 +518,9 @@ static void pulled_end(void *context, enum rpc_code code, const char *text)
 void pull_tensor(struct front_end *front_end, const struct msg_handle *handle, uint8_t *bytes,
                  size_t capacity, size_t *size, unsigned *chunks, struct outcome *outcome)
 {
-	static const struct rpc_stream_handlers handlers = { pulled_message, pulled_sent,
-		                                             pulled_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = pulled_message,
+		                                             .on_sent = pulled_sent,
+		                                             .on_end = pulled_end };
 	struct pulled pulled = { .outcome = outcome, .capacity = capacity };
 	struct rpc_client_call *stream;
 	struct rpc_buffer buffer;

@@ -120,8 +120,9 @@ static inline struct rpc_client_call *stream_open(struct rpc_channel *channel, c
 	return call;
 }
 
-static const struct rpc_stream_handlers outcome_handlers = { outcome_message, outcome_sent,
-	                                                     outcome_end };
+static const struct rpc_stream_handlers outcome_handlers = { .on_message = outcome_message,
+	                                                     .on_sent = outcome_sent,
+	                                                     .on_end = outcome_end };
 
 /* Wait until a counter of `outcome` has reached `count`. */
 static inline void outcome_wait(struct outcome *outcome, const unsigned *counter, unsigned count)

@@ -205,7 +205,8 @@ static void ordered_message(void *context, struct rpc_client_call *stream, const
 
 static void a_flood_comes_whole_and_in_order(void **state)
 {
-	static const struct rpc_stream_handlers handlers = { ordered_message, NULL, outcome_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = ordered_message,
+		                                             .on_end = outcome_end };
 	const uint32_t count = 5000;
 	struct rpc_buffer buffer = bytes_buffer(&count, sizeof(count));
 	struct rpc_client_call *stream;
@@ -312,8 +313,9 @@ static void lively_end(void *context, enum rpc_code code, const char *text)
 
 static void many_calls_at_once(void **state)
 {
-	static const struct rpc_stream_handlers handlers = { lively_message, lively_sent,
-		                                             lively_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = lively_message,
+		                                             .on_sent = lively_sent,
+		                                             .on_end = lively_end };
 	enum { CHAINS = 100, LENGTH = 20 };
 	static struct chain chains[CHAINS];
 	struct pair pair;

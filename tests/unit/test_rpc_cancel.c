@@ -238,7 +238,8 @@ static void *race_cancel(void *context)
 
 static void race_once(struct pair *pair, bool streaming, struct race *race)
 {
-	static const struct rpc_stream_handlers handlers = { race_message, NULL, race_end };
+	static const struct rpc_stream_handlers handlers = { .on_message = race_message,
+		                                             .on_end = race_end };
 	struct rpc_buffer buffer = text_buffer("x");
 	pthread_t canceller;
 
