@@ -75,6 +75,11 @@ struct aftermath {
 	struct catalog_waiter *told;
 };
 
+/* Whether the policy allows it. Without the lock: it may read files. */
+simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload);
+/* SIMPLER_EPERM for one that was allowed once. */
+simpler_status catalog_raise_revoked(uint64_t callable_id);
+
 /* Without the lock. */
 void catalog_finish(struct catalog *catalog, struct aftermath *aftermath);
 /* Not under the lock. */

@@ -197,8 +197,19 @@ static struct callable *newest_visible(const struct family *family)
 	return NULL;
 }
 
-static simpler_status raise_unregistered(uint64_t callable_id, uint64_t version)
+simpler_status catalog_raise_revoked(uint64_t callable_id)
 {
+	return error_raise(SIMPLER_EPERM,
+	                   "callable %" PRIu64 " was revoked: this node's policy does not allow "
+	                   "its code any more, and the node's log says why",
+	                   callable_id);
+}
+
+static simpler_status raise_unregistered(const struct catalog *catalog, uint64_t callable_id,
+                                         uint64_t version)
+{
+	if (departures_revoked(&catalog->departures, callable_id, version))
+		return catalog_raise_revoked(callable_id);
 	if (version == 0)
 		return error_raise(SIMPLER_ESTATE,
 		                   "callable %" PRIu64 " was unregistered: all who had registered "
@@ -211,12 +222,13 @@ static simpler_status raise_unregistered(uint64_t callable_id, uint64_t version)
 }
 
 /* There is one, and it is not visible. */
-static simpler_status raise_invisible(const struct callable *callable)
+static simpler_status raise_invisible(const struct catalog *catalog,
+                                      const struct callable *callable)
 {
 	const struct catalog_entry *entry = &callable->entry;
 
 	if (entry->state == CATALOG_WITHDRAWN)
-		return raise_unregistered(entry->callable_id, entry->version);
+		return raise_unregistered(catalog, entry->callable_id, entry->version);
 	if (entry->state == CATALOG_PREPARED)
 		return error_raise(SIMPLER_ESTATE,
 		                   "callable %" PRIu64
@@ -238,9 +250,9 @@ static simpler_status not_found(const struct catalog *catalog, const struct fami
 
 	callable = version == 0 && family ? family->versions : family_find(family, version);
 	if (callable)
-		return raise_invisible(callable);
+		return raise_invisible(catalog, callable);
 	if (departures_have_any(&catalog->departures, callable_id, version))
-		return raise_unregistered(callable_id, version);
+		return raise_unregistered(catalog, callable_id, version);
 	if (!family)
 		return error_raise(SIMPLER_ENOTFOUND,
 		                   "callable %" PRIu64 " is not known here; push it first",

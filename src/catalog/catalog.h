@@ -112,6 +112,15 @@ void catalog_settle(struct catalog *catalog, uint64_t key, bool installed);
  */
 bool catalog_blame(struct catalog *catalog, uint64_t key);
 
+/*
+ * Ask the policy about every callable once more, and withdraw those that it does not allow now,
+ * whoever owns them: their owners have left then, and who looks for one is told SIMPLER_EPERM. What
+ * runs goes on.
+ *
+ * @return How many were withdrawn.
+ */
+size_t catalog_recheck(struct catalog *catalog);
+
 /* --- owners; version 0 means the newest of those that the session owns --- */
 
 /* What the session has prepared is visible from now on. Once more is no error.

@@ -158,7 +158,7 @@ static simpler_status check_identity(const struct offer *offer)
 	                   offer->payload.name, text);
 }
 
-static simpler_status check_policy(struct policy *policy, const struct payload *payload)
+simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload)
 {
 	struct policy_subject subject = { .signature = payload->signature };
 
@@ -166,7 +166,7 @@ static simpler_status check_policy(struct policy *policy, const struct payload *
 		subject.library = payload->origin.library;
 	else
 		subject.digest = &payload->origin.module;
-	return policy_check(policy, &subject);
+	return policy_check(catalog->policy, &subject);
 }
 
 /* The one way in for callables: whatever comes is decoded here, and judged by the policy. */
@@ -181,7 +181,7 @@ static simpler_status read_offering(struct catalog *catalog,
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
 	status = payload_decode(offering->payload.data, offering->payload.size, payload);
 	if (!status)
-		status = check_policy(catalog->policy, payload);
+		status = catalog_judge(catalog, payload);
 	if (!status && payload->origin.source != ORIGIN_MODULE)
 		return error_raise(SIMPLER_ENOTFOUND,
 		                   "there is no library '%s' here: this node has none installed",

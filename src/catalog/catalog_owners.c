@@ -30,6 +30,8 @@ static struct callable *find_owned(const struct family *family, uint64_t session
 static simpler_status raise_not_owned(const struct catalog *catalog, const struct family *family,
                                       uint64_t callable_id, uint64_t version)
 {
+	if (departures_revoked(&catalog->departures, callable_id, version))
+		return catalog_raise_revoked(callable_id);
 	if (family_find(family, version) || (family && version == 0) ||
 	    departures_have_any(&catalog->departures, callable_id, version))
 		return error_raise(SIMPLER_ESTATE,
@@ -49,8 +51,10 @@ static void remove_owner(struct catalog *catalog, struct callable *callable, uin
 	if (!owners_remove(&callable->owners, session))
 		return;
 	catalog->owner_count--;
-	departures_add(&catalog->departures, session, callable->entry.callable_id,
-	               callable->entry.version);
+	departures_add(&catalog->departures,
+	               (struct departure){ .session = session,
+	                                   .callable_id = callable->entry.callable_id,
+	                                   .version = callable->entry.version });
 	catalog_consider(catalog, callable, aftermath);
 }
 

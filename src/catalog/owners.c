@@ -70,10 +70,9 @@ int64_t owners_first_until(const struct owner *owners)
 	return first;
 }
 
-void departures_add(struct departures *departures, uint64_t session, uint64_t callable_id,
-                    uint64_t version)
+void departures_add(struct departures *departures, struct departure departure)
 {
-	departures->all[departures->next] = (struct departure){ session, callable_id, version };
+	departures->all[departures->next] = departure;
 	departures->next = (departures->next + 1) % DEPARTURES;
 }
 
@@ -101,6 +100,17 @@ bool departures_have_any(const struct departures *departures, uint64_t callable_
 	for (size_t i = 0; i < DEPARTURES; i++) {
 		if (is_of(&departures->all[i], callable_id, version))
 			return true;
+	}
+	return false;
+}
+
+bool departures_revoked(const struct departures *departures, uint64_t callable_id, uint64_t version)
+{
+	for (size_t i = 1; i <= DEPARTURES; i++) {
+		size_t at = (departures->next + DEPARTURES - i) % DEPARTURES;
+
+		if (is_of(&departures->all[at], callable_id, version))
+			return departures->all[at].revoked;
 	}
 	return false;
 }

@@ -33,17 +33,20 @@ int64_t owners_first_until(const struct owner *owners);
 struct departures {
 	struct departure {
 		uint64_t session, callable_id, version;
+		bool revoked; /* it did not leave by itself: the policy allows it no more */
 	} all[DEPARTURES];
 	size_t next; /* to be overwritten */
 };
 
-void departures_add(struct departures *departures, uint64_t session, uint64_t callable_id,
-                    uint64_t version);
+void departures_add(struct departures *departures, struct departure departure);
 /* Whether this session left it; version 0 means any. */
 bool departures_have(const struct departures *departures, uint64_t session, uint64_t callable_id,
                      uint64_t version);
 /* Whether anybody did. */
 bool departures_have_any(const struct departures *departures, uint64_t callable_id,
                          uint64_t version);
+/* Whether the last who did had it taken away. */
+bool departures_revoked(const struct departures *departures, uint64_t callable_id,
+                        uint64_t version);
 
 #endif

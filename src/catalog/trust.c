@@ -3,7 +3,7 @@
  * file that counts. That is noted before the directory is listed, and of a file when it is open, so
  * what changes meanwhile is seen at the next look. Times of files go on in steps of some
  * milliseconds, so that of two changes within one the second would not be seen: what had changed
- * shortly before it was read counts as changed.
+ * shortly before it was read is read again, if not for every look.
  */
 #include "catalog/trust.h"
 
@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "catalog/hex.h"
 #include "catalog/small_file.h"
@@ -25,10 +26,12 @@
 #define REVOKED_BYTES ((size_t)1 << 20)
 #define HEX_DIGITS    ((size_t)2 * DIGEST_BYTES)
 #define NOT_THE_OWNER (S_IWGRP | S_IWOTH)
-#define SETTLED_S     2 /* after so many seconds a time of a file is over */
+#define SETTLED_S     2  /* after so many seconds a time of a file is over */
+#define UNSETTLED_MS  20 /* how long what may have changed unseen is believed */
 
 /* All zero: there is no such file. */
 struct stamp {
+	mode_t mode;
 	dev_t device;
 	ino_t inode;
 	off_t size;
@@ -44,7 +47,8 @@ struct trusted_key {
 
 struct trust {
 	char directory[PATH_BYTES];
-	bool settled; /* nothing of it was of just then when it was read */
+	bool settled;    /* nothing of it was of just then when it was read */
+	int64_t read_at; /* base/clock.h */
 	struct stamp stamp, revoked_stamp;
 	struct trust_revoked revoked;
 	size_t key_count;
@@ -109,7 +113,8 @@ simpler_status trust_parse_revoked(const char *text, struct trust_revoked *out)
 
 static struct stamp stamp_of(const struct stat *stat)
 {
-	return (struct stamp){ .device = stat->st_dev,
+	return (struct stamp){ .mode = stat->st_mode,
+		               .device = stat->st_dev,
 		               .inode = stat->st_ino,
 		               .size = stat->st_size,
 		               .modified = stat->st_mtim,
@@ -280,6 +285,7 @@ simpler_status trust_load(const char *directory, struct trust **out)
 		trust_free(trust);
 		return status;
 	}
+	trust->read_at = clock_now();
 	trust->settled = is_settled(trust);
 	*out = trust;
 	return SIMPLER_OK;
@@ -306,8 +312,9 @@ static bool still_is(const char *path, const struct stamp *stamp)
 		now = stamp_of(&found);
 	else if (errno != ENOENT)
 		return false;
-	return now.device == stamp->device && now.inode == stamp->inode &&
-	       now.size == stamp->size && same_time(&now.modified, &stamp->modified) &&
+	return now.mode == stamp->mode && now.device == stamp->device &&
+	       now.inode == stamp->inode && now.size == stamp->size &&
+	       same_time(&now.modified, &stamp->modified) &&
 	       same_time(&now.changed, &stamp->changed);
 }
 
@@ -320,7 +327,9 @@ static bool file_still_is(const struct trust *trust, const char *name, const str
 
 bool trust_is_stale(const struct trust *trust)
 {
-	if (!trust->settled || !still_is(trust->directory, &trust->stamp) ||
+	if (!trust->settled && clock_now() - trust->read_at >= UNSETTLED_MS * CLOCK_MS)
+		return true;
+	if (!still_is(trust->directory, &trust->stamp) ||
 	    !file_still_is(trust, "revoked", &trust->revoked_stamp))
 		return true;
 	for (size_t i = 0; i < trust->key_count; i++) {

@@ -284,13 +284,23 @@ static void begin_drain(struct daemon *daemon)
 	            atomic_load(&daemon->node.running));
 }
 
+/* The operator has changed what is allowed. New callables need no word of it, old ones do. */
+static void recheck(struct daemon *daemon)
+{
+	size_t count = catalog_recheck(daemon->node.catalog);
+
+	simpler_log(SIMPLER_LOG_INFO, "SIGHUP: %zu callables are not allowed here any more", count);
+}
+
 static void take_signals(struct daemon *daemon)
 {
 	int signal_number;
 
 	while ((signal_number = events_next_signal(daemon->signals)) != 0) {
-		if (signal_number == SIGHUP)
+		if (signal_number == SIGHUP) {
+			recheck(daemon);
 			continue;
+		}
 		daemon->hurried = daemon->hurried || daemon->life == DRAINING;
 		if (daemon->life != DRAINING)
 			begin_drain(daemon);

@@ -9,10 +9,13 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "catalog/catalog.h"
 #include "simpler/version.h"
+#include "temporary_directory.h"
 #include "test_modules.h"
 
 #define ID 77
@@ -552,6 +555,61 @@ static void threads_push_the_same_callables_at_once(void **state)
 	catalog_destroy(crowd.catalog);
 }
 
+/* The trust directory's list names the module; or nothing, with NULL. */
+static void revoke(const struct temporary_directory *trust, const struct digest *module)
+{
+	char text[DIGEST_HEX_BYTES + 16] = "", hex[DIGEST_HEX_BYTES];
+
+	if (module) {
+		digest_hex(module, hex);
+		(void)snprintf(text, sizeof(text), "module %s\n", hex);
+	}
+	assert_true(temporary_write(trust, "revoked", text));
+	assert_int_equal(chmod(temporary_path(trust, "revoked"), 0644), 0);
+}
+
+static void R18_what_the_policy_does_not_allow_any_more_is_withdrawn(void **state)
+{
+	struct catalog_options options = CATALOG_OPTIONS_INIT;
+	struct temporary_directory trust;
+	struct policy *policy;
+	struct catalog *catalog;
+	struct catalog_entry pinned, again, found;
+
+	(void)state;
+	assert_true(temporary_directory_make(&trust));
+	assert_int_equal(policy_create(POLICY_ANY, trust.path, &policy), SIMPLER_OK);
+	catalog = catalog_create(&options, policy);
+	assert_non_null(catalog);
+	(void)install(catalog, ID, 1);
+	(void)install(catalog, ID + 1, 2);
+	assert_int_equal(catalog_find(catalog, ID, 0, &pinned), SIMPLER_OK);
+	assert_int_equal(catalog_recheck(catalog), 0);
+
+	revoke(&trust, &pinned.payload.origin.module);
+	assert_int_equal(catalog_recheck(catalog), 2);
+	/* Both the one that a task still runs, and the one that is gone at once. */
+	for (uint64_t id = ID; id <= ID + 1; id++) {
+		assert_int_equal(find(catalog, id, 0, &found), SIMPLER_EPERM);
+		assert_non_null(strstr(simpler_last_error(), "was revoked"));
+		assert_int_equal(catalog_commit(catalog, 0, id, 0), SIMPLER_EPERM);
+	}
+	assert_true(catalog_get(catalog, pinned.key, &found));
+	assert_int_equal(catalog_recheck(catalog), 0);
+	catalog_unpin(catalog, pinned.key);
+	assert_false(catalog_get(catalog, pinned.key, &found));
+	assert_int_equal(find(catalog, ID, pinned.version, &found), SIMPLER_EPERM);
+
+	/* It was a mistake. */
+	revoke(&trust, NULL);
+	again = install(catalog, ID, 1);
+	assert_int_equal(find(catalog, ID, 0, &found), SIMPLER_OK);
+	assert_int_equal(found.key, again.key);
+	catalog_destroy(catalog);
+	policy_destroy(policy);
+	temporary_directory_remove(&trust);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +629,7 @@ int main(void)
 		cmocka_unit_test(what_engines_keep_dying_of_is_gone_at_the_third_time_in_a_row),
 		cmocka_unit_test(what_is_pulled_from_one_node_can_be_pushed_to_another),
 		cmocka_unit_test(all_callables_can_be_gone_through_in_order),
+		cmocka_unit_test(R18_what_the_policy_does_not_allow_any_more_is_withdrawn),
 		cmocka_unit_test(threads_push_the_same_callables_at_once),
 	};
 

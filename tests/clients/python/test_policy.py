@@ -212,6 +212,45 @@ class Policy(unittest.TestCase):
         self.refused(node, ["is revoked"], node.push, self.twice, signature=signature)
         self.assertEqual(node.close(), 0)
 
+    def test_R18_what_was_registered_is_withdrawn_when_it_is_revoked(self):
+        node = self.node("--code", "signed", "--trust", str(self.trust))
+        scale = module_callable("scale_below", state=struct.pack("<q", 2))
+        for each in self.twice, scale:
+            node.push(each, signature=self.keys.sign("ours", each.module))
+            self.runs(node, each)
+        list_of_revoked = (self.trust / "revoked").read_text()
+        (self.trust / "revoked").write_text(f"module {self.twice.module_digest.hex()}\n")
+        node.hang_up()
+        wait_until(lambda: "is revoked on this node" in node.log(), "the log tells of it")
+        ref = wire.CallableRef(callable_id=self.twice.id, version=self.twice.version)
+        stub = node.client.catalog
+
+        def denied():
+            for call, argument in ((node.dispatch, self.twice), (stub.PullCallable, ref),
+                                   (stub.CommitCallable, ref)):
+                try:
+                    call(argument)
+                    return False
+                except grpc.RpcError as error:
+                    self.assertEqual(error.code(), Code.PERMISSION_DENIED, error.details())
+                    self.assertIn("was revoked", error.details())
+            return True
+
+        wait_until(denied, "the callable is withdrawn")
+        self.assertIn(self.twice.module_digest.hex(), node.log())
+        # Who owned it may give it up as ever, and what is of another module is not touched.
+        stub.UnregisterCallable(ref, timeout=SECONDS)
+        self.runs(node, scale)
+        # A mistake can be taken back.
+        (self.trust / "revoked").write_text(list_of_revoked)
+        node.push(self.twice, signature=self.keys.sign("ours", self.twice.module))
+        self.runs(node, self.twice)
+        # And a key that is taken away takes all with it that it signed.
+        (self.trust / "ours.pub").unlink()
+        node.hang_up()
+        wait_until(denied, "the callable is withdrawn")
+        self.assertEqual(node.close(), 0)
+
     def test_a_bad_trust_directory_is_told_at_the_start(self):
         def start(*options):
             done = subprocess.run([os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", *options],
