@@ -49,52 +49,45 @@ simpler_status program_function_locate(const void *function, struct record_funct
 	return SIMPLER_OK;
 }
 
-struct search {
-	const struct record_function *function;
-	const void *address; /* NULL until it is found */
-	simpler_status status;
-	bool named; /* there is an object of that name */
-};
-
-/* Several may have the name: libraries from different folders. */
-static bool match(const struct image *image, void *context)
+static const char *name_of(const struct record_function *function)
 {
-	struct search *search = context;
-	struct digest identity;
+	return function->object[0] ? function->object : "the program";
+}
 
-	if (strcmp(image->name, search->function->object) != 0)
-		return true;
-	search->named = true;
-	search->status = identify(image, &identity);
-	if (search->status != SIMPLER_OK)
-		return false;
-	if (memcmp(identity.bytes, search->function->identity, sizeof(identity.bytes)) != 0)
-		return true;
-	if (image_has_code(image, search->function->offset))
-		search->address = (const void *)(image->base + (uintptr_t)search->function->offset);
-	else
-		search->status = error_raise(SIMPLER_EPROTOCOL,
-		                             "offset 0x%" PRIx64 " is outside of its code",
-		                             search->function->offset);
-	return false;
+/* It is the object that was meant, of the same build. */
+static simpler_status take_address(const struct image *image,
+                                   const struct record_function *function, const void **out)
+{
+	if (!image_has_code(image, function->offset))
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "offset 0x%" PRIx64 " in %s is outside of its code",
+		                   function->offset, name_of(function));
+	*out = (const void *)(image->base + (uintptr_t)function->offset);
+	return SIMPLER_OK;
 }
 
 simpler_status program_function_find(const struct record_function *function, const void **out)
 {
-	struct search search = { .function = function };
-	const char *object = function->object[0] ? function->object : "the program";
+	struct image image;
+	struct digest identity;
+	size_t count = 0;
 
-	image_visit(match, &search);
-	*out = search.address;
-	if (search.address || search.status != SIMPLER_OK)
-		return search.status;
-	if (search.named)
+	/* Several may have the name: libraries from different folders. */
+	for (; image_named(function->object, count, &image); count++) {
+		simpler_status status = identify(&image, &identity);
+
+		if (status != SIMPLER_OK)
+			return status;
+		if (memcmp(identity.bytes, function->identity, sizeof(identity.bytes)) == 0)
+			return take_address(&image, function, out);
+	}
+	if (count > 0)
 		return error_raise(SIMPLER_EVERSION,
 		                   "%s is of another build here than in the program that "
 		                   "registered the function; start that again",
-		                   object);
+		                   name_of(function));
 	return error_raise(SIMPLER_ENOTFOUND,
 	                   "the function is in %s, which is not loaded here: link it with the "
 	                   "program, or make a module of it",
-	                   object);
+	                   name_of(function));
 }

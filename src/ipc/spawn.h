@@ -45,8 +45,9 @@ simpler_status spawn_helper_start(const char *program, const struct spawn_segmen
 /* Close, which ends every worker, and wait for its exit. */
 void spawn_helper_stop(struct spawn_helper *helper);
 
-/* Whether this process was started as a helper of its own program's, or forked by one. */
-bool spawn_is_own_helper(void);
+/* Whether this process was started as a helper of its own program's, or forked by one.
+ * SIMPLER_ESYSTEM when that cannot be told. */
+simpler_status spawn_is_own_helper(bool *out);
 
 /* What a worker is: which of the helper's main functions it gets. */
 enum spawn_role { SPAWN_SUB, SPAWN_CHIP, SPAWN_NEXT_LEVEL };

@@ -405,13 +405,15 @@ static void ignore_signals(void)
 		(void)sigaction(ignored[i], &ignore, NULL);
 }
 
-bool spawn_is_own_helper(void)
+simpler_status spawn_is_own_helper(bool *out)
 {
 	static const char own[] = SPAWN_NAME "\0" SPAWN_ROLE_OWN_PROGRAM;
 	char line[sizeof(own) + 1];
+	size_t size;
+	simpler_status status = process_command_line(line, sizeof(line), &size);
 
-	return process_command_line(line, sizeof(line)) == sizeof(own) &&
-	       memcmp(line, own, sizeof(own)) == 0;
+	*out = status == SIMPLER_OK && size == sizeof(own) && memcmp(line, own, size) == 0;
+	return status;
 }
 
 int spawn_helper_main(const struct spawn_roles *roles)

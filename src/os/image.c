@@ -63,28 +63,6 @@ static void describe(const struct dl_phdr_info *info, struct image *out)
 	}
 }
 
-struct walk {
-	bool (*visit)(const struct image *image, void *context);
-	void *context;
-};
-
-static int walk_object(struct dl_phdr_info *info, size_t size, void *context)
-{
-	const struct walk *walk = context;
-	struct image image;
-
-	(void)size;
-	describe(info, &image);
-	return walk->visit(&image, walk->context) ? 0 : 1;
-}
-
-void image_visit(bool (*visit)(const struct image *image, void *context), void *context)
-{
-	struct walk walk = { visit, context };
-
-	(void)dl_iterate_phdr(walk_object, &walk);
-}
-
 bool image_has_code(const struct image *image, uint64_t offset)
 {
 	uintptr_t address = image->base + (uintptr_t)offset;
@@ -98,26 +76,45 @@ bool image_has_code(const struct image *image, uint64_t offset)
 	return false;
 }
 
+/* The dynamic loader holds a lock while it goes through its objects: nothing is done there but to
+ * look. */
 struct search {
+	const char *name; /* NULL: by address */
+	size_t left;      /* of that name, before the one that is wanted */
 	uintptr_t address;
 	struct image *out;
-	bool found;
 };
 
-static bool match(const struct image *image, void *context)
+static bool matches(struct search *search, const struct image *image)
+{
+	if (!search->name)
+		return image_has_code(image, search->address - image->base);
+	return strcmp(image->name, search->name) == 0 && search->left-- == 0;
+}
+
+static int look(struct dl_phdr_info *info, size_t size, void *context)
 {
 	struct search *search = context;
+	struct image image;
 
-	search->found = image_has_code(image, search->address - image->base);
-	if (search->found)
-		*search->out = *image;
-	return !search->found;
+	(void)size;
+	describe(info, &image);
+	if (!matches(search, &image))
+		return 0;
+	*search->out = image;
+	return 1;
 }
 
 bool image_of(const void *address, struct image *out)
 {
 	struct search search = { .address = (uintptr_t)address, .out = out };
 
-	image_visit(match, &search);
-	return search.found;
+	return dl_iterate_phdr(look, &search) == 1;
+}
+
+bool image_named(const char *name, size_t index, struct image *out)
+{
+	struct search search = { .name = name, .left = index, .out = out };
+
+	return dl_iterate_phdr(look, &search) == 1;
 }

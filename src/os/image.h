@@ -26,8 +26,8 @@ struct image {
 
 /* The object whose code is at `address`. False when that is in nobody's code. */
 bool image_of(const void *address, struct image *out);
-/* Look at every object, until `visit` returns false. */
-void image_visit(bool (*visit)(const struct image *image, void *context), void *context);
+/* The object of that name, or of several the one at `index`. False when there are no more. */
+bool image_named(const char *name, size_t index, struct image *out);
 /* Whether `offset` is in the object's code. */
 bool image_has_code(const struct image *image, uint64_t offset);
 

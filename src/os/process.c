@@ -274,14 +274,18 @@ simpler_status process_mark_original(const volatile uint8_t **mark)
 	return SIMPLER_OK;
 }
 
-size_t process_command_line(char *words, size_t capacity)
+simpler_status process_command_line(char *words, size_t capacity, size_t *size)
 {
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd >= 0 ? read(fd, words, capacity) : 0;
+	ssize_t got = fd >= 0 ? read(fd, words, capacity) : -1;
+	int error = errno;
 
 	if (fd >= 0)
 		(void)close(fd);
-	return size > 0 ? (size_t)size : 0;
+	if (got < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot read /proc/self/cmdline");
+	*size = (size_t)got;
+	return SIMPLER_OK;
 }
 
 simpler_status process_executable(char *path, size_t capacity)

@@ -77,9 +77,8 @@ void process_close_all_but(int keep);
  */
 simpler_status process_mark_original(const volatile uint8_t **mark);
 
-/* What this process was started with, each word ended by a zero, cut to `capacity`; its bytes. 0 if
- * it cannot be read. */
-size_t process_command_line(char *words, size_t capacity);
+/* What this process was started with, each word ended by a zero, cut to `capacity`. */
+simpler_status process_command_line(char *words, size_t capacity, size_t *size);
 
 /* The path of this process's executable. */
 simpler_status process_executable(char *path, size_t capacity);

@@ -22,7 +22,10 @@ static void on_helper_lost(void *context)
 /* Such a process would have children that have children, without an end. */
 static simpler_status check_not_unserved(void)
 {
-	if (host_program_is_own() || !spawn_is_own_helper())
+	bool is_helper;
+
+	/* What cannot be told is no helper: such a process would not have been started. */
+	if (host_program_is_own() || spawn_is_own_helper(&is_helper) != SIMPLER_OK || !is_helper)
 		return SIMPLER_OK;
 	return error_raise(
 		SIMPLER_ESTATE,

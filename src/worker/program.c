@@ -7,13 +7,22 @@
 
 #include "ipc/host_program.h"
 #include "ipc/spawn.h"
+#include "simpler/log.h"
 #include "worker/nested.h"
 #include "worker/worker.h"
 
 void simpler_program_serve(void)
 {
+	bool is_helper;
+
+	/* Else a helper might take itself for the program, and start another. */
+	if (spawn_is_own_helper(&is_helper) != SIMPLER_OK) {
+		simpler_log(SIMPLER_LOG_ERROR, "this program cannot serve itself: %s",
+		            simpler_last_error());
+		return;
+	}
 	host_program_set_own();
-	if (!spawn_is_own_helper())
+	if (!is_helper)
 		return;
 	/* What tasks print goes where it goes in simpler-host. */
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);

@@ -358,6 +358,18 @@ static void a_worker_below_runs_functions_of_the_program(void **state)
 	}
 }
 
+/* The same orchestration function, here. */
+static void functions_are_found_from_within_a_run_of_the_program(void **state)
+{
+	struct fixture *fixture = *state;
+	const int64_t five = 5;
+
+	if (simpler_run(fixture->worker, orchestrate_below, fixture->args, NULL, bytes_of(&five)) !=
+	    SIMPLER_OK)
+		fail_msg("%s", simpler_last_error());
+	assert_int_equal(fixture->cells[0], 5 * 2 + 1);
+}
+
 static void a_function_of_the_program_finds_no_module_of_its_own(void **state)
 {
 	struct fixture *fixture = *state;
@@ -423,15 +435,16 @@ static void the_same_function_name_and_state_give_the_same_handle(void **state)
 
 static void what_is_no_function_or_has_no_name_is_refused(void **state)
 {
-	static const char *const names[] = { "", "two words", "1st", "semi;colon",
-		                             "n123456789012345678901234567890123456789012345678901"
-		                             "234567890123" };
+	char too_long[65];
+	const char *const names[] = { "", "two words", "1st", "semi;colon", too_long };
 	struct fixture *fixture = *state;
 	simpler_sub_function *nobody = NULL, *data;
 	static uint8_t bytes[16];
 	void *address = bytes;
 	simpler_sub sub;
 
+	memset(too_long, 'n', sizeof(too_long));
+	too_long[sizeof(too_long) - 1] = '\0';
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		assert_int_equal(simpler_program_sub(fixture->worker, add_captured, names[i],
 		                                     simpler_no_state(), &sub),
@@ -578,6 +591,7 @@ int main(int argc, char **argv)
 		CASE(R07_what_a_function_of_the_program_captures_is_a_copy),
 		CASE(R08_functions_of_program_library_and_module_work_on_one_tensor),
 		BELOW(a_worker_below_runs_functions_of_the_program),
+		CASE(functions_are_found_from_within_a_run_of_the_program),
 		BELOW(a_function_of_the_program_finds_no_module_of_its_own),
 		CASE(a_crash_tells_file_and_line_up_to_the_function_that_was_registered),
 		CASE(children_are_forked_from_a_process_of_one_thread),

@@ -192,7 +192,8 @@ static const struct {
 } answers[] = {
 	{ "one that is installed", ADD, SIMPLER_OK, NULL, 0 },
 	{ "its failure", FAIL, (simpler_status)1042, "row 3 of A is singular", 0 },
-	{ "another kind", INCREMENT, SIMPLER_EKIND, "'increment' is a sub task", 0 },
+	{ "another kind", INCREMENT, SIMPLER_EKIND,
+	  "'increment' is a sub task, and a worker runs orchestration functions", 0 },
 	{ "one that is fetched", FETCHED, SIMPLER_OK, NULL, 1 },
 	{ "the same again", FETCHED, SIMPLER_OK, NULL, 0 },
 	{ "one that cannot be fetched", MISSING, SIMPLER_ENOTFOUND, "it cannot be fetched", 1 },

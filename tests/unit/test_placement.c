@@ -176,7 +176,7 @@ ORCH(own_functions_on_a_node)
 	static const simpler_worker_id both[] = { 1, 0 };
 	const simpler_args *none[] = { NULL, NULL };
 	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
-	simpler_args *built = simpler_args_create();
+	simpler_args *built;
 	simpler_tensor own;
 	FIXTURE_OF_STATE();
 	const simpler_orch_fn fn = add_own_function(fixture);
@@ -200,6 +200,7 @@ ORCH(own_functions_on_a_node)
 	assert_int_equal(simpler_submit_next_level_group(orch, fn, none, 2, &options, NULL),
 	                 SIMPLER_EINVAL);
 	assert_told("put it into a module");
+	built = simpler_args_create();
 	simpler_tensor_init_1d(&own, fixture->cells, SIMPLER_INT64, 2);
 	simpler_args_add_tensor(built, &own, SIMPLER_INPUT, SIMPLER_INLINE);
 	assert_int_equal(simpler_submit_next_level(orch, fn, built, NULL, NULL), SIMPLER_EINVAL);
