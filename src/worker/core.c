@@ -98,5 +98,6 @@ simpler_status core_add_child(struct worker_core *core, struct exec_child *child
 	core->children[*index].child = child;
 	lane->children[lane->child_count++] = *index;
 	lane->free += child->capacity;
+	lane->idle++;
 	return SIMPLER_OK;
 }

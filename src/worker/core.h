@@ -90,6 +90,7 @@ struct lane {
 	struct task_queue any, groups; /* in the order they became ready */
 	uint32_t directed;             /* tasks in the children's own queues */
 	uint32_t free;                 /* tasks that the children could still take */
+	uint32_t idle;                 /* children that have a free hand */
 	uint32_t overfull;             /* children that have more than they run at once */
 	bool any_reserved;
 };

@@ -115,10 +115,12 @@ void place_count(struct worker_core *core, const struct member *member, int chan
 	struct exec_child *child = member->child;
 	struct lane *lane = &core->lanes[child->runs];
 
+	lane->idle -= has_free_hand(child);
 	lane->overfull -= is_overfull(child);
 	child->in_progress += (uint32_t)change;
 	child->bound += member->exec.bound ? (uint32_t)change : 0;
 	lane->free -= (uint32_t)change;
+	lane->idle += has_free_hand(child);
 	lane->overfull += is_overfull(child);
 }
 
@@ -327,6 +329,7 @@ void place_all(struct worker_core *core, simpler_kind kind, struct chores *chore
 		place_directed(core, lane, chores);
 	if (lane->any.first && lane->free > 0)
 		place_any(core, lane, chores);
-	if (lane->overfull > 0 && !lane->any.first)
+	/* Also when tasks are left: the idle one can take none of them. */
+	if (lane->overfull > 0 && lane->idle > 0)
 		find_relief(core, lane, chores);
 }

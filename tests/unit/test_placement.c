@@ -258,6 +258,56 @@ static void tasks_that_wait_in_a_child_go_to_one_that_is_idle(void **state)
 	assert_int_equal(a->most <= 4 && b->most <= 4, true);
 }
 
+/* The node takes eight at once. */
+ORCH(local_ones_and_one_too_many_for_the_node)
+{
+	FIXTURE_OF_STATE();
+	for (int i = 0; i < SUBS; i++)
+		assert_int_equal(submit_shared(orch, fixture, SIMPLER_SHARED, SIMPLER_KIND_ORCH),
+		                 SIMPLER_OK);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INPUT, NULL, NULL),
+		                 SIMPLER_OK);
+	return SIMPLER_OK;
+}
+
+static void wait_until_one_waits_for_the_node(struct fixture *fixture)
+{
+	bool waits = false;
+
+	fake_wait_for(fixture->node, 8);
+	while (!waits) {
+		pthread_mutex_lock(&fixture->core->lock);
+		waits = fixture->core->lanes[SIMPLER_KIND_ORCH].any.first != NULL;
+		pthread_mutex_unlock(&fixture->core->lock);
+		sched_yield();
+	}
+}
+
+static void an_idle_child_is_helped_out_while_others_wait_for_a_full_node(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 4);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_ORCH, 1, 4);
+	struct background run;
+	uint32_t before;
+
+	a->child.local = b->child.local = true;
+	background_begin(&run, fixture, local_ones_and_one_too_many_for_the_node);
+	wait_until_one_waits_for_the_node(fixture);
+	before = a->retracted;
+	for (int i = 0; i < SUBS / 2; i++)
+		fake_end_well(fake_take(b));
+	assert_int_equal(a->retracted, before + 1);
+	for (int i = SUBS / 2; i < SUBS - 1; i++)
+		fake_end_well(fake_take(b));
+	fake_end_well(fake_take(a));
+	for (int i = 0; i < 9; i++)
+		fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
 ORCH(several_directed)
 {
 	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
@@ -597,6 +647,7 @@ int main(void)
 		CASE(functions_of_the_program_go_to_children_of_this_machine),
 		CASE(a_function_of_the_program_is_refused_for_a_node_with_the_reason),
 		CASE(tasks_that_wait_in_a_child_go_to_one_that_is_idle),
+		CASE(an_idle_child_is_helped_out_while_others_wait_for_a_full_node),
 		CASE(directed_tasks_stay_with_their_worker),
 		CASE(what_waits_beside_a_fuller_child_goes_to_one_that_is_idle),
 		CASE(one_kind_of_child_is_relieved_while_another_cannot_be),
