@@ -123,6 +123,8 @@ struct worker_core {
 	pthread_mutex_t lock; /* guards all below, tasks, runs, and exec_child.in_progress */
 	pthread_cond_t room;  /* a task or storage went, while somebody waits for room */
 	uint32_t waiting_for_room, runs_waiting; /* threads, and the runs that they are of */
+	uint32_t waiting_for_slot;               /* of the threads, those for one in the graph */
+	struct timer slot_timer;                 /* set while they are yet to be told of free ones */
 	uint32_t executing_runs;
 	uint32_t being_freed; /* blocks of the heap that somebody is about to give back */
 	uint64_t room_made;   /* counts */

@@ -98,8 +98,7 @@ static void stop_in_time(struct run *run, simpler_status why, struct chores *cho
 		schedule_stop(task, why, chores);
 	}
 	/* A submit that waits for room is not to wait on. */
-	run->core->room_made++;
-	(void)pthread_cond_broadcast(&run->core->room);
+	schedule_note_room(run->core);
 }
 
 void run_stop(struct run *run, simpler_status why)

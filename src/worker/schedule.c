@@ -8,17 +8,48 @@
 
 #include "base/clock.h"
 
-/* A submit that found the graph full waits until an eighth of it is free: were it woken for each
- * task that ends, it would cost each of them a wake-up. */
+/* A submit that found the graph full goes on when an eighth of it is free, or SLOT_WAIT_MS after
+ * there was a free slot, whichever comes first: were it woken for each task that ends, it would
+ * cost each of them a wake-up. */
+#define SLOT_WAIT_MS 1
+
 static uint32_t room_again(const struct dag *graph)
 {
 	return dag_capacity(graph) - (dag_capacity(graph) + 7) / 8;
 }
 
-static void note_room(struct worker_core *core)
+void schedule_note_room(struct worker_core *core)
 {
 	core->room_made++;
 	(void)pthread_cond_broadcast(&core->room);
+}
+
+static void on_slot_timer(struct timer *timer, struct chores *chores)
+{
+	(void)chores;
+	schedule_note_room(
+		(struct worker_core *)(void *)((char *)timer -
+	                                       offsetof(struct worker_core, slot_timer)));
+}
+
+static bool tell_of_slots_later(struct worker_core *core)
+{
+	core->slot_timer.due = on_slot_timer;
+	return core->slot_timer.position != 0 ||
+	       deadlines_set(core, &core->slot_timer, clock_after_ms(SLOT_WAIT_MS)) == SIMPLER_OK;
+}
+
+/* With no task left all that wait are told, as there may be no hope for them. */
+static void tell_of_slots(struct worker_core *core)
+{
+	uint32_t live = dag_live(core->graph);
+
+	if (live > 0 && (core->waiting_for_slot == 0 || live == dag_capacity(core->graph)))
+		return;
+	if (live > room_again(core->graph) && tell_of_slots_later(core))
+		return;
+	timers_cancel(&core->timers, &core->slot_timer);
+	schedule_note_room(core);
 }
 
 /* --- what becomes of a task, under the lock --- */
@@ -144,7 +175,7 @@ static void note_unused(struct worker_core *core, void *data, struct chores *cho
 		return;
 	}
 	(void)heap_free(core->heap, data);
-	note_room(core);
+	schedule_note_room(core);
 }
 
 void schedule_react(struct worker_core *core, struct chores *chores)
@@ -169,9 +200,8 @@ void schedule_react(struct worker_core *core, struct chores *chores)
 	place_all(core, SIMPLER_KIND_SUB, chores);
 	place_all(core, SIMPLER_KIND_ORCH, chores);
 	place_all(core, SIMPLER_KIND_CHIP, chores);
-	if (core->waiting_for_room > 0 &&
-	    (dag_live(core->graph) <= room_again(core->graph) || dag_live(core->graph) == 0))
-		note_room(core);
+	if (core->waiting_for_room > 0)
+		tell_of_slots(core);
 }
 
 /* --- ends --- */
@@ -216,7 +246,7 @@ static void free_unused(struct worker_core *core, const struct chores *chores)
 		(void)heap_free(core->heap, chores->unused[i]);
 	pthread_mutex_lock(&core->lock);
 	core->being_freed -= (uint32_t)chores->unused_count;
-	note_room(core);
+	schedule_note_room(core);
 	pthread_mutex_unlock(&core->lock);
 }
 
@@ -445,8 +475,12 @@ static simpler_status wait_for_slot(struct run *run, int64_t give_up)
 	simpler_status status = run_check_open(run);
 
 	while (status == SIMPLER_OK && dag_live(core->graph) == dag_capacity(core->graph)) {
-		if (!schedule_wait_for_room(run, core->room_made, give_up) &&
-		    dag_live(core->graph) == dag_capacity(core->graph))
+		bool told;
+
+		core->waiting_for_slot++;
+		told = schedule_wait_for_room(run, core->room_made, give_up);
+		core->waiting_for_slot--;
+		if (!told && dag_live(core->graph) == dag_capacity(core->graph))
 			return error_raise(
 				SIMPLER_ENOSPACE,
 				"%u tasks are submitted and not ended, as many as max_tasks "

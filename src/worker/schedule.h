@@ -54,6 +54,9 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
  * and there is no hope or no time left. Under the lock, which is given up meanwhile. */
 bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up);
 
+/* There may be room for those that wait for it: in the graph, or in the heap. Under the lock. */
+void schedule_note_room(struct worker_core *core);
+
 /* --- place.c, under the lock --- */
 
 void place_ready(struct task *task);

@@ -19,10 +19,14 @@ static simpler_status adopt(struct worker_core *core, const struct run *run, voi
 	if (status == SIMPLER_OK)
 		status = dag_storage_add(core->graph, scope, data, out);
 	pthread_mutex_unlock(&core->lock);
-	if (status == SIMPLER_OK)
+	if (status == SIMPLER_OK) {
 		heap_set_owner(core->heap, data, *out);
-	else
-		(void)heap_free(core->heap, data);
+		return SIMPLER_OK;
+	}
+	(void)heap_free(core->heap, data);
+	pthread_mutex_lock(&core->lock);
+	schedule_note_room(core);
+	pthread_mutex_unlock(&core->lock);
 	return status;
 }
 

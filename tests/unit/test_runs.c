@@ -323,6 +323,52 @@ static void a_submit_without_room_waits_and_fails_naming_the_limit(void **state)
 	assert_int_equal(run.status, SIMPLER_OK);
 }
 
+static _Atomic bool got_through;
+
+ORCH(one_more_than_max_tasks)
+{
+	FIXTURE_OF_STATE();
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL),
+		                 SIMPLER_OK);
+	atomic_store(&came_so_far, true);
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, NULL), SIMPLER_OK);
+	atomic_store(&got_through, true);
+	return SIMPLER_OK;
+}
+
+static void wait_for_a_waiter(struct fixture *fixture)
+{
+	uint32_t waiting = 0;
+
+	while (waiting == 0) {
+		pthread_mutex_lock(&fixture->core->lock);
+		waiting = fixture->core->waiting_for_room;
+		pthread_mutex_unlock(&fixture->core->lock);
+		sched_yield();
+	}
+}
+
+static void a_submit_that_waits_goes_on_when_there_is_room_for_it(void **state)
+{
+	int64_t until = clock_after_ms(20000);
+	struct fixture *fixture = *state;
+	struct background run;
+
+	atomic_store(&got_through, false);
+	begin_and_wait(&run, fixture, one_more_than_max_tasks);
+	wait_for_a_waiter(fixture);
+	/* The others go on for as long as they like. */
+	fake_end_well(fake_take(fixture->node));
+	while (!atomic_load(&got_through) && clock_now() < until)
+		sched_yield();
+	assert_true(atomic_load(&got_through));
+	for (unsigned i = 0; i < 64; i++)
+		fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
 /* --- the heap, and scopes; it has 1 MiB --- */
 
 #define HALF (512 * 1024 - 64)
@@ -581,6 +627,7 @@ int main(void)
 		CASE(a_late_run_is_stopped_and_fails),
 		CASE(a_task_waits_for_those_it_is_to_come_after),
 		CASE(a_submit_without_room_waits_and_fails_naming_the_limit),
+		CASE(a_submit_that_waits_goes_on_when_there_is_room_for_it),
 		CASE(scopes_nest_and_return_what_nobody_uses),
 		CASE(storage_stays_until_its_last_user_has_ended),
 		CASE(a_heap_that_nobody_can_empty_is_an_error_at_once),
