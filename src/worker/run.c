@@ -212,6 +212,9 @@ static void wait_for_tasks(struct run *run)
 	pthread_mutex_unlock(&core->lock);
 }
 
+/* Whose function this thread is in, the innermost one's. */
+static _Thread_local struct run *calling;
+
 static simpler_status call_function(struct run *run)
 {
 	const struct run_call *call = &run->call;
@@ -219,12 +222,15 @@ static simpler_status call_function(struct run *run)
 	const struct exec_progress *progress = &run->core->progress;
 	simpler_status status;
 
+	run->outer = calling;
+	calling = run;
 	run->announced = progress->announce && progress->announce(progress->context);
 	/* So that an error found after the call is the function's own. */
 	error_clear();
 	status = call->fn((simpler_orch *)run, call->args,
 	                  call->config ? call->config : &default_config, call->state);
 	(void)stop_watch_thread(outer);
+	calling = run->outer;
 	return status;
 }
 

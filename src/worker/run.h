@@ -13,10 +13,13 @@ struct run {
 	_Atomic uint32_t stop; /* what simpler_should_stop() looks at in its function */
 	_Atomic bool finished; /* returned, and nothing live */
 	bool announced;        /* the calling thread's own; see struct exec_progress */
+	/* Its function is called by that of this run, in the same thread; NULL if by none. That one
+	 * may be of another worker. Set before the function is called. */
+	struct run *outer;
 	/* Under the core's lock: */
 	struct task *tasks; /* live ones */
 	uint64_t submitted;
-	uint32_t waiting_for_room; /* threads */
+	uint32_t waiting_for_room; /* threads, of its own or of a run inside it */
 	bool executing;            /* from run_execute() until finished */
 	bool returned;             /* the orchestration function has */
 	bool failed;

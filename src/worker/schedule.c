@@ -443,14 +443,20 @@ static bool is_hopeless(const struct worker_core *core)
 	       core->runs_waiting >= core->executing_runs;
 }
 
+/* A run whose function waits for another run inside it waits for what that one does. One of another
+ * worker is under another lock, and holds nothing here. */
 static void count_waiter(struct run *run, int change)
 {
 	struct worker_core *core = run->core;
 
-	core->runs_waiting -= run->waiting_for_room > 0;
-	run->waiting_for_room += (uint32_t)change;
 	core->waiting_for_room += (uint32_t)change;
-	core->runs_waiting += run->waiting_for_room > 0;
+	for (struct run *each = run; each; each = each->outer) {
+		if (each->core != core)
+			continue;
+		core->runs_waiting -= each->waiting_for_room > 0;
+		each->waiting_for_room += (uint32_t)change;
+		core->runs_waiting += each->waiting_for_room > 0;
+	}
 }
 
 bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up)

@@ -568,6 +568,55 @@ static void threads_of_one_run_wait_for_what_another_run_holds(void **state)
 	assert_int_equal(waiters.status[1], SIMPLER_OK);
 }
 
+ORCH(takes_what_is_not_there)
+{
+	FIXTURE_OF_STATE();
+	(void)fixture;
+	assert_int_equal(take_of_heap(orch, 400000), SIMPLER_ENOSPACE);
+	return SIMPLER_OK;
+}
+
+/* With a deadline, so as to fail and not to hang should it wait. */
+static simpler_status run_inside(struct fixture *fixture, simpler_orch_function *fn)
+{
+	const struct run_call call = {
+		.fn = fn,
+		.name = "inside",
+		.state = { &fixture, sizeof(fixture) },
+		.timeout_ms = 20000,
+	};
+
+	return core_run(fixture->core, &call);
+}
+
+ORCH(runs_another_that_takes_what_is_not_there)
+{
+	FIXTURE_OF_STATE();
+	(void)orch;
+	return run_inside(fixture, takes_what_is_not_there);
+}
+
+ORCH(holds_what_two_runs_further_in_need)
+{
+	FIXTURE_OF_STATE();
+	assert_int_equal(take_of_heap(orch, 700000), SIMPLER_OK);
+	assert_int_equal(run_inside(fixture, runs_another_that_takes_what_is_not_there),
+	                 SIMPLER_OK);
+	/* Nobody is left that would count as waiting. */
+	assert_int_equal(fixture->core->waiting_for_room, 0);
+	assert_int_equal(fixture->core->runs_waiting, 0);
+	return SIMPLER_OK;
+}
+
+static void a_run_inside_another_does_not_wait_for_what_that_one_holds(void **state)
+{
+	struct background run;
+
+	background_begin(&run, *state, holds_what_two_runs_further_in_need);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
 ORCH(outputs_without_backing)
 {
 	const int64_t shape[] = { 10, 10 };
@@ -632,6 +681,7 @@ int main(void)
 		CASE(storage_stays_until_its_last_user_has_ended),
 		CASE(a_heap_that_nobody_can_empty_is_an_error_at_once),
 		CASE(threads_of_one_run_wait_for_what_another_run_holds),
+		CASE(a_run_inside_another_does_not_wait_for_what_that_one_holds),
 		CASE(an_output_without_backing_is_allocated_at_submit),
 	};
 
