@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "catalog/module_needs.h"
+#include "ipc/host_program.h"
 #include "os/memory.h"
 #include "simpler/version.h"
 
@@ -86,6 +87,13 @@ static bool is_symbol(const char *words, const struct module_symbol *symbol)
 
 static simpler_status raise_symbol(const struct module_symbol *symbol)
 {
+	if (begins_with(symbol->name, OURS) && host_program_is_own())
+		return error_raise(SIMPLER_EINVAL,
+		                   "the module needs the symbol '%s', which this program does not "
+		                   "export; if it links libsimpler.a, link it with "
+		                   "-Wl,--export-dynamic-symbol='simpler_*', and else with a newer "
+		                   "simpler than %s",
+		                   symbol->name, SIMPLER_VERSION);
 	if (begins_with(symbol->name, OURS))
 		return error_raise(SIMPLER_EINVAL,
 		                   "the module needs the symbol '%s', which simpler %s does not "

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/host_program.h"
 #include "ipc/loader.h"
 #include "ipc/program_function.h"
 #include "module_image.h"
@@ -373,6 +374,16 @@ static void a_function_that_is_not_here_is_refused_with_the_reason(void **state)
 	}
 }
 
+/* The last one: what it says of this process is not undone. */
+static void a_program_that_exports_nothing_to_modules_is_told_how_to(void **state)
+{
+	host_program_set_own();
+	assert_int_equal(install(*state, 1, "needs_newer", 1, module_image("needs_newer"), NULL),
+	                 SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "which this program does not export"));
+	assert_non_null(strstr(simpler_last_error(), "--export-dynamic-symbol='simpler_*'"));
+}
+
 #define WITH_LOADER(test) cmocka_unit_test_setup_teardown(test, create, destroy)
 
 int main(void)
@@ -393,6 +404,7 @@ int main(void)
 		WITH_LOADER(a_function_of_the_program_runs_and_has_no_module),
 		cmocka_unit_test(a_function_of_a_library_is_found_by_the_librarys_name),
 		WITH_LOADER(a_function_that_is_not_here_is_refused_with_the_reason),
+		WITH_LOADER(a_program_that_exports_nothing_to_modules_is_told_how_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
