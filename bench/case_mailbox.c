@@ -13,6 +13,7 @@ struct rig {
 	struct local_group *group;
 	struct exec_child *child;
 	struct exec_progress progress;
+	struct modules *modules;
 	struct callables *callables;
 	struct record_config config;
 	struct exec_task task;
@@ -80,16 +81,16 @@ static void go_often(double *samples, unsigned count)
 static void set_up(const struct bench *bench)
 {
 	start_group();
+	rig.modules = modules_create();
 	rig.callables = callables_create();
-	if (!rig.callables)
+	if (!rig.modules || !rig.callables)
 		bench_give_up("making a table");
 	rig.config.block_dim = rig.config.aicpu_thread_num = 1;
-	rig.task = (struct exec_task){ .callable = bench_callable(bench, rig.callables),
-		                       .config = &rig.config,
-		                       .deadline = CLOCK_NEVER,
-		                       .done = on_done };
-	if (rig.child->ops->install(rig.child, rig.task.callable) != SIMPLER_OK)
-		bench_give_up("installing a callable");
+	rig.task =
+		(struct exec_task){ .callable = bench_callable(bench, rig.modules, rig.callables),
+		                    .config = &rig.config,
+		                    .deadline = CLOCK_NEVER,
+		                    .done = on_done };
 }
 
 static void tear_down(void)
@@ -97,6 +98,7 @@ static void tear_down(void)
 	rig.child->ops->close(rig.child);
 	local_group_destroy(rig.group);
 	callables_destroy(rig.callables);
+	modules_destroy(rig.modules);
 }
 
 void case_mailbox(const char *name, const struct bench *bench)

@@ -92,7 +92,7 @@ static void set_up(const struct bench *bench, struct rig *rig)
 	if (core_create(&options, &rig->core) != SIMPLER_OK ||
 	    core_add_child(rig->core, &rig->keeper->child, &index) != SIMPLER_OK)
 		bench_give_up("making a core");
-	rig->noop.id = bench_callable(bench, rig->core->callables)->key;
+	rig->noop.id = bench_callable(bench, rig->core->modules, rig->core->callables)->key;
 }
 
 static void tear_down(struct rig *rig)

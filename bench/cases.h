@@ -6,6 +6,7 @@
 #include "daemon.h"
 
 struct callables;
+struct modules;
 struct exec_callable;
 
 struct bench {
@@ -48,7 +49,8 @@ bench_case case_task_latency;      /* a run of one */
 void bench_stir(void);
 
 /* The sub task that does nothing, for a case that goes without a worker. */
-const struct exec_callable *bench_callable(const struct bench *bench, struct callables *table);
+const struct exec_callable *bench_callable(const struct bench *bench, struct modules *modules,
+                                           struct callables *table);
 
 /* End the program with a message and simpler's last error. */
 _Noreturn void bench_give_up(const char *what);

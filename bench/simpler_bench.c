@@ -89,20 +89,25 @@ _Noreturn void bench_give_up(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-const struct exec_callable *bench_callable(const struct bench *bench, struct callables *table)
+const struct exec_callable *bench_callable(const struct bench *bench, struct modules *modules,
+                                           struct callables *table)
 {
-	const struct exec_callable *callable;
+	struct callable_spec spec = { .name = "noop_sub", .kind = SIMPLER_KIND_SUB };
+	struct exec_callable *callable;
 	struct module *module;
 	struct digest digest;
+	uint64_t handle;
 	uint8_t *bytes;
 	size_t size;
 
 	if (module_read(bench->module, &bytes, &size) != SIMPLER_OK ||
 	    digest_compute(bytes, size, &digest) != SIMPLER_OK ||
-	    callables_add_module(table, &digest, (simpler_bytes){ bytes, size }, NULL, &module) !=
-	            SIMPLER_OK ||
-	    callables_add(table, module, "noop_sub", SIMPLER_KIND_SUB, simpler_no_state(),
-	                  &callable) != SIMPLER_OK)
+	    modules_add(modules, &digest, (simpler_bytes){ bytes, size }, NULL, &module) !=
+	            SIMPLER_OK)
+		bench_give_up("taking in the module");
+	spec.module = module;
+	if (callables_add(table, &spec, NULL, &handle) != SIMPLER_OK ||
+	    callables_find(table, handle, SIMPLER_KIND_SUB, &callable) != SIMPLER_OK)
 		bench_give_up("taking a callable from the module");
 	free(bytes);
 	return callable;

@@ -67,11 +67,11 @@ typedef struct simpler_submit_options {
  * @param options  NULL means the defaults.
  * @param[out] out Set on SIMPLER_OK; may be NULL.
  * @return the builder's first error if `args` has one; SIMPLER_ESTALE for a handle this worker did
- *         not give out; SIMPLER_EKIND for one of another kind; SIMPLER_EINVAL for a target that
- *         cannot take the task, with the reason, such as a tensor outside the memory that it needs;
- *         SIMPLER_ENOSPACE, naming the limit, what is used and what was asked, when there was no
- *         room in time; SIMPLER_EPOISONED when the run has failed already, SIMPLER_ECANCELLED or
- *         SIMPLER_EDEADLINE when it was stopped.
+ *         not give out, or that was unregistered; SIMPLER_EKIND for one of another kind;
+ * SIMPLER_EINVAL for a target that cannot take the task, with the reason, such as a tensor outside
+ * the memory that it needs; SIMPLER_ENOSPACE, naming the limit, what is used and what was asked,
+ * when there was no room in time; SIMPLER_EPOISONED when the run has failed already,
+ * SIMPLER_ECANCELLED or SIMPLER_EDEADLINE when it was stopped.
  */
 SIMPLER_API simpler_status simpler_submit_next_level(simpler_orch *orch, simpler_orch_fn callable,
                                                      const simpler_args *args,
@@ -154,7 +154,8 @@ SIMPLER_API simpler_status simpler_orch_alloc(simpler_orch *orch, simpler_dtype 
 
 /**
  * Callables of the module that this orchestration function came from, by name. Asking again with
- * the same name and state gives the same handle, cheaply.
+ * the same name and state gives the same handle, cheaply. The handle is this run's: it is good
+ * until the run has ended, and is not to be kept for another one.
  *
  * @param state  Captured state, at most SIMPLER_STATE_MAX; copied.
  * @return SIMPLER_ENOTFOUND when the module declares no such name (the message lists what it

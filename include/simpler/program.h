@@ -44,7 +44,7 @@ SIMPLER_API void simpler_program_serve(void);
 /**
  * Register a function of this program, with captured state: at most SIMPLER_STATE_MAX bytes,
  * copied. Before or after init, from any thread. The same function, name and state give the same
- * handle.
+ * handle, and count one registration more; see simpler_unregister_sub().
  *
  * @param function Of the program or of a shared library that it is linked with, static or not.
  * @param name     For messages and logs: an identifier of 1 to 63 bytes, such as the function's.
@@ -66,7 +66,8 @@ SIMPLER_API simpler_status simpler_program_chip(simpler_worker *worker,
 
 /**
  * The same from within an orchestration function of the program, wherever that runs: in the program
- * itself, or in a child of it. Asking again gives the same handle, cheaply.
+ * itself, or in a child of it. Asking again gives the same handle, cheaply. It is the run's, and
+ * good until that has ended.
  */
 SIMPLER_API simpler_status simpler_orch_program_sub(simpler_orch *orch,
                                                     simpler_sub_function *function,

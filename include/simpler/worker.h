@@ -38,12 +38,14 @@ typedef struct simpler_worker_options {
 	 * worker tells them three times in that time.
 	 */
 	uint64_t session_ttl_ms;
+	/** Where libraries are on this machine; copied. NULL: they are on nodes only. */
+	const char *library_dir;
 } simpler_worker_options;
 
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
 		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000,      \
-			60000                                                                      \
+			60000, NULL                                                                \
 	}
 
 /**
@@ -126,13 +128,37 @@ SIMPLER_API simpler_status simpler_module_load(simpler_worker *worker, const cha
                                                simpler_module **out);
 
 /**
- * Register a callable of a module, with captured state: at most SIMPLER_STATE_MAX bytes, copied.
- * The same module, name and state give the same handle. After init this ships it to the nodes and
- * returns when they have all acknowledged it; before, init does.
+ * A library by the name under which it is installed: a module as for simpler_module_load(), which
+ * does not travel. Each node finds it in the directory that its daemon was given, and this machine
+ * in options.library_dir, as the file of that name. Before or after init. No node is asked here: a
+ * node that lacks the library, or lacks in it what a handle is taken of, says so when that is
+ * registered.
+ *
+ * Without library_dir its callables run on nodes only, and what they are is for the nodes to check:
+ * a submit that would bring one to a child of this machine is refused. With library_dir the file is
+ * read now; it may change or go afterwards.
+ *
+ * @param name 1 to 63 letters, digits, '_', '-', '+' and '.', the first of them no '.'; no path.
+ * @return SIMPLER_EINVAL for another name; of the file in library_dir as simpler_module_load().
+ */
+SIMPLER_API simpler_status simpler_library_open(simpler_worker *worker, const char *name,
+                                                simpler_module **out);
+
+/**
+ * Register a callable of a module or library, with captured state: at most SIMPLER_STATE_MAX bytes,
+ * copied. The same module, name and state give the same handle, and count one registration more;
+ * see simpler_unregister_sub(). Before or after init, from any thread.
+ *
+ * After init this makes an orchestration function known on all nodes, or on none: it returns when
+ * all have loaded and accepted it; when one does not, or is lost meanwhile, it is undone on the
+ * others, and may be tried again. Before, init does the same. A module travels to a node that does
+ * not have it, once. Blocks for two round trips, and for as long as it takes to send and to load
+ * the module: a minute and a tenth of a second per MiB at most, and 40 seconds more to undo it.
  *
  * @return SIMPLER_ENOTFOUND when the module declares no such name (the message lists what it
- *         declares); SIMPLER_EKIND when it is of another kind; after init also what a node
- *         answered, with its name.
+ *         declares); SIMPLER_EKIND when it is of another kind; SIMPLER_ENOSPACE when 4096 callables
+ *         are registered; after init also what a node answered, with its name, of several nodes
+ *         what the first of them did; nothing is registered then.
  */
 SIMPLER_API simpler_status simpler_module_orch_fn(simpler_module *module, const char *name,
                                                   simpler_bytes state, simpler_orch_fn *out);
@@ -140,6 +166,32 @@ SIMPLER_API simpler_status simpler_module_sub(simpler_module *module, const char
                                               simpler_bytes state, simpler_sub *out);
 SIMPLER_API simpler_status simpler_module_chip(simpler_module *module, const char *name,
                                                simpler_bytes state, simpler_chip *out);
+
+/**
+ * Take back one registration of a handle that this worker's program took, whatever it is of. Each
+ * has to be taken back; with the last one:
+ *
+ * - The handle is stale from the call on: a submit of it is refused with SIMPLER_ESTALE. To
+ *   register the same again gives another handle.
+ * - Tasks that were submitted before run as ever, and this waits until they have ended.
+ * - Then nodes drop it, and its place is free for another callable.
+ *
+ * Blocks for at most `timeout_ms`; 0 does not wait. May be called from any thread, also while
+ * others submit, and from within a run. Modules stay.
+ *
+ * @return SIMPLER_EDEADLINE when it has not come to its end in that time, which changes nothing
+ *         about it: the handle is stale, and the rest follows when the last task has ended.
+ *         SIMPLER_ESTALE for a handle that was not given out, or was unregistered, or that a run
+ *         took for itself, such as by simpler_orch_sub(); SIMPLER_EKIND for one of another kind. A
+ *         node that does not answer within 10 seconds is left to drop it when the session ends, and
+ *         is no failure.
+ */
+SIMPLER_API simpler_status simpler_unregister_orch_fn(simpler_worker *worker,
+                                                      simpler_orch_fn handle, uint64_t timeout_ms);
+SIMPLER_API simpler_status simpler_unregister_sub(simpler_worker *worker, simpler_sub handle,
+                                                  uint64_t timeout_ms);
+SIMPLER_API simpler_status simpler_unregister_chip(simpler_worker *worker, simpler_chip handle,
+                                                   uint64_t timeout_ms);
 
 /**
  * Start the children: fork those of this machine, connect to the remote nodes, ship what was
@@ -231,6 +283,27 @@ SIMPLER_API simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype d
  * @return SIMPLER_EINVAL for what they did not give, or was freed already.
  */
 SIMPLER_API simpler_status simpler_free(simpler_worker *worker, void *data);
+
+/** What was sent to a child over the network so far. */
+typedef struct simpler_traffic {
+	size_t struct_size;         /**< set by SIMPLER_TRAFFIC_INIT */
+	uint64_t module_bytes_sent; /**< of modules' files, without what carries them */
+} simpler_traffic;
+
+#define SIMPLER_TRAFFIC_INIT                                                                       \
+	{                                                                                          \
+		sizeof(simpler_traffic), 0                                                         \
+	}
+
+/**
+ * What was sent to the child with this id; nothing, to one of this machine. At any time, from any
+ * thread; does not block.
+ *
+ * @param[in,out] out  Begin it with SIMPLER_TRAFFIC_INIT.
+ * @return SIMPLER_EINVAL for an id that is no child's, and for another struct_size.
+ */
+SIMPLER_API simpler_status simpler_worker_traffic(const simpler_worker *worker,
+                                                  simpler_worker_id child, simpler_traffic *out);
 
 /** Stop the children and release everything, modules included, and what it had on its nodes. A node
  * that does not answer holds this up for a second or two. Completions of its runs are destroyed

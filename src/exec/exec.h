@@ -6,9 +6,11 @@
  * any thread of its own, possibly before start() returns, or until retract() gives it back. A child
  * never runs a callback while it holds a lock of its own, so `done` may start further tasks on it.
  *
- * install() makes a callable known; only then may a task name it. It may block. start(), stop() and
- * retract() never block on a task. All are called without the worker's lock, by any thread. A child
- * has at most `capacity` tasks at once, of which it runs `width`; the others wait in it.
+ * ask() makes a callable known on a node, in two phases: once it is committed there, tasks may name
+ * it. A child of this machine is not asked: it is sent a callable with the first task that names
+ * it. None of the functions blocks on a task or on a peer. All are called without the worker's
+ * lock, by any thread. A child has at most `capacity` tasks at once, of which it runs `width`; the
+ * others wait in it.
  *
  * stop() and retract() name a task by its id, as it may end, and its memory be another's, at the
  * same moment; a child does nothing about an id that it does not have.
@@ -22,9 +24,11 @@
 #include "simpler/orch.h"
 #include "wire/record.h"
 
-/* A module's bytes, as a sealed memfd and as a mapping of it. Lives as long as its worker. */
+/* A module's bytes, as a sealed memfd and as a mapping of it. Lives as long as its worker. Of a
+ * library that is installed on nodes and not here there are none: `fd` is -1 and `size` 0. */
 struct exec_module {
-	struct digest digest;
+	struct origin origin; /* of its callables: the module itself, or a library's name */
+	struct digest digest; /* of the bytes */
 	int fd;
 	const uint8_t *bytes;
 	size_t size;
@@ -33,7 +37,9 @@ struct exec_module {
 };
 
 struct exec_callable {
-	uint64_t key; /* unique in the worker, never 0 */
+	/* Unique in the worker for good, never 0. The low half counts from 1 and is its own among
+	 * those that there are at the moment. */
+	uint64_t key;
 	simpler_kind kind;
 	char name[RECORD_NAME_MAX + 1];
 	struct digest digest;
@@ -41,6 +47,8 @@ struct exec_callable {
 	const struct exec_module *module; /* of a module; else NULL */
 	struct record_function function;  /* of the program */
 	simpler_bytes state;
+	struct shipment
+		*shipment; /* the worker's own: how it is with the nodes; see registration.h */
 };
 
 /* Memory of this process that is no shared segment. */
@@ -88,8 +96,27 @@ struct exec_task {
 
 struct exec_child;
 
+/* What a node is asked about a callable. */
+enum exec_wish {
+	EXEC_PREPARE,  /* to load and check it; no task sees it yet */
+	EXEC_COMMIT,   /* what was prepared: tasks may name it from now on */
+	EXEC_ABORT,    /* to drop what was prepared and not committed; nothing if there is none */
+	EXEC_WITHDRAW, /* to drop what was committed, which no task names any more; nothing likewise
+	                */
+};
+
+struct exec_request {
+	enum exec_wish wish;
+	const struct exec_callable *callable;
+	/* `error` is NULL on success and belongs to the caller. */
+	void (*done)(struct exec_request *request, const struct error *error);
+};
+
 struct exec_child_ops {
-	simpler_status (*install)(struct exec_child *child, const struct exec_callable *callable);
+	/* The request and its callable stay until `done` is called: once, from any thread, possibly
+	 * before ask() returns, and after a time that the child sets itself at the latest. Of a
+	 * child that is not `local` only. */
+	void (*ask)(struct exec_child *child, struct exec_request *request);
 	void (*start)(struct exec_child *child, struct exec_task *task);
 	/* Have it end early: tell the code that runs it, and kill that at `kill_at` if it goes on.
 	 * Its end comes by `done`, as ever; what `done` says of a stopped task is of no matter. */
@@ -98,8 +125,14 @@ struct exec_child_ops {
 	 * scheduler's again, and `done` is not called for it. With an id that one or none. NULL
 	 * when there is none that can be. */
 	struct exec_task *(*retract)(struct exec_child *child, uint64_t task_or_0);
-	/* Stop it and release it. No task is in progress. */
+	/* Stop it and release it. No task is in progress; requests end with a failure before it
+	 * returns. */
 	void (*close)(struct exec_child *child);
+};
+
+/* What was sent to a child over a network; each counts up. */
+struct exec_traffic {
+	_Atomic uint64_t module_bytes; /* of modules' files */
 };
 
 struct exec_child {
@@ -109,6 +142,7 @@ struct exec_child {
 	char name[128];    /* "sub worker 0", "node 127.0.0.1:5050" */
 	uint32_t capacity; /* tasks it takes at once */
 	uint32_t width;    /* of those, how many it runs at once */
+	struct exec_traffic traffic;
 	/* The scheduler's, under the worker's lock: */
 	uint32_t in_progress;
 	uint32_t bound; /* of those, tasks that are bound to it */

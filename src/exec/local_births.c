@@ -49,7 +49,7 @@ simpler_status local_start_process(struct local_child *child)
 	child->excused = false;
 	child->next_slot = 0;
 	if (child->installed)
-		memset(child->installed, 0, child->installed_size);
+		memset(child->installed, 0, child->installed_count * sizeof(child->installed[0]));
 	local_post_queued(child);
 	pthread_mutex_unlock(&child->group->lock);
 	mailbox_wake(&child->group->shared->workers[child->index].box);

@@ -54,8 +54,9 @@ struct local_child {
 	uint64_t posts;
 	struct exec_task *queue[MAILBOX_SLOTS]; /* first come, first */
 	uint32_t queued;
-	uint8_t *installed; /* by callable key: this process has been sent it */
-	size_t installed_size;
+	/* By the low half of a callable's key: the key that this process was sent last; or 0. */
+	uint64_t *installed;
+	uint32_t installed_count;
 };
 
 struct local_module {

@@ -28,25 +28,31 @@ void local_kill(struct local_child *child, const char *why)
 
 /* --- making a callable known --- */
 
+/* Places of keys are used again, and a key tells whose it is. */
 static bool was_installed(const struct local_child *child, uint64_t key)
 {
-	return key < child->installed_size && child->installed[key];
+	uint32_t place = (uint32_t)key;
+
+	return place < child->installed_count && child->installed[place] == key;
 }
 
 static simpler_status note_installed(struct local_child *child, uint64_t key)
 {
-	if (key >= child->installed_size) {
-		size_t wanted = (size_t)key + 64;
-		uint8_t *grown = realloc(child->installed, wanted);
+	uint32_t place = (uint32_t)key;
+
+	if (place >= child->installed_count) {
+		uint32_t wanted = place + 64;
+		uint64_t *grown = realloc(child->installed, wanted * sizeof(*grown));
 
 		if (!grown)
 			return error_raise(SIMPLER_ENOMEM, "out of memory for callable %" PRIu64,
 			                   key);
-		memset(grown + child->installed_size, 0, wanted - child->installed_size);
+		memset(&grown[child->installed_count], 0,
+		       (wanted - child->installed_count) * sizeof(*grown));
 		child->installed = grown;
-		child->installed_size = wanted;
+		child->installed_count = wanted;
 	}
-	child->installed[key] = 1;
+	child->installed[place] = key;
 	return SIMPLER_OK;
 }
 
@@ -390,19 +396,14 @@ void local_fail_all(struct local_group *group)
 
 /* --- the rest --- */
 
-/* A process is sent a callable just before its first task that needs it. */
-static simpler_status local_install(struct exec_child *child, const struct exec_callable *callable)
-{
-	(void)child;
-	(void)callable;
-	return SIMPLER_OK;
-}
-
 static void local_close(struct exec_child *child)
 {
 	(void)child; /* local_group_destroy() ends all of them */
 }
 
 const struct exec_child_ops local_ops = {
-	local_install, local_start, local_stop, local_retract, local_close,
+	.start = local_start,
+	.stop = local_stop,
+	.retract = local_retract,
+	.close = local_close,
 };

@@ -665,11 +665,13 @@ static void remote_close(struct exec_child *child)
 	struct remote_child *node = (struct remote_child *)child;
 
 	rpc_channel_close(node->channel);
+	remote_await_answers(node);
+	(void)pthread_cond_destroy(&node->answered);
 	(void)pthread_mutex_destroy(&node->lock);
 	free(node);
 }
 
-static const struct exec_child_ops remote_ops = { remote_install, remote_start, remote_stop,
+static const struct exec_child_ops remote_ops = { remote_ask, remote_start, remote_stop,
 	                                          remote_retract, remote_close };
 
 simpler_status remote_create(struct rpc_client *client, struct node_session *session,
@@ -696,6 +698,7 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
 	node->session = session;
 	rpc_channel_set_session(node->channel, node_session_id(session));
 	(void)pthread_mutex_init(&node->lock, NULL);
+	(void)pthread_cond_init(&node->answered, NULL);
 	*out = &node->child;
 	return SIMPLER_OK;
 }

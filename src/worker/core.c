@@ -35,9 +35,10 @@ static simpler_status make_parts(struct worker_core *core, const struct core_opt
 {
 	const struct dag_options graph = { .max_tasks = options->max_tasks };
 
+	core->modules = modules_create();
 	core->callables = callables_create();
 	core->graph = dag_create(&graph);
-	if (!core->callables || !core->graph)
+	if (!core->modules || !core->callables || !core->graph)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
 	if (dag_scope_open(core->graph, &core->worker_scope) != SIMPLER_OK)
 		return simpler_last_status();
@@ -81,6 +82,8 @@ void core_destroy(struct worker_core *core)
 	heap_destroy(core->heap);
 	if (core->callables)
 		callables_destroy(core->callables);
+	if (core->modules)
+		modules_destroy(core->modules);
 	(void)pthread_cond_destroy(&core->timer.changed);
 	(void)pthread_cond_destroy(&core->room);
 	(void)pthread_mutex_destroy(&core->lock);

@@ -109,6 +109,7 @@ struct worker_core {
 	unsigned level;
 	uint64_t grace_ms;
 	uint64_t heap_bytes;
+	struct modules *modules;
 	struct callables *callables;
 	struct heap *heap; /* segment `segments[segment_count - 1]` */
 	/* Shared with the children of this machine. */

@@ -23,6 +23,7 @@ static simpler_status submit(simpler_orch *orch, uint64_t handle, simpler_kind k
                              struct submit_call *call, simpler_task *out)
 {
 	struct run *run = run_of(orch);
+	struct exec_callable *callable;
 	simpler_status status;
 
 	if (!orch)
@@ -34,8 +35,15 @@ static simpler_status submit(simpler_orch *orch, uint64_t handle, simpler_kind k
 			status = error_restore(&call->args[i]->error);
 	}
 	if (status == SIMPLER_OK)
-		status = callables_find(run->core->callables, handle, kind, &call->callable);
-	return status == SIMPLER_OK ? submit_task(run, call, out) : status;
+		status = callables_find(run->core->callables, handle, kind, &callable);
+	if (status != SIMPLER_OK)
+		return status;
+	call->callable = callable;
+	status = submit_task(run, call, out);
+	/* A task that was submitted uses it until it is released. */
+	if (status != SIMPLER_OK)
+		callables_release(run->core->callables, callable);
+	return status;
 }
 
 static const simpler_submit_options default_options = SIMPLER_SUBMIT_OPTIONS_INIT;
@@ -117,8 +125,6 @@ static simpler_status own_callable(simpler_orch *orch, const char *name, simpler
                                    simpler_bytes state, uint64_t *out)
 {
 	struct run *run = run_of(orch);
-	const struct exec_callable *callable;
-	simpler_status status;
 
 	if (!out)
 		return error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
@@ -128,11 +134,11 @@ static simpler_status own_callable(simpler_orch *orch, const char *name, simpler
 			"this orchestration function came from no module; take handles of "
 			"functions of the program with simpler_orch_program_sub() and its "
 			"like, or load a module with simpler_module_load() before the run");
-	status =
-		callables_add(run->core->callables, run->call.module, name, kind, state, &callable);
-	if (status == SIMPLER_OK)
-		*out = callable->key;
-	return status;
+	return run_register(
+		run,
+		&(struct callable_spec){
+			.module = run->call.module, .name = name, .kind = kind, .state = state },
+		out);
 }
 
 simpler_status simpler_orch_sub(simpler_orch *orch, const char *name, simpler_bytes state,

@@ -29,18 +29,9 @@ void simpler_program_serve(void)
 	exit(nested_helper_main());
 }
 
-/* A function of the program, before anything is known of the worker. */
-struct request {
-	const void *function; /* a function's address is one of data, too */
-	const char *name;
-	simpler_kind kind;
-	simpler_bytes state;
-	uint64_t *out;
-};
-
-static simpler_status check(const struct request *request)
+static simpler_status check(const struct callable_spec *spec, const uint64_t *out)
 {
-	if (!request->function || !request->out)
+	if (!spec->function || !out)
 		return error_raise(SIMPLER_EINVAL,
 		                   "a function and a place for its handle are needed, not NULL");
 	if (!host_program_is_own())
@@ -52,44 +43,30 @@ static simpler_status check(const struct request *request)
 	return SIMPLER_OK;
 }
 
-static simpler_status add(struct worker_core *core, const struct request *request,
-                          const struct exec_callable **out)
+static simpler_status add_to_worker(simpler_worker *worker, const struct callable_spec *spec,
+                                    uint64_t *out)
 {
-	return callables_add_function(core->callables, request->function, request->name,
-	                              request->kind, request->state, out);
-}
-
-static simpler_status add_to_worker(simpler_worker *worker, const struct request *request)
-{
-	const struct exec_callable *callable;
-	simpler_status status = check(request);
+	simpler_status status = check(spec, out);
 
 	if (!worker)
 		return error_raise(SIMPLER_EINVAL, "the worker is NULL; create it first");
-	if (status == SIMPLER_OK)
-		status = add(worker->core, request, &callable);
-	return status == SIMPLER_OK ? worker_publish(worker, callable, request->out) : status;
+	return status == SIMPLER_OK ? worker_register(worker, spec, out) : status;
 }
 
-static simpler_status add_to_run(simpler_orch *orch, const struct request *request)
+static simpler_status add_to_run(simpler_orch *orch, const struct callable_spec *spec,
+                                 uint64_t *out)
 {
-	const struct exec_callable *callable;
-	simpler_status status = check(request);
+	simpler_status status = check(spec, out);
 
 	if (!orch)
 		return error_raise(SIMPLER_EINVAL, "a function without a run; ask from an "
 		                                   "orchestration function, with its own orch");
-	if (status == SIMPLER_OK)
-		status = add(run_of(orch)->core, request, &callable);
-	if (status == SIMPLER_OK)
-		*request->out = callable->key;
-	return status;
+	return status == SIMPLER_OK ? run_register(run_of(orch), spec, out) : status;
 }
 
-static struct request request_of(simpler_kind kind, const char *name, simpler_bytes state,
-                                 uint64_t *out)
+static struct callable_spec spec_of(simpler_kind kind, const char *name, simpler_bytes state)
 {
-	return (struct request){ .name = name, .kind = kind, .state = state, .out = out };
+	return (struct callable_spec){ .name = name, .kind = kind, .state = state };
 }
 
 /* The names in parentheses are those of functions, not of the macros that check what they get. */
@@ -97,54 +74,54 @@ static struct request request_of(simpler_kind kind, const char *name, simpler_by
 simpler_status(simpler_program_sub)(simpler_worker *worker, simpler_sub_function *function,
                                     const char *name, simpler_bytes state, simpler_sub *out)
 {
-	struct request request = request_of(SIMPLER_KIND_SUB, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_SUB, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_worker(worker, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_worker(worker, &spec, out ? &out->id : NULL);
 }
 
 simpler_status(simpler_program_orch_fn)(simpler_worker *worker, simpler_orch_function *function,
                                         const char *name, simpler_bytes state, simpler_orch_fn *out)
 {
-	struct request request = request_of(SIMPLER_KIND_ORCH, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_ORCH, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_worker(worker, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_worker(worker, &spec, out ? &out->id : NULL);
 }
 
 simpler_status(simpler_program_chip)(simpler_worker *worker, simpler_chip_function *function,
                                      const char *name, simpler_bytes state, simpler_chip *out)
 {
-	struct request request = request_of(SIMPLER_KIND_CHIP, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_CHIP, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_worker(worker, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_worker(worker, &spec, out ? &out->id : NULL);
 }
 
 simpler_status(simpler_orch_program_sub)(simpler_orch *orch, simpler_sub_function *function,
                                          const char *name, simpler_bytes state, simpler_sub *out)
 {
-	struct request request = request_of(SIMPLER_KIND_SUB, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_SUB, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_run(orch, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_run(orch, &spec, out ? &out->id : NULL);
 }
 
 simpler_status(simpler_orch_program_orch_fn)(simpler_orch *orch, simpler_orch_function *function,
                                              const char *name, simpler_bytes state,
                                              simpler_orch_fn *out)
 {
-	struct request request = request_of(SIMPLER_KIND_ORCH, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_ORCH, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_run(orch, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_run(orch, &spec, out ? &out->id : NULL);
 }
 
 simpler_status(simpler_orch_program_chip)(simpler_orch *orch, simpler_chip_function *function,
                                           const char *name, simpler_bytes state, simpler_chip *out)
 {
-	struct request request = request_of(SIMPLER_KIND_CHIP, name, state, out ? &out->id : NULL);
+	struct callable_spec spec = spec_of(SIMPLER_KIND_CHIP, name, state);
 
-	memcpy(&request.function, &function, sizeof(function));
-	return add_to_run(orch, &request);
+	memcpy(&spec.function, &function, sizeof(function));
+	return add_to_run(orch, &spec, out ? &out->id : NULL);
 }

@@ -160,6 +160,15 @@ simpler_status run_create(struct worker_core *core, const struct run_call *call,
 	return SIMPLER_OK;
 }
 
+static void give_back_handles(struct run *run)
+{
+	struct callable_holds *holds = atomic_load(&run->holds);
+
+	if (holds)
+		callables_drop_all(run->core->callables, holds);
+	free(holds);
+}
+
 /* Close what scopes are open, the run's own among them. Under the lock. */
 static void close_scopes(struct run *run)
 {
@@ -178,6 +187,7 @@ void run_destroy(struct run *run)
 	schedule_react(core, &chores);
 	pthread_mutex_unlock(&core->lock);
 	schedule_do(core, &chores);
+	give_back_handles(run);
 	(void)pthread_cond_destroy(&run->ended);
 	free(run);
 }
@@ -269,6 +279,31 @@ simpler_status core_run(struct worker_core *core, const struct run_call *call)
 	status = run_execute(run);
 	run_destroy(run);
 	return status;
+}
+
+/* --- handles --- */
+
+/* Most runs take none. Threads of the function may come here at once. */
+static struct callable_holds *get_holds(struct run *run)
+{
+	struct callable_holds *there = atomic_load(&run->holds), *made;
+
+	if (there)
+		return there;
+	made = calloc(1, sizeof(*made));
+	if (!made || atomic_compare_exchange_strong(&run->holds, &there, made))
+		return made;
+	free(made);
+	return there;
+}
+
+simpler_status run_register(struct run *run, const struct callable_spec *spec, uint64_t *handle)
+{
+	struct callable_holds *holds = get_holds(run);
+
+	if (!holds)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a handle");
+	return callables_add(run->core->callables, spec, holds, handle);
 }
 
 /* --- scopes --- */

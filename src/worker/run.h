@@ -16,6 +16,8 @@ struct run {
 	/* Its function is called by that of this run, in the same thread; NULL if by none. That one
 	 * may be of another worker. Set before the function is called. */
 	struct run *outer;
+	/* Of the handles that its function has taken, for as long as it lasts; NULL: none yet. */
+	_Atomic(struct callable_holds *) holds;
 	/* Under the core's lock: */
 	struct task *tasks; /* live ones */
 	uint64_t submitted;
@@ -42,6 +44,9 @@ simpler_status run_check_open(const struct run *run);
 void run_fail(struct run *run, const struct error *error);
 /* It may have ended now. Under the lock; past it the run may be gone: its waiter owns it. */
 void run_note_progress(struct run *run, struct chores *chores);
+
+/* A handle that is good until the run ends; the same again gives the same. */
+simpler_status run_register(struct run *run, const struct callable_spec *spec, uint64_t *handle);
 
 /* A config as it travels. */
 simpler_status run_take_config(const simpler_config *config, struct record_config *out);

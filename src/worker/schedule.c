@@ -386,8 +386,10 @@ static void do_simple(struct worker_core *core, struct chores *chores)
 
 	if (chores->run_ended && core->progress.wake)
 		core->progress.wake(core->progress.context);
-	while ((task = take_first(&chores->release)) != NULL)
+	while ((task = take_first(&chores->release)) != NULL) {
+		callables_release(core->callables, task->members[0].exec.callable);
 		free(task);
+	}
 	start_all(&chores->start);
 	if (chores->unused_count > 0)
 		free_unused(core, chores);

@@ -261,6 +261,14 @@ static bool is_of_program(const struct draft *draft)
 	return draft->call->callable->source == RECORD_FROM_PROGRAM;
 }
 
+/* The library it is from, if that is not on this machine. */
+static const char *library_of_nodes(const struct draft *draft)
+{
+	const struct exec_module *module = draft->call->callable->module;
+
+	return module && module->fd < 0 ? module->origin.library : NULL;
+}
+
 static simpler_status take_all_args(struct draft *draft)
 {
 	const struct submit_call *call = draft->call;
@@ -278,7 +286,7 @@ static simpler_status take_all_args(struct draft *draft)
 			(void)error_context("member %zu of the group", i);
 	}
 	draft->task->local_only = draft->shared_tensor != NO_TENSOR || is_of_program(draft);
-	draft->task->remote_only = draft->private_tensor != NO_TENSOR;
+	draft->task->remote_only = draft->private_tensor != NO_TENSOR || library_of_nodes(draft);
 	return status;
 }
 
@@ -287,6 +295,12 @@ static simpler_status take_all_args(struct draft *draft)
 /* Why a child of the right kind cannot take it. */
 static simpler_status refuse_child(const struct draft *draft, const struct exec_child *child)
 {
+	if (child->local && library_of_nodes(draft))
+		return error_raise(
+			SIMPLER_EINVAL,
+			"'%s' is of library '%s', which is for nodes: this worker has no "
+			"library_dir to find it in for %s",
+			draft->call->callable->name, library_of_nodes(draft), child->name);
 	if (child->local)
 		return error_raise(SIMPLER_EINVAL,
 		                   "tensor %u is in memory of this process alone, and %s works on "
@@ -360,6 +374,13 @@ static simpler_status check_distinct(const struct submit_call *call)
 /* A task that neither a worker of this machine can take nor a node. */
 static simpler_status refuse_both(const struct draft *draft)
 {
+	if (library_of_nodes(draft))
+		return error_raise(
+			SIMPLER_EINVAL,
+			"'%s' is of library '%s', which is for nodes: this worker has no "
+			"library_dir; and tensor %u is SIMPLER_SHARED, for workers of "
+			"this machine",
+			draft->call->callable->name, library_of_nodes(draft), draft->shared_tensor);
 	if (is_of_program(draft))
 		return error_raise(SIMPLER_EINVAL,
 		                   "'%s' is a function of this program, for workers of this "

@@ -1,5 +1,5 @@
 /* The public worker: a core with its children, those of this machine (children.c) and remote nodes,
- * and the modules shipped to the nodes. */
+ * from its birth to its end. What its callables are is handles.c's. */
 #include "simpler/worker.h"
 
 #include <pthread.h>
@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "catalog/module_read.h"
 #include "exec/node_session.h"
 #include "exec/remote.h"
 #include "rpc/rpc.h"
 #include "wire/tensor.h"
+#include "worker/registration.h"
 #include "worker/storage.h"
 #include "worker/worker.h"
 
@@ -23,12 +23,6 @@
 /* What a node takes as it is. */
 #define LOWEST_SESSION_TTL_MS  100u
 #define HIGHEST_SESSION_TTL_MS 86400000u
-
-struct simpler_module {
-	simpler_worker *worker;
-	struct module *module;
-	simpler_module *next;
-};
 
 static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
 {
@@ -73,7 +67,23 @@ static simpler_status make_core(simpler_worker *worker, const simpler_worker_opt
 	};
 	simpler_status status = core_create(&core, &worker->core);
 
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("making a worker");
+	if (status != SIMPLER_OK)
+		return error_context("making a worker");
+	worker->registration = registration_create(worker->core);
+	if (!worker->registration)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
+	callables_on_gone(worker->core->callables, registration_gone, worker->registration);
+	return SIMPLER_OK;
+}
+
+static simpler_status take_library_dir(simpler_worker *worker, const char *path)
+{
+	if (!path)
+		return SIMPLER_OK;
+	worker->library_dir = strdup(path);
+	return worker->library_dir
+	               ? SIMPLER_OK
+	               : error_raise(SIMPLER_ENOMEM, "out of memory for the path of a directory");
 }
 
 simpler_status simpler_worker_create(const simpler_worker_options *options, simpler_worker **out)
@@ -92,12 +102,13 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	worker = calloc(1, sizeof(*worker));
 	if (!worker)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
-	(void)pthread_mutex_init(&worker->ship_lock, NULL);
 	worker->node_tasks = options->node_tasks;
 	worker->max_tasks = options->max_tasks;
 	worker->connect_timeout_ms = options->connect_timeout_ms;
 	worker->session_ttl_ms = options->session_ttl_ms;
-	status = make_core(worker, options);
+	status = take_library_dir(worker, options->library_dir);
+	if (status == SIMPLER_OK)
+		status = make_core(worker, options);
 	if (status != SIMPLER_OK) {
 		simpler_worker_close(worker);
 		return status;
@@ -160,6 +171,27 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 	return SIMPLER_OK;
 }
 
+simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_worker_id child,
+                                      simpler_traffic *out)
+{
+	const struct exec_traffic *traffic;
+
+	if (!worker || !out)
+		return error_raise(SIMPLER_EINVAL,
+		                   "a worker and a place for its traffic are needed, not NULL");
+	if (out->struct_size != sizeof(*out))
+		return error_raise(SIMPLER_EINVAL,
+		                   "traffic has size %zu instead of %zu; begin it with "
+		                   "SIMPLER_TRAFFIC_INIT",
+		                   out->struct_size, sizeof(*out));
+	if (child >= worker->core->child_count)
+		return error_raise(SIMPLER_EINVAL, "worker %u is not a child here; there are %u",
+		                   child, worker->core->child_count);
+	traffic = &worker->core->children[child].child->traffic;
+	out->module_bytes_sent = atomic_load(&traffic->module_bytes);
+	return SIMPLER_OK;
+}
+
 /* --- the shared heap --- */
 
 simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype dtype, uint32_t ndim,
@@ -185,148 +217,6 @@ simpler_status simpler_free(simpler_worker *worker, void *data)
 	if (!worker)
 		return error_raise(SIMPLER_EINVAL, "the worker is NULL");
 	return storage_free(worker->core, data);
-}
-
-/* --- modules --- */
-
-/* The module at `path`, and the signature beside it if there is one. */
-static simpler_status add_module(struct worker_core *core, const char *path, simpler_bytes bytes,
-                                 struct module **out)
-{
-	struct signature signature;
-	struct digest digest;
-	bool is_signed;
-	simpler_status status = digest_compute(bytes.data, bytes.size, &digest);
-
-	if (status != SIMPLER_OK)
-		return status;
-	status = module_read_signature(path, &digest, &signature);
-	is_signed = status == SIMPLER_OK;
-	if (!is_signed && status != SIMPLER_ENOTFOUND)
-		return status;
-	return callables_add_module(core->callables, &digest, bytes, is_signed ? &signature : NULL,
-	                            out);
-}
-
-simpler_status simpler_module_load(simpler_worker *worker, const char *path, simpler_module **out)
-{
-	uint8_t *bytes;
-	size_t size;
-	simpler_module *module;
-	simpler_status status;
-
-	if (!worker || !path || !out)
-		return error_raise(SIMPLER_EINVAL,
-		                   "a worker, a path and a result are needed, not NULL");
-	module = calloc(1, sizeof(*module));
-	if (!module)
-		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
-	status = module_read(path, &bytes, &size);
-	if (status == SIMPLER_OK) {
-		status = add_module(worker->core, path, (simpler_bytes){ bytes, size },
-		                    &module->module);
-		free(bytes);
-	}
-	if (status != SIMPLER_OK) {
-		free(module);
-		return error_context("loading module '%s'", path);
-	}
-	module->worker = worker;
-	module->next = worker->modules;
-	worker->modules = module;
-	*out = module;
-	return SIMPLER_OK;
-}
-
-/* Nodes run orchestration functions; the callables below those are found on the node itself. A
- * child of this machine is sent what a task names with the task. */
-static simpler_status install_everywhere(struct worker_core *core,
-                                         const struct exec_callable *callable)
-{
-	simpler_status status = SIMPLER_OK;
-
-	for (uint32_t i = 0; i < core->child_count && status == SIMPLER_OK; i++) {
-		struct exec_child *child = core->children[i].child;
-
-		/* A function of this program is for children of its machine. */
-		if (child->runs == callable->kind &&
-		    (child->local || callable->source == RECORD_FROM_MODULE))
-			status = child->ops->install(child, callable);
-	}
-	return status;
-}
-
-/* What failed is tried again by the next call for the same callable; others are none the worse. */
-static simpler_status ship(simpler_worker *worker, const struct exec_callable *callable)
-{
-	bool *shipped = &worker->shipped[callable->key - 1];
-	simpler_status status = SIMPLER_OK;
-
-	pthread_mutex_lock(&worker->ship_lock);
-	if (!*shipped)
-		status = install_everywhere(worker->core, callable);
-	*shipped = status == SIMPLER_OK;
-	pthread_mutex_unlock(&worker->ship_lock);
-	return status;
-}
-
-static simpler_status ship_all(simpler_worker *worker)
-{
-	const struct exec_callable *callable;
-	simpler_status status = SIMPLER_OK;
-
-	for (size_t i = 0; status == SIMPLER_OK; i++) {
-		callable = callables_at(worker->core->callables, i);
-		if (!callable)
-			break;
-		status = ship(worker, callable);
-	}
-	return status;
-}
-
-simpler_status worker_publish(simpler_worker *worker, const struct exec_callable *callable,
-                              uint64_t *out)
-{
-	simpler_status status = SIMPLER_OK;
-
-	if (worker->state == WORKER_READY)
-		status = ship(worker, callable);
-	if (status == SIMPLER_OK)
-		*out = callable->key;
-	return status;
-}
-
-static simpler_status take_handle(simpler_module *module, const char *name, simpler_kind kind,
-                                  simpler_bytes state, uint64_t *out)
-{
-	const struct exec_callable *callable;
-	simpler_status status;
-
-	if (!module || !out)
-		return error_raise(SIMPLER_EINVAL,
-		                   "a module and a place for the handle are needed, "
-		                   "not NULL");
-	status = callables_add(module->worker->core->callables, module->module, name, kind, state,
-	                       &callable);
-	return status == SIMPLER_OK ? worker_publish(module->worker, callable, out) : status;
-}
-
-simpler_status simpler_module_orch_fn(simpler_module *module, const char *name, simpler_bytes state,
-                                      simpler_orch_fn *out)
-{
-	return take_handle(module, name, SIMPLER_KIND_ORCH, state, out ? &out->id : NULL);
-}
-
-simpler_status simpler_module_sub(simpler_module *module, const char *name, simpler_bytes state,
-                                  simpler_sub *out)
-{
-	return take_handle(module, name, SIMPLER_KIND_SUB, state, out ? &out->id : NULL);
-}
-
-simpler_status simpler_module_chip(simpler_module *module, const char *name, simpler_bytes state,
-                                   simpler_chip *out)
-{
-	return take_handle(module, name, SIMPLER_KIND_CHIP, state, out ? &out->id : NULL);
 }
 
 /* --- life --- */
@@ -370,7 +260,7 @@ simpler_status simpler_worker_init(simpler_worker *worker)
 	if (status == SIMPLER_OK)
 		status = connect_all(worker);
 	if (status == SIMPLER_OK)
-		status = ship_all(worker);
+		status = worker_ship_all(worker);
 	choose_progress(worker);
 	worker->state = status == SIMPLER_OK ? WORKER_READY : WORKER_FAILED;
 	return status;
@@ -411,12 +301,8 @@ void simpler_worker_close(simpler_worker *worker)
 {
 	if (!worker)
 		return;
-	while (worker->modules) {
-		simpler_module *module = worker->modules;
-
-		worker->modules = module->next;
-		free(module);
-	}
+	if (worker->registration)
+		registration_close(worker->registration);
 	node_session_end(worker->session);
 	if (worker->core)
 		core_close_children(worker->core);
@@ -426,6 +312,9 @@ void simpler_worker_close(simpler_worker *worker)
 		local_group_destroy(worker->group);
 	if (worker->core)
 		core_destroy(worker->core);
-	(void)pthread_mutex_destroy(&worker->ship_lock);
+	if (worker->registration)
+		registration_destroy(worker->registration);
+	worker_release_modules(worker);
+	free(worker->library_dir);
 	free(worker);
 }

@@ -12,6 +12,7 @@
 #define WORKER_MAX_ASYNC_RUNS 256u
 
 struct node_session;
+struct registration;
 struct rpc_client;
 
 enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
@@ -27,15 +28,21 @@ struct simpler_worker {
 	uint32_t node_tasks, max_tasks;
 	simpler_module *modules;
 	_Atomic uint32_t async_runs;
-	pthread_mutex_t ship_lock;   /* guards `shipped`, and lets one ship at a time */
-	bool shipped[CALLABLES_MAX]; /* by key - 1: every node has acknowledged it */
+	char *library_dir; /* NULL: libraries are on nodes only */
+	struct registration *registration;
 };
 
 /* SIMPLER_ESTATE after init, naming `what`. */
 simpler_status worker_check_new(const simpler_worker *worker, const char *what);
-/* Ship a new callable to the nodes, once there are any; its handle. */
-simpler_status worker_publish(simpler_worker *worker, const struct exec_callable *callable,
-                              uint64_t *out);
 simpler_status worker_check_run(const simpler_worker *worker, simpler_orch_function *fn);
+
+/* --- handles.c --- */
+
+/* Register a callable: its handle, once all nodes have it if there are any yet. */
+simpler_status worker_register(simpler_worker *worker, const struct callable_spec *spec,
+                               uint64_t *handle);
+/* What was registered before there were nodes. */
+simpler_status worker_ship_all(simpler_worker *worker);
+void worker_release_modules(simpler_worker *worker);
 
 #endif

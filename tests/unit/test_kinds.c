@@ -33,12 +33,11 @@ static simpler_status a_chip(const simpler_block *block, const simpler_args *arg
 static uint64_t add(struct fixture *fixture, const void *function, const char *name,
                     simpler_kind kind)
 {
-	const struct exec_callable *callable;
+	const struct callable_spec spec = { .function = function, .name = name, .kind = kind };
+	uint64_t handle;
 
-	assert_int_equal(callables_add_function(fixture->core->callables, function, name, kind,
-	                                        simpler_no_state(), &callable),
-	                 SIMPLER_OK);
-	return callable->key;
+	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &handle), SIMPLER_OK);
+	return handle;
 }
 
 /* Ids of the three kinds, by kind. */

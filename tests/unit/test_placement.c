@@ -129,14 +129,13 @@ static simpler_status own_function(simpler_orch *orch, const simpler_args *args,
 static simpler_orch_fn add_own_function(const struct fixture *fixture)
 {
 	simpler_orch_function *function = own_function;
-	const struct exec_callable *callable;
-	const void *address;
+	struct callable_spec spec = { .name = "own_function", .kind = SIMPLER_KIND_ORCH };
+	simpler_orch_fn added;
 
-	memcpy(&address, &function, sizeof(address));
-	assert_int_equal(callables_add_function(fixture->core->callables, address, "own_function",
-	                                        SIMPLER_KIND_ORCH, simpler_no_state(), &callable),
+	memcpy(&spec.function, &function, sizeof(function));
+	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &added.id),
 	                 SIMPLER_OK);
-	return (simpler_orch_fn){ callable->key };
+	return added;
 }
 
 ORCH(own_functions_anywhere)

@@ -67,11 +67,41 @@ static struct exec_task *fake_retract(struct exec_child *child, uint64_t task)
 	return found;
 }
 
-static simpler_status fake_install(struct exec_child *child, const struct exec_callable *callable)
+/* Answers as it was told to; see struct fake. */
+static void fake_ask(struct exec_child *child, struct exec_request *request)
 {
-	(void)child;
-	(void)callable;
-	return SIMPLER_OK;
+	struct fake *fake = (struct fake *)child;
+	struct error error;
+	bool fails;
+
+	pthread_mutex_lock(&fake->lock);
+	assert_true(fake->ask_count < FAKE_MAX_ASKED);
+	fake->asked[fake->ask_count++] = request->wish;
+	fails = fake->refuses[request->wish];
+	fake->kept = fake->keeps_asked ? request : NULL;
+	pthread_cond_broadcast(&fake->changed);
+	pthread_mutex_unlock(&fake->lock);
+	if (fake->keeps_asked)
+		return;
+	if (fails)
+		error_init(&error, SIMPLER_EUNAVAILABLE, "%s is lost", child->name);
+	request->done(request, fails ? &error : NULL);
+}
+
+void fake_answer(struct fake *fake, simpler_status status)
+{
+	struct exec_request *request;
+	struct error error;
+
+	pthread_mutex_lock(&fake->lock);
+	while (!fake->kept)
+		pthread_cond_wait(&fake->changed, &fake->lock);
+	request = fake->kept;
+	fake->kept = NULL;
+	pthread_mutex_unlock(&fake->lock);
+	if (status != SIMPLER_OK)
+		error_init(&error, status, "%s says so", fake->child.name);
+	request->done(request, status == SIMPLER_OK ? NULL : &error);
 }
 
 static void fake_close(struct exec_child *child)
@@ -87,7 +117,7 @@ struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t w
                          uint32_t capacity)
 {
 	static const struct exec_child_ops ops = {
-		.install = fake_install,
+		.ask = fake_ask,
 		.start = fake_start,
 		.stop = fake_stop,
 		.retract = fake_retract,
@@ -175,31 +205,28 @@ static void *read_file(const char *path, size_t *size)
 	return bytes;
 }
 
-static uint64_t add_callable(struct fixture *fixture, const struct module *module, const char *name,
-                             simpler_kind kind)
+static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind)
 {
-	const struct exec_callable *callable;
+	const struct callable_spec spec = { .module = fixture->module, .name = name, .kind = kind };
+	uint64_t handle;
 
-	assert_int_equal(callables_add(fixture->core->callables, module, name, kind,
-	                               simpler_no_state(), &callable),
-	                 SIMPLER_OK);
-	return callable->key;
+	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &handle), SIMPLER_OK);
+	return handle;
 }
 
 static void add_callables(struct fixture *fixture)
 {
-	struct module *module;
 	struct digest digest;
 	size_t size;
 	void *bytes = read_file(TEST_MODULES_DIR "/remote_cases.so", &size);
 
 	assert_int_equal(digest_compute(bytes, size, &digest), SIMPLER_OK);
-	assert_int_equal(callables_add_module(fixture->core->callables, &digest,
-	                                      (simpler_bytes){ bytes, size }, NULL, &module),
+	assert_int_equal(modules_add(fixture->core->modules, &digest,
+	                             (simpler_bytes){ bytes, size }, NULL, &fixture->module),
 	                 SIMPLER_OK);
 	free(bytes);
-	fixture->fn.id = add_callable(fixture, module, "shift", SIMPLER_KIND_ORCH);
-	fixture->sub.id = add_callable(fixture, module, "shift_sub", SIMPLER_KIND_SUB);
+	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH);
+	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB);
 }
 
 int fixture_set_up(void **state)

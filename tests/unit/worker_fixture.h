@@ -17,7 +17,8 @@
 #include "simpler/worker.h"
 #include "worker/core.h"
 
-#define FAKE_MAX_HELD 64
+#define FAKE_MAX_HELD  64
+#define FAKE_MAX_ASKED 64
 
 struct fake {
 	struct exec_child child;
@@ -30,6 +31,12 @@ struct fake {
 	uint32_t depth;   /* calls of start() within one another, then */
 	uint32_t deepest;
 	bool keeps; /* retract() finds that all have begun */
+	/* What it was asked about callables. It says yes, or that it is lost to what it refuses;
+	 * or it keeps the last request until fake_answer(). */
+	enum exec_wish asked[FAKE_MAX_ASKED];
+	uint32_t ask_count;
+	bool refuses[EXEC_WITHDRAW + 1], keeps_asked;
+	struct exec_request *kept;
 	/* Called at the end of start(), in the thread that starts; NULL: nothing is. */
 	void (*on_start)(void *context);
 	void *context;
@@ -37,6 +44,7 @@ struct fake {
 
 struct fixture {
 	struct worker_core *core;
+	struct module *module;
 	struct fake *node; /* child 0: runs orchestration functions, eight at once, not local */
 	simpler_orch_fn fn;
 	simpler_sub sub;
@@ -56,6 +64,8 @@ void fake_wait_for(struct fake *fake, uint32_t count);
 /* Wait until so many tasks were told to stop. */
 void fake_wait_for_stops(struct fake *fake, uint32_t count);
 uint32_t fake_started(struct fake *fake);
+/* Wait until it keeps a request and answer it. */
+void fake_answer(struct fake *fake, simpler_status status);
 void fake_end_well(struct exec_task *task);
 void fake_end_badly(struct exec_task *task, simpler_status status, const char *why);
 
