@@ -243,7 +243,8 @@ SIMPLER_API simpler_status simpler_run_async(simpler_worker *worker, simpler_orc
 
 /** Whether the run has ended. Never blocks. */
 SIMPLER_API bool simpler_completion_poll(const simpler_completion *completion);
-/** Wait for its end, at most `timeout_ms`. False when it goes on. */
+/** Wait for its end, at most `timeout_ms`. False when it goes on; at once in the thread of its own
+ *  orchestration function, which it goes on for. */
 SIMPLER_API bool simpler_completion_wait(simpler_completion *completion, uint64_t timeout_ms);
 /** A descriptor that is readable from the end of the run on; for poll() and its like, not to be
  * read or closed. -1 when none could be made. */
@@ -262,8 +263,13 @@ SIMPLER_API void simpler_completion_cancel(simpler_completion *completion);
 /** As simpler_cancel(), also when the orchestration function has returned. */
 SIMPLER_API simpler_status simpler_completion_cancel_task(simpler_completion *completion,
                                                           simpler_task task);
-/** Wait for the run's end and release it. NULL is allowed. */
-SIMPLER_API void simpler_completion_destroy(simpler_completion *completion);
+/**
+ * Wait for the run's end and release it. NULL is allowed.
+ *
+ * @return SIMPLER_ESTATE, having done nothing, in the thread of the run's own orchestration
+ * function, which would wait for itself. Nothing else fails.
+ */
+SIMPLER_API simpler_status simpler_completion_destroy(simpler_completion *completion);
 
 /**
  * Allocate a tensor in the worker's shared heap, where children of this machine use it in place, as

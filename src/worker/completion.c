@@ -31,11 +31,16 @@ struct simpler_completion {
 
 /* --- the thread --- */
 
+/* Whose thread this is. Its run cannot end while its function waits for the end. */
+static _Thread_local const simpler_completion *own;
+
 static void *completion_main(void *argument)
 {
 	simpler_completion *completion = argument;
-	simpler_status status = run_execute(completion->run);
+	simpler_status status;
 
+	own = completion;
+	status = run_execute(completion->run);
 	if (status != SIMPLER_OK)
 		(void)error_context("the run failed");
 	pthread_mutex_lock(&completion->lock);
@@ -207,7 +212,7 @@ bool simpler_completion_wait(simpler_completion *completion, uint64_t timeout_ms
 	int failure = 0;
 	bool ended;
 
-	if (!completion)
+	if (!completion || completion == own)
 		return false;
 	pthread_mutex_lock(&completion->lock);
 	while (!completion->ended && failure == 0)
@@ -258,10 +263,15 @@ simpler_status simpler_completion_cancel_task(simpler_completion *completion, si
 	return simpler_cancel((simpler_orch *)completion->run, task);
 }
 
-void simpler_completion_destroy(simpler_completion *completion)
+simpler_status simpler_completion_destroy(simpler_completion *completion)
 {
 	if (!completion)
-		return;
+		return SIMPLER_OK;
+	if (completion == own)
+		return error_raise(SIMPLER_ESTATE,
+		                   "a run's own function cannot wait for the run's end: destroy "
+		                   "the completion elsewhere, or afterwards");
 	(void)pthread_join(completion->thread, NULL);
 	release(completion);
+	return SIMPLER_OK;
 }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,6 +232,46 @@ static void a_completion_is_waited_for_polled_and_watched(void **state)
 	assert_int_equal(simpler_completion_result(completion), SIMPLER_OK);
 	simpler_completion_destroy(completion);
 	assert_usable(fixture);
+}
+
+struct self_destroyer {
+	simpler_completion *_Atomic completion; /* its own */
+	simpler_status status;
+	bool waited;
+};
+
+static simpler_status destroy_oneself(simpler_orch *orch, const simpler_args *args,
+                                      const simpler_config *config, simpler_bytes state)
+{
+	struct self_destroyer *self = *(struct self_destroyer *const *)state.data;
+	simpler_completion *completion;
+
+	(void)orch;
+	(void)args;
+	(void)config;
+	while (!(completion = atomic_load(&self->completion)))
+		sched_yield();
+	self->waited = simpler_completion_wait(completion, SIMPLER_FOREVER);
+	self->status = simpler_completion_destroy(completion);
+	return SIMPLER_OK;
+}
+
+static void a_run_cannot_destroy_its_own_completion(void **state)
+{
+	struct fixture *fixture = *state;
+	struct self_destroyer self = { .status = SIMPLER_OK }, *at = &self;
+	simpler_completion *completion;
+
+	assert_int_equal(simpler_run_async(fixture->worker, destroy_oneself, NULL, NULL,
+	                                   (simpler_bytes){ &at, sizeof(at) }, &completion),
+	                 SIMPLER_OK);
+	atomic_store(&self.completion, completion);
+	assert_true(simpler_completion_wait(completion, 20000));
+	assert_int_equal(simpler_completion_result(completion), SIMPLER_OK);
+	assert_false(self.waited);
+	assert_int_equal(self.status, SIMPLER_ESTATE);
+	assert_int_equal(simpler_completion_destroy(completion), SIMPLER_OK);
+	assert_int_equal(simpler_completion_destroy(NULL), SIMPLER_OK);
 }
 
 static void what_ignores_a_cancelled_run_is_killed_and_replaced(void **state)
@@ -474,6 +515,7 @@ int main(void)
 		CASE(a_crash_tells_signal_address_and_backtrace_and_is_replaced),
 		CASE(storage_in_use_survives_its_being_freed),
 		CASE(a_completion_is_waited_for_polled_and_watched),
+		CASE(a_run_cannot_destroy_its_own_completion),
 		CASE(what_ignores_a_cancelled_run_is_killed_and_replaced),
 		CASE(a_late_task_is_killed_and_replaced),
 		CASE(many_runs_at_once_fail_each_for_itself),
