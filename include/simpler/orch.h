@@ -23,10 +23,11 @@ extern "C" {
 typedef uint32_t simpler_worker_id;
 #define SIMPLER_ANY_WORKER UINT32_MAX
 
-/** A submitted task. Copy it freely; it is never 0, and once the task has ended it names nothing.
- */
+/** A submitted task. Copy it freely; neither field is ever 0, and once the task has ended it names
+ *  nothing. */
 typedef struct simpler_task {
 	uint64_t id;
+	uint64_t run; /**< which submitted it; of all runs of the process */
 } simpler_task;
 
 /** No deadline. */
@@ -36,7 +37,8 @@ typedef struct simpler_submit_options {
 	size_t struct_size;           /**< set by SIMPLER_SUBMIT_OPTIONS_INIT */
 	simpler_worker_id worker;     /**< run it there, or on any that can */
 	const simpler_config *config; /**< NULL means the orchestration function's own */
-	/** Tasks of this run to wait for besides those that the tensors say. */
+	/** Tasks of this run to wait for besides those that the tensors say; one that has ended is
+	 * as good as any. What this run's submits did not return is refused with SIMPLER_EINVAL. */
 	const simpler_task *after;
 	size_t after_count;
 	/** From the submit on; then the task fails with SIMPLER_EDEADLINE, wherever it is. */

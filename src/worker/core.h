@@ -74,7 +74,8 @@ struct task {
 	uint64_t shared_bytes;        /* of its tensors, that lie in shared memory */
 	uint32_t member_count;
 	struct member members[];
-	/* Behind them, for each: its tensors, their dimensions, its scalars. */
+	/* Behind them, for each: its tensors, their dimensions, its scalars. Then the ids of what it
+	 * was to come after. */
 };
 
 struct child_state {
@@ -125,7 +126,7 @@ struct worker_core {
 	pthread_cond_t room;  /* a task or storage went, while somebody waits for room */
 	uint32_t waiting_for_room, runs_waiting; /* threads, and the runs that they are of */
 	uint32_t waiting_for_slot;               /* of the threads, those for one in the graph */
-	struct timer slot_timer;                 /* set while they are yet to be told of free ones */
+	struct timer slot_timer; /* set while they are yet to be told of free ones */
 	uint32_t executing_runs;
 	uint32_t being_freed; /* blocks of the heap that somebody is about to give back */
 	uint64_t room_made;   /* counts */

@@ -135,6 +135,13 @@ static simpler_status open_run(struct run *run)
 	return status;
 }
 
+static uint64_t next_number(void)
+{
+	static _Atomic uint64_t given;
+
+	return atomic_fetch_add_explicit(&given, 1, memory_order_relaxed) + 1;
+}
+
 simpler_status run_create(struct worker_core *core, const struct run_call *call, struct run **out)
 {
 	struct run *run = malloc(sizeof(*run));
@@ -145,6 +152,7 @@ simpler_status run_create(struct worker_core *core, const struct run_call *call,
 	memset(run, 0, offsetof(struct run, error)); /* which is large, and seldom needed */
 	run->core = core;
 	run->call = *call;
+	run->number = next_number();
 	run->timer.due = on_deadline;
 	run->deadline = call->timeout_ms == SIMPLER_FOREVER ? CLOCK_NEVER
 	                                                    : clock_after_ms(call->timeout_ms);
@@ -363,7 +371,7 @@ simpler_status simpler_cancel(simpler_orch *orch, simpler_task task)
 		return error_raise(SIMPLER_EINVAL, "a run is needed to cancel a task, not NULL");
 	pthread_mutex_lock(&run->core->lock);
 	found = dag_payload(run->core->graph, task.id);
-	if (!found || found->run != run) {
+	if (!found || task.run != run->number) {
 		status = error_raise(SIMPLER_ENOTFOUND,
 		                     "the task has ended, or is none of this run");
 	} else {

@@ -8,6 +8,7 @@ struct run {
 	/* Fixed: */
 	struct worker_core *core;
 	struct run_call call;
+	uint64_t number;             /* of all runs of the process, from 1 */
 	struct record_config config; /* what tasks inherit */
 	int64_t deadline;
 	_Atomic uint32_t stop; /* what simpler_should_stop() looks at in its function */

@@ -499,20 +499,6 @@ static simpler_status wait_for_slot(struct run *run, int64_t give_up)
 	return status;
 }
 
-static simpler_status check_after(const struct run *run, const struct submission *submission)
-{
-	for (size_t i = 0; i < submission->after_count; i++) {
-		const struct task *task = dag_payload(run->core->graph, submission->after[i]);
-
-		if (submission->after[i] == 0 || (task && task->run != run))
-			return error_raise(SIMPLER_EINVAL,
-			                   "after[%zu] is no task of this run; give what a submit "
-			                   "of this run has returned",
-			                   i);
-	}
-	return SIMPLER_OK;
-}
-
 static simpler_status set_deadline(struct task *task)
 {
 	struct run *run = task->run;
@@ -542,8 +528,6 @@ static simpler_status add_to_graph(struct task *task, const struct submission *s
 	};
 	simpler_status status = wait_for_slot(run, submission->give_up);
 
-	if (status == SIMPLER_OK)
-		status = check_after(run, submission);
 	if (status == SIMPLER_OK)
 		status = set_deadline(task);
 	if (status != SIMPLER_OK)
@@ -587,7 +571,7 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
 	if (status == SIMPLER_OK) {
 		publish(task);
 		if (out)
-			out->id = task->node;
+			*out = (simpler_task){ .id = task->node, .run = task->run->number };
 		schedule_react(core, &chores);
 	}
 	pthread_mutex_unlock(&core->lock);

@@ -28,6 +28,7 @@ struct draft {
 	struct exec_tensor *tensors;
 	int64_t *dimensions;
 	uint64_t *scalars;
+	dag_task_id *after;
 	/* What the graph is told: arrays of one entry a tensor. */
 	struct dag_use *uses;
 	dag_storage_id *holds;
@@ -69,7 +70,8 @@ static simpler_status allocate(struct draft *draft, const struct sizes *sizes)
 	const struct submit_call *call = draft->call;
 	size_t members = call->count * sizeof(struct member);
 	size_t tensors = sizes->tensors * sizeof(struct exec_tensor);
-	size_t numbers = (sizes->dimensions + sizes->scalars) * sizeof(uint64_t);
+	size_t numbers = (sizes->dimensions + sizes->scalars + call->options->after_count) *
+	                 sizeof(uint64_t);
 	struct record_config *config;
 	struct task *task = malloc(sizeof(*task) + members + tensors + numbers +
 	                           (call->options->config ? sizeof(*config) : 0));
@@ -83,13 +85,14 @@ static simpler_status allocate(struct draft *draft, const struct sizes *sizes)
 	draft->tensors = (struct exec_tensor *)(void *)behind;
 	draft->dimensions = (int64_t *)(void *)(behind + tensors);
 	draft->scalars = (uint64_t *)(void *)(draft->dimensions + sizes->dimensions);
+	draft->after = draft->scalars + sizes->scalars;
 	task->run = draft->run;
 	task->kind = call->callable->kind;
 	task->member_count = task->members_left = (uint32_t)call->count;
 	task->timeout_ms = call->options->timeout_ms;
 	if (!call->options->config)
 		return SIMPLER_OK;
-	config = (struct record_config *)(void *)(draft->scalars + sizes->scalars);
+	config = (struct record_config *)(void *)(draft->after + call->options->after_count);
 	for (size_t i = 0; i < call->count; i++)
 		task->members[i].exec.config = config;
 	return run_take_config(call->options->config, config);
@@ -290,6 +293,24 @@ static simpler_status take_all_args(struct draft *draft)
 	return status;
 }
 
+/* An id tells by itself whose it is, also when its task has ended and left no trace. */
+static simpler_status take_after(struct draft *draft)
+{
+	const simpler_submit_options *options = draft->call->options;
+
+	for (size_t i = 0; i < options->after_count; i++) {
+		const simpler_task *task = &options->after[i];
+
+		if (task->id == 0 || task->run != draft->run->number)
+			return error_raise(SIMPLER_EINVAL,
+			                   "after[%zu] is no task of this run; give what a submit "
+			                   "of this run has returned",
+			                   i);
+		draft->after[i] = task->id;
+	}
+	return SIMPLER_OK;
+}
+
 /* --- where it can run --- */
 
 /* Why a child of the right kind cannot take it. */
@@ -480,7 +501,7 @@ static simpler_status submit_draft(struct draft *draft, simpler_task *out)
 		.use_count = draft->use_count,
 		.holds = draft->holds,
 		.hold_count = draft->hold_count,
-		.after = options->after_count > 0 ? &options->after[0].id : NULL,
+		.after = draft->after,
 		.after_count = options->after_count,
 		.give_up = give_up_at(options),
 	};
@@ -502,6 +523,8 @@ static simpler_status build(struct draft *draft, const struct sizes *sizes, simp
 		return status;
 	if (status == SIMPLER_OK)
 		status = take_all_args(draft);
+	if (status == SIMPLER_OK)
+		status = take_after(draft);
 	if (status == SIMPLER_OK)
 		status = check_targets(draft);
 	if (status != SIMPLER_OK) {

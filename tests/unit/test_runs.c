@@ -258,7 +258,7 @@ static void a_late_run_is_stopped_and_fails(void **state)
 ORCH(one_after_the_other)
 {
 	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
-	simpler_task first, foreign = { 1 };
+	simpler_task first;
 	FIXTURE_OF_STATE();
 
 	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, &first), SIMPLER_OK);
@@ -267,10 +267,6 @@ ORCH(one_after_the_other)
 	options.after_count = 1;
 	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, &options, NULL),
 	                 SIMPLER_OK);
-	foreign.id = 0;
-	options.after = &foreign;
-	assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, &options, NULL),
-	                 SIMPLER_EINVAL);
 	return SIMPLER_OK;
 }
 
@@ -286,6 +282,62 @@ static void a_task_waits_for_those_it_is_to_come_after(void **state)
 	assert_int_equal(fake_started(fixture->node), 1);
 	fake_end_well(first);
 	fake_end_well(fake_take(fixture->node));
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+/* What a task of this run's is to come after, beside `earlier`, which has ended in any case. */
+static const struct {
+	const char *name;
+	bool ended_of_another_run, ended, zero, made_up;
+	simpler_status status;
+} afters[] = {
+	{ "a task of this run that has ended", .ended = true, .status = SIMPLER_OK },
+	{ "no task", .zero = true, .status = SIMPLER_EINVAL },
+	{ "a number that nobody gave out", .made_up = true, .status = SIMPLER_EINVAL },
+	{ "an ended task of another run", .ended_of_another_run = true, .status = SIMPLER_EINVAL },
+};
+
+static simpler_task of_another_run;
+
+ORCH(after_all_sorts)
+{
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+	simpler_task earlier[2];
+	FIXTURE_OF_STATE();
+
+	assert_int_equal(fixture_submit(orch, fixture, 0, SIMPLER_INOUT, NULL, &earlier[0]),
+	                 SIMPLER_OK);
+	options.after = earlier;
+	options.after_count = 2;
+	for (size_t i = 0; i < sizeof(afters) / sizeof(afters[0]); i++) {
+		memset(&earlier[1], 0, sizeof(earlier[1]));
+		if (afters[i].ended)
+			earlier[1] = earlier[0];
+		else if (afters[i].ended_of_another_run)
+			earlier[1] = of_another_run;
+		else if (afters[i].made_up)
+			earlier[1].id = 4711 | UINT64_C(1) << 32;
+		print_message("%s\n", afters[i].name);
+		assert_int_equal(fixture_submit(orch, fixture, 1, SIMPLER_INOUT, &options, NULL),
+		                 afters[i].status);
+		if (afters[i].status != SIMPLER_OK)
+			assert_non_null(
+				strstr(simpler_last_error(), "after[1] is no task of this"));
+	}
+	return SIMPLER_OK;
+}
+
+static void only_tasks_of_the_same_run_can_be_come_after(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	fixture->node->at_once = true;
+	background_begin(&run, fixture, one_to_cancel);
+	background_end(&run);
+	of_another_run = last_task;
+	background_begin(&run, fixture, after_all_sorts);
 	background_end(&run);
 	assert_int_equal(run.status, SIMPLER_OK);
 }
@@ -675,6 +727,7 @@ int main(void)
 		CASE(a_late_task_is_stopped_and_fails),
 		CASE(a_late_run_is_stopped_and_fails),
 		CASE(a_task_waits_for_those_it_is_to_come_after),
+		CASE(only_tasks_of_the_same_run_can_be_come_after),
 		CASE(a_submit_without_room_waits_and_fails_naming_the_limit),
 		CASE(a_submit_that_waits_goes_on_when_there_is_room_for_it),
 		CASE(scopes_nest_and_return_what_nobody_uses),
