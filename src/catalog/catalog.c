@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "catalog/callable.h"
+#include "catalog/library.h"
 
 /* --- what the lock is not held for --- */
 
@@ -335,16 +336,26 @@ void catalog_unpin(struct catalog *catalog, uint64_t key)
 
 /* --- the catalog itself --- */
 
+struct module_store *catalog_modules(struct catalog *catalog)
+{
+	return catalog->modules;
+}
+
 struct catalog *catalog_create(const struct catalog_options *options, struct policy *policy)
 {
 	struct catalog *catalog = calloc(1, sizeof(*catalog));
+	simpler_status status;
 
-	if (!catalog)
+	if (!catalog) {
+		error_raise(SIMPLER_ENOMEM, "no memory for a catalog");
 		return NULL;
+	}
 	catalog->options = *options;
 	catalog->policy = policy;
-	catalog->modules = module_store_create(options->modules, options->module_bytes);
-	if (!catalog->modules) {
+	status = library_check(options->library_directories, options->library_directory_count);
+	if (!status)
+		status = module_store_create(&options->modules, &catalog->modules);
+	if (status) {
 		free(catalog);
 		return NULL;
 	}

@@ -10,6 +10,9 @@
  *                 | settled, not loaded           | nobody has it pinned
  *                 `-------------> gone <----------'
  *
+ * A callable of a library keeps the code that the library's file had when it was offered first,
+ * until it is gone.
+ *
  * A callable is pending while the caller installs it in the engine; dispatches find it only when it
  * is visible, and pin it until they are answered. It is owned by the sessions that prepared it, and
  * belongs to all of them alike: one that commits makes it visible for everybody, and it stays until
@@ -27,6 +30,7 @@
 
 #include <stdbool.h>
 
+#include "catalog/module_store.h"
 #include "catalog/payload.h"
 #include "catalog/policy.h"
 
@@ -37,33 +41,38 @@ struct catalog;
 struct catalog_options {
 	size_t callables; /* at most; each of at most SIMPLER_STATE_MAX bytes of captured state */
 	size_t owners;    /* of all callables together */
-	size_t modules;   /* each takes a descriptor and a mapping */
-	uint64_t module_bytes;
+	struct module_store_options modules;
+	const char *const *library_directories; /* searched in this order; borrowed */
+	size_t library_directory_count;
 	int64_t (*now)(void); /* monotonic nanoseconds; tests hand in their own clock */
 };
 
 #define CATALOG_OPTIONS_INIT                                                                       \
 	{                                                                                          \
-		.callables = 4096, .owners = 65536, .modules = 256,                                \
-		.module_bytes = UINT64_C(1) << 30, .now = clock_now                                \
+		.callables = 4096, .owners = 65536,                                                \
+		.modules = { .modules = 256, .bytes = UINT64_C(1) << 30, .uploads = 16 },          \
+		.now = clock_now,                                                                  \
 	}
 
 enum catalog_state { CATALOG_PENDING, CATALOG_PREPARED, CATALOG_VISIBLE, CATALOG_WITHDRAWN };
 
-/* A callable, as a value. What `payload` points to and `module_fd` belong to the catalog, and are
- * there as long as the callable is pinned. */
+/* A callable, as a value. What `payload` and `module_bytes` point to and `module_fd` belong to the
+ * catalog, and are there as long as the callable is pinned. */
 struct catalog_entry {
 	uint64_t key; /* what record_task.callable and record_install.callable carry; counts from 1,
 	                 never used twice */
 	uint64_t callable_id, version;
 	struct digest digest;
 	enum catalog_state state;
-	struct payload payload; /* with the module's bytes */
-	int module_fd;          /* a sealed memfd */
+	struct payload payload; /* with the module's bytes, if they fit one */
+	/* What is to be loaded, whether a module or a library. */
+	struct digest module;
+	simpler_bytes module_bytes;
+	int module_fd; /* a sealed memfd */
 };
 
 /* `policy` is borrowed: it says of each offer, of a known callable too, whether it may come in.
- * NULL when memory is out. */
+ * NULL, with the error raised, when memory is out or a directory cannot be used. */
 struct catalog *catalog_create(const struct catalog_options *options, struct policy *policy);
 /* Nothing is pinned any more. NULL is allowed. */
 void catalog_destroy(struct catalog *catalog);
@@ -87,8 +96,9 @@ struct catalog_offering {
  *                    settle it. False: it was known; `out` says whether it is still pending.
  * @return SIMPLER_EINVAL for callable id 0, a version or digest that is not the callable's, a bad
  *         payload or a bad module; SIMPLER_EVERSION; SIMPLER_EKIND; SIMPLER_ENOTFOUND for a name
- *         that the module does not declare, or a payload by digest of a module that is not known
- *         here: send it with the module's bytes; SIMPLER_EEXIST when id and version are taken by
+ *         that the module does not declare, a library that is not installed, or a payload by
+ *         digest of a module that is not known here: send it with the module's bytes;
+ *         SIMPLER_EEXIST when id and version are taken by
  *         another digest; SIMPLER_ENOSPACE naming the limit; SIMPLER_EPERM when the policy does
  *         not allow it.
  */
@@ -120,6 +130,16 @@ bool catalog_blame(struct catalog *catalog, uint64_t key);
  * @return How many were withdrawn.
  */
 size_t catalog_recheck(struct catalog *catalog);
+
+/* --- modules without a callable --- */
+
+/* Where callables' modules are kept. Valid as long as the catalog. */
+struct module_store *catalog_modules(struct catalog *catalog);
+/* As module_upload_begin(), for whom the policy allows it: otherwise SIMPLER_EPERM. `signature` as
+ * in a payload. */
+simpler_status catalog_begin_upload(struct catalog *catalog, const struct digest *digest,
+                                    simpler_bytes signature, uint64_t nbytes,
+                                    struct module_upload **out);
 
 /* --- owners; version 0 means the newest of those that the session owns --- */
 

@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "catalog/callable.h"
+#include "catalog/library.h"
 
 /* An offering that was read and checked. */
 struct offer {
@@ -62,6 +64,8 @@ static struct callable *make_callable(const struct offer *offer, const struct st
 		.digest = offer->digest,
 		.state = CATALOG_PENDING,
 		.payload = *payload,
+		.module = module->digest,
+		.module_bytes = module->bytes,
 		.module_fd = module->fd,
 	};
 	if (payload->state.size)
@@ -70,7 +74,9 @@ static struct callable *make_callable(const struct offer *offer, const struct st
 	if (payload->signature.size)
 		memcpy(callable->signature, payload->signature.data, payload->signature.size);
 	callable->entry.payload.signature.data = callable->signature;
-	callable->entry.payload.module_bytes = (simpler_bytes){ module->bytes, module->size };
+	callable->entry.payload.module_bytes = simpler_no_state();
+	if (payload->origin.source == ORIGIN_MODULE && module->bytes.size <= PAYLOAD_MODULE_MAX)
+		callable->entry.payload.module_bytes = module->bytes;
 	return callable;
 }
 
@@ -115,13 +121,75 @@ static simpler_status publish(struct catalog *catalog, const struct offer *offer
 	return status;
 }
 
+/* --- modules and libraries: whatever comes in is judged by the policy --- */
+
+simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload,
+                             const struct digest *module)
+{
+	struct policy_subject subject = { .signature = payload->signature, .digest = module };
+
+	if (payload->origin.source == ORIGIN_LIBRARY)
+		subject.library = payload->origin.library;
+	else
+		subject.digest = &payload->origin.module;
+	return policy_check(catalog->policy, &subject);
+}
+
+simpler_status catalog_begin_upload(struct catalog *catalog, const struct digest *digest,
+                                    simpler_bytes signature, uint64_t nbytes,
+                                    struct module_upload **out)
+{
+	const struct policy_subject subject = { .digest = digest, .signature = signature };
+	simpler_status status = policy_check(catalog->policy, &subject);
+
+	return status ? status : module_upload_begin(catalog->modules, digest, nbytes, out);
+}
+
+/* The library's file as it is now becomes a module like any other. */
+static simpler_status use_library(struct catalog *catalog, const char *library,
+                                  const struct stored_module **out)
+{
+	const struct catalog_options *options = &catalog->options;
+	simpler_status status;
+	int fd;
+
+	status = library_open(options->library_directories, options->library_directory_count,
+	                      library, &fd);
+	if (status)
+		return status;
+	status = module_store_use_file(catalog->modules, fd, library, out);
+	(void)close(fd);
+	return status ? error_context("library '%s' of this node", library) : SIMPLER_OK;
+}
+
+static simpler_status use_origin(struct catalog *catalog, const struct payload *payload,
+                                 const struct stored_module **out)
+{
+	const struct origin *origin = &payload->origin;
+	simpler_status status;
+
+	if (origin->source == ORIGIN_MODULE)
+		return module_store_use(catalog->modules, &origin->module, payload->module_bytes,
+		                        out);
+	status = use_library(catalog, origin->library, out);
+	if (status)
+		return status;
+	/* Now that it is known what it is. */
+	status = catalog_judge(catalog, payload, &(*out)->digest);
+	if (status)
+		module_store_leave(catalog->modules, *out);
+	return status;
+}
+
+/* --- offering --- */
+
 static simpler_status offer_new(struct catalog *catalog, const struct offer *offer,
                                 struct catalog_entry *out, bool *fresh)
 {
 	const struct payload *payload = &offer->payload;
 	const struct stored_module *module;
 	struct callable *callable;
-	simpler_status status = module_store_use(catalog->modules, payload, &module);
+	simpler_status status = use_origin(catalog, payload, &module);
 
 	if (status)
 		return status;
@@ -158,17 +226,6 @@ static simpler_status check_identity(const struct offer *offer)
 	                   offer->payload.name, text);
 }
 
-simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload)
-{
-	struct policy_subject subject = { .signature = payload->signature };
-
-	if (payload->origin.source == ORIGIN_LIBRARY)
-		subject.library = payload->origin.library;
-	else
-		subject.digest = &payload->origin.module;
-	return policy_check(catalog->policy, &subject);
-}
-
 /* The one way in for callables: whatever comes is decoded here, and judged by the policy. */
 static simpler_status read_offering(struct catalog *catalog,
                                     const struct catalog_offering *offering, struct offer *out)
@@ -181,11 +238,7 @@ static simpler_status read_offering(struct catalog *catalog,
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
 	status = payload_decode(offering->payload.data, offering->payload.size, payload);
 	if (!status)
-		status = catalog_judge(catalog, payload);
-	if (!status && payload->origin.source != ORIGIN_MODULE)
-		return error_raise(SIMPLER_ENOTFOUND,
-		                   "there is no library '%s' here: this node has none installed",
-		                   payload->origin.library);
+		status = catalog_judge(catalog, payload, NULL);
 	if (!status)
 		status = digest_callable(payload->kind, payload->abi, &payload->origin,
 		                         payload->name, payload->state, &out->digest);

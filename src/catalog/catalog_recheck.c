@@ -36,7 +36,7 @@ size_t catalog_recheck(struct catalog *catalog)
 
 	while (catalog_next(catalog, entry.key, &entry)) {
 		if (entry.state != CATALOG_WITHDRAWN &&
-		    catalog_judge(catalog, &entry.payload) == SIMPLER_EPERM) {
+		    catalog_judge(catalog, &entry.payload, &entry.module) == SIMPLER_EPERM) {
 			revoke_key(catalog, entry.key);
 			count++;
 		}

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -35,6 +36,41 @@ simpler_status digest_compute(const void *bytes, size_t size, struct digest *out
 	if (!EVP_Digest(size ? bytes : "", size, out->bytes, NULL, EVP_sha256(), NULL))
 		return no_memory();
 	return SIMPLER_OK;
+}
+
+struct digest_stream {
+	EVP_MD_CTX *context;
+	bool failed;
+};
+
+struct digest_stream *digest_begin(void)
+{
+	struct digest_stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return NULL;
+	stream->context = EVP_MD_CTX_new();
+	stream->failed =
+		!stream->context || !EVP_DigestInit_ex(stream->context, EVP_sha256(), NULL);
+	return stream;
+}
+
+void digest_add(struct digest_stream *stream, const void *bytes, size_t size)
+{
+	if (stream && !stream->failed && size > 0)
+		stream->failed = !EVP_DigestUpdate(stream->context, bytes, size);
+}
+
+simpler_status digest_end(struct digest_stream *stream, struct digest *out)
+{
+	bool failed = !stream || stream->failed;
+
+	if (!failed && out)
+		failed = !EVP_DigestFinal_ex(stream->context, out->bytes, NULL);
+	if (stream)
+		EVP_MD_CTX_free(stream->context);
+	free(stream);
+	return failed && out ? no_memory() : SIMPLER_OK;
 }
 
 /* One length-prefixed field, so that no two descriptors have the same bytes. */

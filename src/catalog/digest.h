@@ -33,6 +33,13 @@ struct origin {
 	uint64_t offset;
 };
 
+/* SHA-256 of bytes that come by the piece. NULL when memory is out, which add and end tell of. */
+struct digest_stream;
+struct digest_stream *digest_begin(void);
+void digest_add(struct digest_stream *stream, const void *bytes, size_t size);
+/* Frees the stream. `out` may be NULL, to break off; otherwise SIMPLER_ENOMEM is all that fails. */
+simpler_status digest_end(struct digest_stream *stream, struct digest *out);
+
 simpler_status digest_compute(const void *bytes, size_t size, struct digest *out);
 /*
  * A callable's identity: SHA-256 over the canonical descriptor, every field a little-endian u64

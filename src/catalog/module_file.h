@@ -12,7 +12,7 @@
 #include "simpler/module.h"
 
 #define MODULE_MAX_CALLABLES 256
-#define MODULE_MAX_BYTES     ((size_t)48 << 20) /* fits one message beside its envelope */
+#define MODULE_MAX_BYTES     ((size_t)1 << 30)
 
 struct module_entry {
 	simpler_kind kind;

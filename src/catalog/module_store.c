@@ -1,70 +1,212 @@
 /*
- * New modules are built one at a time, under a lock of their own, so that room that was found stays
- * and no module is built twice. Looking for a known one never waits for that.
+ * Modules are in the order of their last use, so that the first that nobody uses is the one to go.
+ * What is on its way in has its room reserved from the beginning.
+ *
+ * What came in a message or is read from a file is made under a lock of its own, so that no module
+ * is made twice at the same time. Uploads are not under it, since they take as long as their
+ * clients please: the second of two of the same module is dropped when it ends.
  */
 #include "catalog/module_store.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "catalog/module_disk.h"
+#include "catalog/module_image.h"
+#include "catalog/module_saver.h"
 #include "os/memory.h"
 
 struct module {
 	struct stored_module stored; /* first, so that a pointer to it is one to the module */
 	size_t users;
-	struct module *prev, *next;
+	struct module *prev, *next; /* `next` also in a list of evicted ones */
 };
 
 struct module_store {
-	size_t limit;
-	uint64_t byte_limit;
-	pthread_mutex_t adding; /* held while a module is built; taken before `lock` */
+	struct module_store_options options;
+	struct module_disk *disk; /* NULL: none; and so the saver */
+	struct module_saver *saver;
+	pthread_mutex_t adding; /* see above; taken before `lock` */
 	pthread_mutex_t lock;   /* guards all below */
-	struct module *modules;
-	size_t count;
+	struct module *modules; /* the last used one last */
+	size_t count;           /* with those on their way in */
 	uint64_t bytes;
+	size_t uploads;
+};
+
+struct module_upload {
+	struct module_store *store;
+	struct digest digest; /* as announced */
+	struct module_image image;
 };
 
 static void free_module(struct module *module)
 {
-	if (module->stored.bytes)
-		memory_unmap((void *)(uintptr_t)module->stored.bytes, module->stored.size);
+	if (module->stored.bytes.data)
+		memory_unmap((void *)(uintptr_t)module->stored.bytes.data,
+		             module->stored.bytes.size);
 	if (module->stored.fd >= 0)
 		(void)close(module->stored.fd);
 	free(module);
 }
 
-static simpler_status fill(struct stored_module *stored, simpler_bytes bytes)
-{
-	void *base = NULL;
-	simpler_status status = module_file_parse(bytes.data, bytes.size, &stored->file);
+/* --- room --- */
 
-	if (!status)
-		status = memory_create_image("simpler-module", bytes.data, bytes.size, &stored->fd);
-	if (!status)
-		status = memory_map_readable(stored->fd, bytes.size, &base);
-	stored->bytes = base;
+/* With the lock held. */
+static bool has_room(const struct module_store *store, uint64_t size)
+{
+	return store->count < store->options.modules && size <= store->options.bytes &&
+	       store->bytes <= store->options.bytes - size;
+}
+
+static struct module *least_used(struct module_store *store)
+{
+	struct module *module;
+
+	DL_FOREACH (store->modules, module) {
+		if (module->users == 0)
+			return module;
+	}
+	return NULL;
+}
+
+static void take_out(struct module_store *store, struct module *module)
+{
+	DL_DELETE(store->modules, module);
+	store->count--;
+	store->bytes -= module->stored.bytes.size;
+}
+
+static simpler_status raise_full(const struct module_store *store, uint64_t size)
+{
+	const struct module_store_options *options = &store->options;
+	const struct module *module;
+	uint64_t bytes = store->bytes;
+	size_t count = store->count;
+
+	DL_FOREACH (store->modules, module) {
+		if (module->users > 0)
+			continue;
+		count--;
+		bytes -= module->stored.bytes.size;
+	}
+	return error_raise(SIMPLER_ENOSPACE,
+	                   "a module of %" PRIu64 " bytes finds no room: %zu modules are in use "
+	                   "with %" PRIu64 " bytes, and there can be %zu with %" PRIu64
+	                   "; unregister callables that are not needed",
+	                   size, count, bytes, options->modules, options->bytes);
+}
+
+/* Reserve room for a module of this size. */
+static simpler_status reserve(struct module_store *store, uint64_t size)
+{
+	struct module *evicted = NULL, *module, *next;
+	simpler_status status = SIMPLER_OK;
+
+	pthread_mutex_lock(&store->lock);
+	while (size <= store->options.bytes && !has_room(store, size) &&
+	       (module = least_used(store)) != NULL) {
+		take_out(store, module);
+		LL_PREPEND(evicted, module);
+	}
+	if (has_room(store, size)) {
+		store->count++;
+		store->bytes += size;
+	} else {
+		status = raise_full(store, size);
+	}
+	pthread_mutex_unlock(&store->lock);
+	LL_FOREACH_SAFE (evicted, module, next)
+		free_module(module);
 	return status;
 }
 
-static simpler_status make_module(const struct payload *payload, struct module **out)
+static void release(struct module_store *store, uint64_t size)
+{
+	pthread_mutex_lock(&store->lock);
+	store->count--;
+	store->bytes -= size;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* --- using --- */
+
+/* With the lock held; NULL when it is not known, else with one more user. */
+static struct module *use(struct module_store *store, const struct digest *digest)
+{
+	struct module *module;
+
+	DL_FOREACH (store->modules, module) {
+		if (memcmp(&module->stored.digest, digest, sizeof(*digest)) != 0)
+			continue;
+		module->users++;
+		DL_DELETE(store->modules, module);
+		DL_APPEND(store->modules, module);
+		return module;
+	}
+	return NULL;
+}
+
+static struct module *use_known(struct module_store *store, const struct digest *digest)
+{
+	struct module *module;
+
+	pthread_mutex_lock(&store->lock);
+	module = use(store, digest);
+	pthread_mutex_unlock(&store->lock);
+	return module;
+}
+
+void module_store_leave(struct module_store *store, const struct stored_module *stored)
+{
+	struct module *module = (struct module *)(uintptr_t)stored;
+
+	pthread_mutex_lock(&store->lock);
+	assert(module->users > 0);
+	module->users--;
+	DL_DELETE(store->modules, module);
+	DL_APPEND(store->modules, module);
+	pthread_mutex_unlock(&store->lock);
+}
+
+static void saved(void *context, void *module)
+{
+	struct module *of = module;
+
+	module_store_leave(context, &of->stored);
+}
+
+/* --- making --- */
+
+/* An image that is all there becomes a module, with one user. Owns `fd`, also on failure. */
+static simpler_status make_module(const struct digest *digest, int fd, uint64_t size,
+                                  struct module **out)
 {
 	struct module *module = calloc(1, sizeof(*module));
+	void *base = NULL;
 	simpler_status status;
 
-	if (!module)
+	if (!module) {
+		(void)close(fd);
 		return error_raise(SIMPLER_ENOMEM, "no memory for a module");
-	module->stored.fd = -1;
-	module->stored.digest = payload->origin.module;
-	module->stored.size = payload->module_bytes.size;
+	}
+	module->stored.fd = fd;
+	module->stored.digest = *digest;
 	module->users = 1;
-	status = fill(&module->stored, payload->module_bytes);
+	status = memory_map_readable(fd, size, &base);
+	if (!status) {
+		module->stored.bytes = (simpler_bytes){ base, (size_t)size };
+		status = module_file_parse(base, (size_t)size, &module->stored.file);
+	}
 	if (status)
 		free_module(module);
 	else
@@ -72,132 +214,332 @@ static simpler_status make_module(const struct payload *payload, struct module *
 	return status;
 }
 
-/* NULL when it is not known; else with one more user. */
-static const struct stored_module *use_known(struct module_store *store,
-                                             const struct digest *digest)
+/* Into the room that was reserved for it, unless another one was faster, who is used then. */
+static struct module *publish(struct module_store *store, struct module *module, bool *fresh)
 {
-	struct module *module;
+	struct module *known;
 
 	pthread_mutex_lock(&store->lock);
-	DL_FOREACH (store->modules, module) {
-		if (memcmp(&module->stored.digest, digest, sizeof(*digest)) == 0) {
-			module->users++;
-			break;
-		}
+	known = use(store, &module->stored.digest);
+	if (known) {
+		store->count--;
+		store->bytes -= module->stored.bytes.size;
+	} else {
+		DL_APPEND(store->modules, module);
 	}
 	pthread_mutex_unlock(&store->lock);
-	return module ? &module->stored : NULL;
+	*fresh = !known;
+	if (!known)
+		return module;
+	free_module(module);
+	return known;
 }
 
-static simpler_status unknown(const struct digest *digest)
+/* Seal the image, which has its room, and make it known. `expected` NULL: whatever it is. The image
+ * is gone, whatever this returns, and the room on failure. */
+static simpler_status complete(struct module_store *store, struct module_image *image,
+                               const struct digest *expected, struct module **out, bool *fresh)
+{
+	uint64_t size = image->size;
+	struct module *module;
+	struct digest digest;
+	char have[17], want[17];
+	simpler_status status;
+	int fd;
+
+	status = module_image_end(image, &digest, &fd);
+	if (!status && expected && memcmp(&digest, expected, sizeof(digest)) != 0) {
+		(void)close(fd);
+		digest_short(&digest, have);
+		digest_short(expected, want);
+		status = error_raise(SIMPLER_EINVAL,
+		                     "the module's bytes have the digest %s..., and %s... was "
+		                     "announced; they were damaged on the way",
+		                     have, want);
+	}
+	if (!status)
+		status = make_module(&digest, fd, size, &module);
+	if (status) {
+		release(store, size);
+		return status;
+	}
+	*out = publish(store, module, fresh);
+	return SIMPLER_OK;
+}
+
+static simpler_status begin(struct module_store *store, struct module_image *image, uint64_t size)
+{
+	simpler_status status = module_image_begin(image, size);
+
+	if (status)
+		return status;
+	status = reserve(store, size);
+	if (status)
+		module_image_drop(image);
+	return status;
+}
+
+static void break_off(struct module_store *store, struct module_image *image)
+{
+	release(store, image->size);
+	module_image_drop(image);
+}
+
+/* Have it written to disk, if modules are kept there. */
+static void save(struct module_store *store, struct module *module)
+{
+	if (!store->saver)
+		return;
+	pthread_mutex_lock(&store->lock);
+	module->users++; /* until it is saved */
+	pthread_mutex_unlock(&store->lock);
+	if (module_saver_add(store->saver, &module->stored.digest, module->stored.bytes, module))
+		return;
+	simpler_log(SIMPLER_LOG_WARN, "out of memory: a module is not kept across restarts");
+	module_store_leave(store, &module->stored);
+}
+
+static simpler_status use_bytes(struct module_store *store, const struct digest *digest,
+                                simpler_bytes bytes, struct module **out)
+{
+	struct module_image image;
+	simpler_status status = begin(store, &image, bytes.size);
+	bool fresh;
+
+	if (status)
+		return status;
+	status = module_image_add(&image, 0, bytes);
+	if (status) {
+		break_off(store, &image);
+		return status;
+	}
+	status = complete(store, &image, digest, out, &fresh);
+	if (!status && fresh)
+		save(store, *out);
+	return status;
+}
+
+/* `expected` NULL: whatever it is. */
+static simpler_status use_file(struct module_store *store, int fd, uint64_t size, const char *path,
+                               const struct digest *expected, struct module **out)
+{
+	struct module_image image;
+	simpler_status status = begin(store, &image, size);
+	bool fresh;
+
+	if (status)
+		return status;
+	status = module_image_read(&image, fd, path);
+	if (!status)
+		return complete(store, &image, expected, out, &fresh);
+	break_off(store, &image);
+	return status;
+}
+
+static simpler_status raise_unknown(const struct digest *digest)
 {
 	char text[DIGEST_HEX_BYTES];
 
 	digest_hex(digest, text);
 	return error_raise(SIMPLER_ENOTFOUND,
-	                   "module %s is not known here; send the payload with the module's bytes",
+	                   "module %s is not known here; send the payload with the module's bytes, "
+	                   "or a large module with PushModule",
 	                   text);
 }
 
-/* Room only grows until the caller, who is adding, takes it. */
-static simpler_status check_room(struct module_store *store, size_t size)
+/* With `adding` held. SIMPLER_ENOTFOUND when it is not on disk, or not what it should be. */
+static simpler_status use_saved(struct module_store *store, const struct digest *digest,
+                                struct module **out)
 {
-	size_t count;
-	uint64_t bytes;
+	simpler_status status;
+	uint64_t size;
+	int fd;
 
-	pthread_mutex_lock(&store->lock);
-	count = store->count;
-	bytes = store->bytes;
-	pthread_mutex_unlock(&store->lock);
-	if (count >= store->limit)
-		return error_raise(SIMPLER_ENOSPACE,
-		                   "there are %zu modules here, and no more than %zu can be", count,
-		                   store->limit);
-	if (size > store->byte_limit || bytes > store->byte_limit - size)
-		return error_raise(SIMPLER_ENOSPACE,
-		                   "a module of %zu bytes finds no room: the modules here take "
-		                   "%" PRIu64 " of at most %" PRIu64,
-		                   size, bytes, store->byte_limit);
-	return SIMPLER_OK;
-}
-
-static void publish(struct module_store *store, struct module *module)
-{
-	pthread_mutex_lock(&store->lock);
-	DL_APPEND(store->modules, module);
-	store->count++;
-	store->bytes += module->stored.size;
-	pthread_mutex_unlock(&store->lock);
-}
-
-/* With `adding` held. */
-static simpler_status add(struct module_store *store, const struct payload *payload,
-                          const struct stored_module **out)
-{
-	struct module *module;
-	simpler_status status = check_room(store, payload->module_bytes.size);
-
-	if (!status)
-		status = make_module(payload, &module);
-	if (status)
+	if (!store->disk || !module_disk_find(store->disk, digest, &fd, &size))
+		return raise_unknown(digest);
+	status = use_file(store, fd, size, "a saved module", digest, out);
+	(void)close(fd);
+	if (!status || status == SIMPLER_ENOSPACE || status == SIMPLER_ENOMEM)
 		return status;
-	publish(store, module);
-	*out = &module->stored;
-	return SIMPLER_OK;
+	module_disk_drop(store->disk, digest);
+	return raise_unknown(digest);
 }
 
-simpler_status module_store_use(struct module_store *store, const struct payload *payload,
-                                const struct stored_module **out)
+simpler_status module_store_use(struct module_store *store, const struct digest *digest,
+                                simpler_bytes bytes, const struct stored_module **out)
 {
+	struct module *module = use_known(store, digest);
 	simpler_status status = SIMPLER_OK;
 
-	*out = use_known(store, &payload->origin.module);
-	if (*out)
-		return SIMPLER_OK;
-	if (payload->module_bytes.size == 0)
-		return unknown(&payload->origin.module);
-	pthread_mutex_lock(&store->adding);
-	*out = use_known(store, &payload->origin.module);
-	if (!*out)
-		status = add(store, payload, out);
-	pthread_mutex_unlock(&store->adding);
+	if (!module) {
+		pthread_mutex_lock(&store->adding);
+		module = use_known(store, digest);
+		if (!module)
+			status = bytes.size > 0 ? use_bytes(store, digest, bytes, &module)
+			                        : use_saved(store, digest, &module);
+		pthread_mutex_unlock(&store->adding);
+	}
+	if (!status)
+		*out = &module->stored;
 	return status;
 }
 
-void module_store_leave(struct module_store *store, const struct stored_module *stored)
+simpler_status module_store_use_file(struct module_store *store, int fd, const char *path,
+                                     const struct stored_module **out)
 {
-	struct module *module = (struct module *)(uintptr_t)stored;
-	bool last;
+	struct module *module;
+	struct stat about;
+	simpler_status status;
 
-	pthread_mutex_lock(&store->lock);
-	assert(module->users > 0);
-	last = --module->users == 0;
-	if (last) {
-		DL_DELETE(store->modules, module);
-		store->count--;
-		store->bytes -= stored->size;
-	}
-	pthread_mutex_unlock(&store->lock);
-	if (last)
-		free_module(module);
+	if (fstat(fd, &about) != 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "looking at '%s'", path);
+	if (!S_ISREG(about.st_mode) || about.st_size <= 0)
+		return error_raise(SIMPLER_EINVAL,
+		                   "'%s' cannot be a module: it is empty, or no regular file",
+		                   path);
+	pthread_mutex_lock(&store->adding);
+	status = use_file(store, fd, (uint64_t)about.st_size, path, NULL, &module);
+	pthread_mutex_unlock(&store->adding);
+	if (!status)
+		*out = &module->stored;
+	return status;
 }
 
-struct module_store *module_store_create(size_t limit, uint64_t byte_limit)
+/* --- uploads --- */
+
+static simpler_status enter_uploads(struct module_store *store)
+{
+	bool entered;
+
+	pthread_mutex_lock(&store->lock);
+	entered = store->uploads < store->options.uploads;
+	if (entered)
+		store->uploads++;
+	pthread_mutex_unlock(&store->lock);
+	if (entered)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ENOSPACE,
+	                   "%zu modules are being uploaded here, which is the limit; try again",
+	                   store->options.uploads);
+}
+
+static void leave_uploads(struct module_upload *upload)
+{
+	struct module_store *store = upload->store;
+
+	pthread_mutex_lock(&store->lock);
+	store->uploads--;
+	pthread_mutex_unlock(&store->lock);
+	free(upload);
+}
+
+static simpler_status begin_upload(struct module_store *store, const struct digest *digest,
+                                   uint64_t nbytes, struct module_upload **out)
+{
+	struct module_upload *upload = calloc(1, sizeof(*upload));
+	simpler_status status;
+
+	if (!upload)
+		return error_raise(SIMPLER_ENOMEM, "no memory for an upload");
+	upload->store = store;
+	upload->digest = *digest;
+	status = enter_uploads(store);
+	if (status) {
+		free(upload);
+		return status;
+	}
+	status = begin(store, &upload->image, nbytes);
+	if (status)
+		leave_uploads(upload);
+	else
+		*out = upload;
+	return status;
+}
+
+simpler_status module_upload_begin(struct module_store *store, const struct digest *digest,
+                                   uint64_t nbytes, struct module_upload **out)
+{
+	const simpler_bytes none = { NULL, 0 };
+	const struct stored_module *known;
+	simpler_status status = module_store_use(store, digest, none, &known);
+
+	*out = NULL;
+	if (!status)
+		module_store_leave(store, known);
+	return status == SIMPLER_ENOTFOUND ? begin_upload(store, digest, nbytes, out) : status;
+}
+
+simpler_status module_upload_add(struct module_upload *upload, uint64_t offset, simpler_bytes piece)
+{
+	return module_image_add(&upload->image, offset, piece);
+}
+
+simpler_status module_upload_end(struct module_upload *upload)
+{
+	struct module_store *store = upload->store;
+	struct module *module;
+	bool fresh;
+	simpler_status status = complete(store, &upload->image, &upload->digest, &module, &fresh);
+
+	leave_uploads(upload);
+	if (status)
+		return status;
+	if (fresh)
+		save(store, module);
+	module_store_leave(store, &module->stored);
+	return SIMPLER_OK;
+}
+
+void module_upload_drop(struct module_upload *upload)
+{
+	break_off(upload->store, &upload->image);
+	leave_uploads(upload);
+}
+
+/* --- the store itself --- */
+
+static simpler_status open_disk(struct module_store *store)
+{
+	const struct module_store_options *options = &store->options;
+	simpler_status status;
+
+	if (!options->directory)
+		return SIMPLER_OK;
+	status = module_disk_open(options->directory, options->directory_bytes, &store->disk);
+	return status ? status : module_saver_start(store->disk, saved, store, &store->saver);
+}
+
+simpler_status module_store_create(const struct module_store_options *options,
+                                   struct module_store **out)
 {
 	struct module_store *store = calloc(1, sizeof(*store));
+	simpler_status status;
 
 	if (!store)
-		return NULL;
-	store->limit = limit;
-	store->byte_limit = byte_limit;
+		return error_raise(SIMPLER_ENOMEM, "no memory for a module store");
+	store->options = *options;
 	(void)pthread_mutex_init(&store->adding, NULL);
 	(void)pthread_mutex_init(&store->lock, NULL);
-	return store;
+	status = open_disk(store);
+	if (status)
+		module_store_destroy(store);
+	else
+		*out = store;
+	return status;
 }
 
 void module_store_destroy(struct module_store *store)
 {
-	assert(!store->modules && store->count == 0 && store->bytes == 0);
+	struct module *module, *next;
+
+	module_saver_stop(store->saver);
+	module_disk_close(store->disk);
+	DL_FOREACH_SAFE (store->modules, module, next) {
+		assert(module->users == 0);
+		take_out(store, module);
+		free_module(module);
+	}
+	assert(store->count == 0 && store->bytes == 0 && store->uploads == 0);
 	(void)pthread_mutex_destroy(&store->lock);
 	(void)pthread_mutex_destroy(&store->adding);
 	free(store);

@@ -116,10 +116,11 @@ static simpler_status check_lengths(const struct header *header, size_t size)
 		return error_raise(SIMPLER_EINVAL,
 		                   "the callable payload's signature is of %u bytes, not %d",
 		                   header->signature_size, SIGNATURE_BYTES);
-	if (header->module_size > MODULE_MAX_BYTES)
+	if (header->module_size > PAYLOAD_MODULE_MAX)
 		return error_raise(SIMPLER_EINVAL,
-		                   "the callable payload's module is of %llu bytes, at most %zu",
-		                   (unsigned long long)header->module_size, MODULE_MAX_BYTES);
+		                   "the callable payload's module is of %llu bytes, at most %zu; "
+		                   "send a larger one with PushModule, and name it by digest",
+		                   (unsigned long long)header->module_size, PAYLOAD_MODULE_MAX);
 	total = (uint64_t)PAYLOAD_HEADER_BYTES + header->name_size + header->library_size +
 	        header->state_size + header->signature_size + header->module_size;
 	if (size != total)

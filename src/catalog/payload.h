@@ -29,6 +29,7 @@
 
 #define PAYLOAD_VERSION      2
 #define PAYLOAD_HEADER_BYTES 80
+#define PAYLOAD_MODULE_MAX   ((size_t)48 << 20) /* fits one message; larger ones go as a stream */
 
 struct payload {
 	simpler_kind kind;

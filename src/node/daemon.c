@@ -41,7 +41,7 @@
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
-#define SERVICES       5
+#define SERVICES       6
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
 
 enum life { STARTING, SERVING, DRAINING };
@@ -92,6 +92,7 @@ static simpler_status start_server(struct daemon *daemon)
 	const struct rpc_service services[SERVICES] = {
 		{ node_worker_methods, NODE_WORKER_METHODS, &daemon->node },
 		{ node_catalog_methods, NODE_CATALOG_METHODS, &daemon->node },
+		{ node_module_methods, NODE_MODULE_METHODS, &daemon->node },
 		{ node_pool_methods, NODE_POOL_METHODS, &daemon->node },
 		rpc_health_service(daemon->health),
 		rpc_reflection_service(),
@@ -197,7 +198,7 @@ static void session_ended(void *context, uint64_t session, bool detached)
 
 static simpler_status build_node(struct daemon *daemon)
 {
-	const struct catalog_options catalog = CATALOG_OPTIONS_INIT;
+	struct catalog_options catalog = CATALOG_OPTIONS_INIT;
 	const struct options *options = daemon->options;
 	struct node *node = &daemon->node;
 	simpler_status status = build_pool(daemon);
@@ -211,9 +212,16 @@ static simpler_status build_node(struct daemon *daemon)
 	status = policy_create(options->code, options->trust, &node->policy);
 	if (status != SIMPLER_OK)
 		return status;
+	catalog.modules.bytes = options->module_bytes;
+	catalog.modules.directory = options->store;
+	catalog.modules.directory_bytes = options->store_bytes;
+	catalog.library_directories = options->library_dirs;
+	catalog.library_directory_count = options->library_dir_count;
 	node->catalog = catalog_create(&catalog, node->policy);
+	if (!node->catalog)
+		return simpler_last_status();
 	node->dispatches = dispatch_table_create(node);
-	if (!node->catalog || !node->dispatches)
+	if (!node->dispatches)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
 	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
 	status = sessions_create(&daemon->session_owner, 1, clock_now, &node->sessions);

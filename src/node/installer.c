@@ -51,8 +51,7 @@ static simpler_status send_entry(int control, const struct catalog_entry *entry)
 		.state = entry->payload.state.data,
 	};
 
-	memcpy(install.module_digest, entry->payload.origin.module.bytes,
-	       sizeof(install.module_digest));
+	memcpy(install.module_digest, entry->module.bytes, sizeof(install.module_digest));
 	memcpy(install.name, entry->payload.name, sizeof(install.name));
 	return install_send(control, &install, entry->module_fd);
 }

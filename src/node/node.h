@@ -40,9 +40,11 @@ struct node {
 /* The methods of each service; their context is the node. */
 #define NODE_WORKER_METHODS  4
 #define NODE_CATALOG_METHODS 6
+#define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
 extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];
+extern const struct rpc_method node_module_methods[NODE_MODULE_METHODS];
 extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
 
 /* NULL when memory is out. */

@@ -38,6 +38,14 @@ const char options_usage[] =
 	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
 	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
 	"                         allocate, 1M to 16384G (default 1G)\n"
+	"  --module-bytes N[K|M|G]\n"
+	"                         how much memory the modules of callables may take, 1M to\n"
+	"                         16384G (default 1G)\n"
+	"  --store DIR            keep modules in DIR as well, which is made if need be, so\n"
+	"                         that they are there after a restart\n"
+	"  --store-bytes N[K|M|G] how much room they may take there, 1M to 16384G (default 4G)\n"
+	"  --library-dir DIR      where the libraries of this node are, which clients register\n"
+	"                         callables of by name; up to 16 times, searched in order\n"
 	"  --node-id ID           the node's name, 1 to 63 characters of A-Z a-z 0-9 . _ : -\n"
 	"                         (default: the host's name and a random suffix)\n"
 	"  --port-file FILE       write the address to FILE when ready; removed at exit\n"
@@ -61,6 +69,10 @@ enum option_id {
 	OPTION_DEVICE,
 	OPTION_POOL_BYTES,
 	OPTION_HEAP,
+	OPTION_MODULE_BYTES,
+	OPTION_STORE,
+	OPTION_STORE_BYTES,
+	OPTION_LIBRARY_DIR,
 	OPTION_NODE_ID,
 	OPTION_PORT_FILE,
 	OPTION_DRAIN_GRACE,
@@ -80,6 +92,10 @@ static const struct option long_options[] = {
 	{ "device", required_argument, NULL, OPTION_DEVICE },
 	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
 	{ "heap", required_argument, NULL, OPTION_HEAP },
+	{ "module-bytes", required_argument, NULL, OPTION_MODULE_BYTES },
+	{ "store", required_argument, NULL, OPTION_STORE },
+	{ "store-bytes", required_argument, NULL, OPTION_STORE_BYTES },
+	{ "library-dir", required_argument, NULL, OPTION_LIBRARY_DIR },
 	{ "node-id", required_argument, NULL, OPTION_NODE_ID },
 	{ "port-file", required_argument, NULL, OPTION_PORT_FILE },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
@@ -178,6 +194,16 @@ static simpler_status parse_listen(const char *text, struct options *out)
 	return SIMPLER_OK;
 }
 
+static simpler_status add_library_dir(const char *value, struct options *out)
+{
+	if (value[0] == '\0')
+		return refuse("library-dir", value, "a directory");
+	if (out->library_dir_count == OPTIONS_LIBRARY_DIRS_MAX)
+		return refuse("library-dir", value, "at most 16 of them");
+	out->library_dirs[out->library_dir_count++] = value;
+	return SIMPLER_OK;
+}
+
 static simpler_status apply(int id, const char *value, struct options *out)
 {
 	switch (id) {
@@ -219,6 +245,21 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		               ? SIMPLER_OK
 		               : refuse("pool-bytes", value,
 		                        "bytes from 1M to 16384G, such as 512M");
+	case OPTION_MODULE_BYTES:
+		return parse_bytes(value, &out->module_bytes)
+		               ? SIMPLER_OK
+		               : refuse("module-bytes", value,
+		                        "bytes from 1M to 16384G, such as 512M");
+	case OPTION_STORE:
+		out->store = value;
+		return value[0] != '\0' ? SIMPLER_OK : refuse("store", value, "a directory");
+	case OPTION_STORE_BYTES:
+		return parse_bytes(value, &out->store_bytes)
+		               ? SIMPLER_OK
+		               : refuse("store-bytes", value,
+		                        "bytes from 1M to 16384G, such as 512M");
+	case OPTION_LIBRARY_DIR:
+		return add_library_dir(value, out);
 	case OPTION_NODE_ID:
 		return parse_node_id(value, out->node_id)
 		               ? SIMPLER_OK
@@ -313,6 +354,8 @@ static void set_defaults(struct options *out)
 	out->sub_workers = OPTIONS_PROCESSORS;
 	snprintf(out->device, sizeof(out->device), "sim");
 	out->heap_bytes = UINT64_C(1) << 30;
+	out->module_bytes = UINT64_C(1) << 30;
+	out->store_bytes = UINT64_C(4) << 30;
 	out->stop_grace = 1000;
 	out->code = CODE_BY_ADDRESS;
 }

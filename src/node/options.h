@@ -7,21 +7,23 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "catalog/policy.h"
 #include "simpler/log.h"
 #include "simpler/status.h"
 
-#define OPTIONS_ADDRESS_MAX    255
-#define OPTIONS_NODE_ID_MAX    63
-#define OPTIONS_POOL_MIN       (UINT64_C(1) << 20)
-#define OPTIONS_POOL_MAX       (UINT64_C(1) << 44)
-#define OPTIONS_GRACE_MAX      86400u
-#define OPTIONS_STOP_GRACE_MAX 86400000u
-#define OPTIONS_DEVICE_MAX     31
-#define OPTIONS_CHIPS_MAX      64u
-#define OPTIONS_PROCESSORS     UINT_MAX
+#define OPTIONS_ADDRESS_MAX      255
+#define OPTIONS_NODE_ID_MAX      63
+#define OPTIONS_POOL_MIN         (UINT64_C(1) << 20)
+#define OPTIONS_POOL_MAX         (UINT64_C(1) << 44)
+#define OPTIONS_GRACE_MAX        86400u
+#define OPTIONS_STOP_GRACE_MAX   86400000u
+#define OPTIONS_DEVICE_MAX       31
+#define OPTIONS_CHIPS_MAX        64u
+#define OPTIONS_LIBRARY_DIRS_MAX 16
+#define OPTIONS_PROCESSORS       UINT_MAX
 
 struct options {
 	char listen[OPTIONS_ADDRESS_MAX + 1];
@@ -34,7 +36,11 @@ struct options {
 	simpler_log_level log_level;
 	bool insecure;
 	enum policy_mode code;
-	const char *trust;     /* points into argv; NULL: none */
+	const char *trust; /* points into argv; NULL: none */
+	uint64_t module_bytes, store_bytes;
+	const char *store; /* points into argv, as the others do; NULL: none */
+	const char *library_dirs[OPTIONS_LIBRARY_DIRS_MAX];
+	size_t library_dir_count;
 	const char *port_file; /* points into argv; NULL: none */
 	unsigned drain_grace;  /* seconds */
 	unsigned stop_grace;   /* milliseconds */

@@ -36,20 +36,20 @@ simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
 	return SIMPLER_OK;
 }
 
-/* Nobody can change size or content any more. */
-static simpler_status seal(int fd)
+simpler_status memory_seal(int fd)
 {
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot seal memory");
 	return SIMPLER_OK;
 }
 
-static simpler_status write_all(int fd, const uint8_t *bytes, size_t size)
+simpler_status memory_write(int fd, uint64_t offset, const void *bytes, size_t size)
 {
+	const uint8_t *from = bytes;
 	size_t done = 0;
 
 	while (done < size) {
-		ssize_t written = pwrite(fd, bytes + done, size - done, (off_t)done);
+		ssize_t written = pwrite(fd, from + done, size - done, (off_t)(offset + done));
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -69,9 +69,9 @@ simpler_status memory_create_image(const char *name, const void *bytes, size_t s
 
 	if (status)
 		return status;
-	status = write_all(created, bytes, size);
+	status = memory_write(created, 0, bytes, size);
 	if (!status)
-		status = seal(created);
+		status = memory_seal(created);
 	if (status)
 		(void)close(created);
 	else

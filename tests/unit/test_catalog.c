@@ -66,8 +66,7 @@ static struct catalog *make(size_t callables, size_t modules, uint64_t module_by
 	const struct catalog_options options = {
 		.callables = callables,
 		.owners = 4 * callables,
-		.modules = modules,
-		.module_bytes = module_bytes,
+		.modules = { .modules = modules, .bytes = module_bytes, .uploads = 2 },
 		.now = manual_clock,
 	};
 	struct catalog *catalog = catalog_create(&options, anybody);
@@ -256,26 +255,29 @@ static void a_module_can_be_named_by_digest_once_it_is_known(void **state)
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_OK);
 	assert_true(fresh);
 	assert_int_equal(entry.module_fd, whole.module_fd);
-	assert_int_equal(entry.payload.module_bytes.size, twice.size);
+	assert_int_equal(entry.module_bytes.size, twice.size);
 	catalog_destroy(catalog);
 }
 
-static void a_module_goes_with_its_last_callable(void **state)
+static void a_module_outlives_its_last_callable_until_its_room_is_needed(void **state)
 {
-	struct catalog *catalog = make_default();
+	struct catalog *catalog = make(4, 1, twice.size + two_files.size);
 	uint32_t number = 3;
-	struct payload payload = describe(&number);
-	struct catalog_entry first, second, entry;
+	struct payload payload = describe(&number), other = describe(&number);
+	struct catalog_entry entry;
 	bool fresh;
 
 	(void)state;
-	assert_int_equal(push_number(catalog, ID, 1, &first), SIMPLER_OK);
-	assert_int_equal(push_number(catalog, ID, 2, &second), SIMPLER_OK);
+	assert_int_equal(push_number(catalog, ID, 1, &entry), SIMPLER_OK);
+	catalog_settle(catalog, entry.key, false);
 	payload.module_bytes = simpler_no_state();
-	catalog_settle(catalog, first.key, false);
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_OK);
 	catalog_settle(catalog, entry.key, false);
-	catalog_settle(catalog, second.key, false);
+	other.module_bytes = two_files;
+	(void)snprintf(other.name, sizeof(other.name), "first");
+	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.origin.module),
+	                 SIMPLER_OK);
+	assert_int_equal(push(catalog, ID, 0, &other, &entry, &fresh), SIMPLER_OK);
 	assert_int_equal(push(catalog, ID, 0, &payload, &entry, &fresh), SIMPLER_ENOTFOUND);
 	catalog_destroy(catalog);
 }
@@ -390,7 +392,7 @@ static void limits_are_told(void **state)
 	assert_int_equal(digest_compute(two_files.data, two_files.size, &other.origin.module),
 	                 SIMPLER_OK);
 	assert_int_equal(push(catalog, ID, 0, &other, &entry, &fresh), SIMPLER_ENOSPACE);
-	assert_non_null(strstr(simpler_last_error(), "1 modules"));
+	assert_non_null(strstr(simpler_last_error(), "1 modules are in use"));
 	install(catalog, ID, 2);
 	assert_int_equal(push_number(catalog, ID + 1, 3, &entry), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "2 callables"));
@@ -618,7 +620,7 @@ int main(void)
 		cmocka_unit_test(pushing_again_changes_nothing),
 		cmocka_unit_test(a_visible_callable_stays),
 		cmocka_unit_test(a_module_can_be_named_by_digest_once_it_is_known),
-		cmocka_unit_test(a_module_goes_with_its_last_callable),
+		cmocka_unit_test(a_module_outlives_its_last_callable_until_its_room_is_needed),
 		cmocka_unit_test(the_module_is_a_descriptor_that_nobody_can_change),
 		cmocka_unit_test(the_newest_version_is_the_one_pushed_last),
 		cmocka_unit_test(R09_the_newest_comes_with_its_version_and_digest),

@@ -207,7 +207,7 @@ static const struct change changes[] = {
 	{ "state too long", 28, 4, 65537, SIMPLER_EINVAL, "65537 bytes, at most 65536" },
 	{ "huge state", 28, 4, 0xffffffff, SIMPLER_EINVAL, "at most 65536" },
 	{ "module digest", 32, 8, 0, SIMPLER_EINVAL, "damaged" },
-	{ "module too long", 64, 8, MODULE_MAX_BYTES + 1, SIMPLER_EINVAL, "at most" },
+	{ "module too long", 64, 8, PAYLOAD_MODULE_MAX + 1, SIMPLER_EINVAL, "at most" },
 	{ "huge module", 64, 8, UINT64_MAX, SIMPLER_EINVAL, "at most" },
 	{ "module that wraps", 64, 8, UINT64_MAX - 70, SIMPLER_EINVAL, "at most" },
 	{ "shorter module", 64, 8, 3, SIMPLER_EINVAL, "its lengths say" },

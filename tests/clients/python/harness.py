@@ -157,6 +157,14 @@ class Client:
         self.catalog.PushCallable(callable_.message(), timeout=SECONDS)
         return callable_
 
+    def push_module(self, module, chunks=None, **more):
+        """As one stream, cut into pieces of 1 MiB; or these chunks."""
+        return self.catalog.PushModule(
+            module_chunks(module, **more) if chunks is None else iter(chunks), timeout=SECONDS)
+
+    def pull_module(self, digest):
+        return list(self.catalog.PullModule(wire.ModuleRef(digest=digest), timeout=SECONDS))
+
     def dispatch(self, callable_, tensors=(), scalars=(), **more):
         return self.dispatch_later(callable_, tensors, scalars, **more).result()
 
@@ -189,6 +197,15 @@ def chunks_of(handle, data, offset=0, size=MIB, repeat=True):
                                data=data[at:at + size], last=at == ends[-1])
 
 
+def module_chunks(module, size=MIB, **first):
+    """How PushModule wants a module; `first` replaces fields of the first chunk."""
+    fields = {"module": wire.ModuleRef(digest=hashlib.sha256(module).digest()),
+              "nbytes": len(module), **first}
+    for at in range(0, max(len(module), 1), size):
+        yield wire.ModuleChunk(offset=at, data=module[at:at + size], **fields)
+        fields = {}
+
+
 def int64s(values):
     return struct.pack(f"<{len(values)}q", *values)
 
@@ -210,6 +227,11 @@ def request(callable_, tensors=(), scalars=(), **more):
     return wire.DispatchReq(**{**fields, "tensor_refs": tensors, "scalar_args": scalars, **more})
 
 
+def digest_of(*fields):
+    return hashlib.sha256(
+        b"".join(struct.pack("<Q", len(field)) + field for field in fields)).digest()
+
+
 class Callable(collections.namedtuple("Callable", "name kind state module")):
     """A callable of a module, described as src/catalog/payload.h and digest.h say."""
 
@@ -219,10 +241,8 @@ class Callable(collections.namedtuple("Callable", "name kind state module")):
 
     @property
     def digest(self):
-        fields = (b"simpler.callable", struct.pack("<I", self.kind), struct.pack("<I", 1),
-                  b"module", self.module_digest, self.name.encode(), self.state)
-        return hashlib.sha256(
-            b"".join(struct.pack("<Q", len(field)) + field for field in fields)).digest()
+        return digest_of(b"simpler.callable", struct.pack("<I", self.kind), struct.pack("<I", 1),
+                         b"module", self.module_digest, self.name.encode(), self.state)
 
     @property
     def version(self):
@@ -241,6 +261,23 @@ class Callable(collections.namedtuple("Callable", "name kind state module")):
     def message(self, **more):
         fields = {"callable_id": self.id, "version": self.version, "pickled": self.payload()}
         return wire.CallablePayload(**{**fields, **more})
+
+
+class LibraryCallable(collections.namedtuple("LibraryCallable", "name kind state library")):
+    """The same of a library that is installed on the node."""
+
+    module_digest, module = bytes(32), b""
+    version, id, message = Callable.version, Callable.id, Callable.message
+
+    @property
+    def digest(self):
+        return digest_of(b"simpler.callable", struct.pack("<I", self.kind), struct.pack("<I", 1),
+                         b"library", self.library.encode(), self.name.encode(), self.state)
+
+    def payload(self):
+        name, library = self.name.encode(), self.library.encode()
+        return struct.pack("<4s7I32sQ2I", b"SMPC", 2, self.kind, 1, 2, len(name), len(library),
+                           len(self.state), bytes(32), 0, 0, 0) + name + library + self.state
 
 
 def module_callable(name, kind=ORCH, state=b"", module="client_tasks"):
