@@ -41,7 +41,7 @@
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
-#define SERVICES       6
+#define SERVICES       7
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
 
 enum life { STARTING, SERVING, DRAINING };
@@ -53,6 +53,7 @@ struct daemon {
 	char program[PROGRAM_MAX];
 	struct engine_options engine_options;
 	uint64_t arena_bytes;
+	void *arena; /* the pool's main segment */
 	int arena_fd, signals;
 	struct rpc_health *health;
 	struct rpc_service services[SERVICES];
@@ -94,6 +95,7 @@ static simpler_status start_server(struct daemon *daemon)
 		{ node_catalog_methods, NODE_CATALOG_METHODS, &daemon->node },
 		{ node_module_methods, NODE_MODULE_METHODS, &daemon->node },
 		{ node_pool_methods, NODE_POOL_METHODS, &daemon->node },
+		{ node_stream_methods, NODE_STREAM_METHODS, &daemon->node },
 		rpc_health_service(daemon->health),
 		rpc_reflection_service(),
 	};
@@ -141,7 +143,7 @@ static simpler_status build_pool(struct daemon *daemon)
 		status = memory_map(daemon->arena_fd, daemon->arena_bytes, &options.base);
 	if (status != SIMPLER_OK)
 		return status;
-	daemon->node.arena = options.base;
+	daemon->arena = options.base;
 	options.memfd = daemon->arena_fd;
 	options.capacity = daemon->arena_bytes;
 	return pool_create(&options, &daemon->node.pool);
@@ -181,11 +183,11 @@ static simpler_status describe_engine(struct daemon *daemon)
 	return host_program_find(daemon->program, sizeof(daemon->program));
 }
 
-/* What a session owns is owned until it ends, however often it is renewed. */
 static void session_renewed(void *context, uint64_t session)
 {
-	(void)context;
-	(void)session;
+	struct daemon *daemon = context;
+
+	pool_renew_session(daemon->node.pool, session);
 }
 
 static void session_ended(void *context, uint64_t session, bool detached)
@@ -194,6 +196,7 @@ static void session_ended(void *context, uint64_t session, bool detached)
 
 	(void)detached;
 	catalog_leave(daemon->node.catalog, session);
+	pool_end_session(daemon->node.pool, session);
 }
 
 static simpler_status build_node(struct daemon *daemon)
@@ -422,8 +425,8 @@ static void take_apart(struct daemon *daemon)
 	catalog_destroy(daemon->node.catalog);
 	policy_destroy(daemon->node.policy);
 	pool_destroy(daemon->node.pool);
-	if (daemon->node.arena)
-		memory_unmap(daemon->node.arena, daemon->arena_bytes);
+	if (daemon->arena)
+		memory_unmap(daemon->arena, daemon->arena_bytes);
 	close_if_open(daemon->arena_fd);
 	close_if_open(daemon->node.wakeup);
 	close_if_open(daemon->signals);

@@ -8,9 +8,12 @@
 #include "node/node.h"
 
 struct bound_tensor {
-	uint64_t handle;         /* pinned; 0: its bytes are in the scratch storage */
-	uint64_t offset, nbytes; /* of the tensor's bytes, in the arena */
+	uint64_t handle; /* pinned; 0: its bytes are in the scratch storage */
+	uint32_t segment;
+	uint64_t offset, nbytes; /* of the tensor's bytes, in the segment */
+	uint8_t *bytes;          /* they, as they are mapped here */
 	uint64_t view_offset;    /* of its first byte in the handle's storage; 0 without one */
+	uint8_t place[SHM_PLACE_BYTES]; /* for its handle in the answer */
 	struct msg_shape shape;
 };
 
@@ -21,17 +24,20 @@ struct bound_tensors {
 };
 
 /*
- * Bind the request's tensors, copy inline bytes in, and write the task's tensor records.
+ * Bind the request's tensors for its session, copy inline bytes in, and write the task's tensor
+ * records.
  *
- * @return what the pool says; SIMPLER_ENOTFOUND for another node's handle; SIMPLER_EINVAL when the
+ * @return what the pool says, SIMPLER_EPERM among it for a tag that writes what may be read only;
+ *         SIMPLER_ENOTFOUND for another node's handle; SIMPLER_EINVAL when the
  *         view goes beyond the storage, or is not aligned to its type. Nothing is bound then.
  */
-simpler_status bind_tensors(struct node *node, const struct msg_dispatch *request,
+simpler_status bind_tensors(struct node *node, uint64_t session, const struct msg_dispatch *request,
                             struct bound_tensors *out, struct record_task *task);
 void unbind_tensors(struct node *node, struct bound_tensors *bound);
 
-/* OUTPUT, INOUT and OUTPUT_EXISTING tensors, in argument order: inline ones as bytes of the arena,
- * which must be encoded before they are unbound, others as their handles, the lease kept. */
-void bound_outputs(struct node *node, const struct bound_tensors *bound, struct msg_outcome *out);
+/* OUTPUT, INOUT and OUTPUT_EXISTING tensors, in argument order: inline ones as bytes of scratch
+ * storage, others as their handles, the lease kept. They must be encoded before they are unbound.
+ */
+void bound_outputs(struct node *node, struct bound_tensors *bound, struct msg_outcome *out);
 
 #endif

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "node/dispatch.h"
-#include "node/engine_link.h"
 
 static bool is_output(simpler_tag tag)
 {
@@ -35,17 +34,27 @@ static simpler_status place_inline(struct bound_tensor *tensor, uint64_t *used)
 	return SIMPLER_OK;
 }
 
-static simpler_status bind_handle(struct node *node, const struct msg_tensor_ref *ref,
-                                  struct bound_tensor *tensor)
+static simpler_status pin(struct node *node, uint64_t session, const struct msg_tensor_ref *ref,
+                          struct pool_view *out)
 {
-	struct pool_view view;
+	enum pool_access access = is_output(ref->shape.tag) ? POOL_WRITE : POOL_READ;
 	simpler_status status = node_check_handle(node, &ref->handle);
 
-	if (status == SIMPLER_OK)
-		status = pool_pin(node->pool, ref->handle.handle_id, &view);
+	if (status != SIMPLER_OK)
+		return status;
+	return pool_pin(node->pool, session, ref->handle.handle_id, access, out);
+}
+
+static simpler_status bind_handle(struct node *node, uint64_t session,
+                                  const struct msg_tensor_ref *ref, struct bound_tensor *tensor)
+{
+	struct pool_view view;
+	simpler_status status = pin(node, session, ref, &view);
+
 	if (status != SIMPLER_OK)
 		return status;
 	tensor->handle = view.handle;
+	tensor->segment = view.segment;
 	tensor->offset = view.offset + ref->offset;
 	tensor->view_offset = ref->offset;
 	if (ref->offset + tensor->nbytes > view.nbytes)
@@ -63,8 +72,9 @@ static simpler_status bind_handle(struct node *node, const struct msg_tensor_ref
 	return SIMPLER_OK;
 }
 
-static simpler_status bind_all(struct node *node, const struct msg_dispatch *request,
-                               struct bound_tensors *out, uint64_t *scratch_bytes)
+static simpler_status bind_all(struct node *node, uint64_t session,
+                               const struct msg_dispatch *request, struct bound_tensors *out,
+                               uint64_t *scratch_bytes)
 {
 	simpler_status status = SIMPLER_OK;
 
@@ -73,10 +83,12 @@ static simpler_status bind_all(struct node *node, const struct msg_dispatch *req
 		struct bound_tensor *tensor = &out->tensors[out->count++];
 
 		tensor->handle = 0;
+		tensor->segment = POOL_MAIN_SEGMENT;
+		tensor->bytes = NULL;
 		tensor->view_offset = 0;
 		tensor->shape = ref->shape;
 		tensor->nbytes = shape_bytes(&ref->shape);
-		status = ref->is_handle ? bind_handle(node, ref, tensor)
+		status = ref->is_handle ? bind_handle(node, session, ref, tensor)
 		                        : place_inline(tensor, scratch_bytes);
 	}
 	return status == SIMPLER_OK
@@ -84,7 +96,7 @@ static simpler_status bind_all(struct node *node, const struct msg_dispatch *req
 	               : error_context("tensor_refs[%u] cannot be used", out->count - 1);
 }
 
-/* Give inline tensors their place in the arena, and the bytes that came with them. What is only
+/* Give inline tensors their place in the pool, and the bytes that came with them. What is only
  * written stays as the pool hands it out, all zero, whatever a client sent along. */
 static simpler_status fill_scratch(struct node *node, const struct msg_dispatch *request,
                                    struct bound_tensors *out, uint64_t scratch_bytes)
@@ -105,10 +117,11 @@ static simpler_status fill_scratch(struct node *node, const struct msg_dispatch 
 
 		if (tensor->handle != 0)
 			continue;
+		tensor->segment = view.segment;
+		tensor->bytes = view.bytes + tensor->offset;
 		tensor->offset += view.offset;
 		if (!only_written && tensor->nbytes > 0)
-			memcpy(node->arena + tensor->offset, ref->inline_data.data,
-			       (size_t)tensor->nbytes);
+			memcpy(tensor->bytes, ref->inline_data.data, (size_t)tensor->nbytes);
 	}
 	return SIMPLER_OK;
 }
@@ -120,7 +133,7 @@ static void write_records(const struct bound_tensors *bound, struct record_task 
 		const struct bound_tensor *from = &bound->tensors[i];
 		struct record_tensor *to = &task->tensors[i];
 
-		*to = (struct record_tensor){ .segment = ENGINE_ARENA_SEGMENT,
+		*to = (struct record_tensor){ .segment = from->segment,
 			                      .dtype = (uint8_t)from->shape.dtype,
 			                      .tag = (uint8_t)from->shape.tag,
 			                      .ndim = (uint8_t)from->shape.ndim,
@@ -130,7 +143,7 @@ static void write_records(const struct bound_tensors *bound, struct record_task 
 	}
 }
 
-simpler_status bind_tensors(struct node *node, const struct msg_dispatch *request,
+simpler_status bind_tensors(struct node *node, uint64_t session, const struct msg_dispatch *request,
                             struct bound_tensors *out, struct record_task *task)
 {
 	uint64_t scratch_bytes = 0;
@@ -138,7 +151,7 @@ simpler_status bind_tensors(struct node *node, const struct msg_dispatch *reques
 
 	out->scratch = 0;
 	out->count = 0;
-	status = bind_all(node, request, out, &scratch_bytes);
+	status = bind_all(node, session, request, out, &scratch_bytes);
 	if (status == SIMPLER_OK)
 		status = fill_scratch(node, request, out, scratch_bytes);
 	if (status == SIMPLER_OK)
@@ -160,11 +173,11 @@ void unbind_tensors(struct node *node, struct bound_tensors *bound)
 	bound->scratch = 0;
 }
 
-void bound_outputs(struct node *node, const struct bound_tensors *bound, struct msg_outcome *out)
+void bound_outputs(struct node *node, struct bound_tensors *bound, struct msg_outcome *out)
 {
 	out->output_count = 0;
 	for (uint32_t i = 0; i < bound->count; i++) {
-		const struct bound_tensor *tensor = &bound->tensors[i];
+		struct bound_tensor *tensor = &bound->tensors[i];
 		struct msg_tensor_ref *ref = &out->outputs[out->output_count];
 
 		if (!is_output(tensor->shape.tag))
@@ -174,9 +187,8 @@ void bound_outputs(struct node *node, const struct bound_tensors *bound, struct 
 		ref->offset = tensor->view_offset;
 		ref->is_handle = tensor->handle != 0;
 		if (ref->is_handle)
-			(void)node_keep_handle(node, tensor->handle, &ref->handle);
+			(void)node_keep_handle(node, tensor->handle, tensor->place, &ref->handle);
 		else
-			ref->inline_data = (simpler_bytes){ node->arena + tensor->offset,
-				                            (size_t)tensor->nbytes };
+			ref->inline_data = (simpler_bytes){ tensor->bytes, (size_t)tensor->nbytes };
 	}
 }

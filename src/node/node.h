@@ -14,13 +14,13 @@
 #include "node/sessions.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
+#include "wire/shm.h"
 
 struct dispatch_table;
 
 struct node {
 	const char *id;
 	struct pool *pool;
-	uint8_t *arena; /* the pool's memory as this process maps it */
 	struct policy *policy;
 	struct catalog *catalog;
 	struct engine_client *engine;
@@ -42,10 +42,12 @@ struct node {
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
+#define NODE_STREAM_METHODS  3
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
 extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];
 extern const struct rpc_method node_module_methods[NODE_MODULE_METHODS];
 extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
+extern const struct rpc_method node_stream_methods[NODE_STREAM_METHODS];
 
 /* NULL when memory is out. */
 struct dispatch_table *dispatch_table_create(struct node *node);
@@ -71,11 +73,16 @@ void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *mes
 simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
 /* See to it that the daemon's thread looks for what is over at `time` (base/clock.h). */
 void node_look_at(struct node *node, int64_t time);
-/* A handle as the wire has it. Sees to it that the daemon's thread ends the lease in time that a
- * client is told of. */
-void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out);
-/* See to it that the lease lasts for the default time at least, and describe the handle. One that
- * is gone in the meantime is SIMPLER_ESTALE, and described without a lease. */
-simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out);
+/* A handle as the wire has it; where it says how its bytes are reached, that is in `place`, which
+ * has to last as long. Sees to it that the daemon's thread ends the lease in time that a client is
+ * told of. */
+void node_fill_handle(struct node *node, const struct pool_view *view,
+                      uint8_t place[SHM_PLACE_BYTES], struct msg_handle *out);
+/* Begin the lease of a handle that is pinned anew, and describe the handle. One that is gone in the
+ * meantime is SIMPLER_ESTALE, and described without a lease. */
+simpler_status node_keep_handle(struct node *node, uint64_t handle, uint8_t place[SHM_PLACE_BYTES],
+                                struct msg_handle *out);
+/* Answer a unary call with a handle. */
+void node_reply_handle(struct rpc_call *call, const struct pool_view *view);
 
 #endif

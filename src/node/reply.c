@@ -6,7 +6,7 @@
 #include "node/node.h"
 #include "os/events.h"
 
-#define TRANSPORT "grpc"
+#define STREAM_TRANSPORT "grpc"
 
 struct node *node_of(const struct rpc_call *call)
 {
@@ -70,23 +70,42 @@ void node_look_at(struct node *node, int64_t time)
 		events_wake(node->wakeup);
 }
 
-void node_fill_handle(struct node *node, const struct pool_view *view, struct msg_handle *out)
+void node_fill_handle(struct node *node, const struct pool_view *view,
+                      uint8_t place[SHM_PLACE_BYTES], struct msg_handle *out)
 {
+	const struct shm_place there = { view->segment, view->offset, view->nbytes };
+
 	*out = (struct msg_handle){
 		.handle_id = view->handle,
 		.nbytes = view->nbytes,
 		.lease_deadline_unix_ms = to_unix_ms(view->lease_deadline),
-		.transport = TRANSPORT,
 	};
 	(void)snprintf(out->node_id, sizeof(out->node_id), "%s", node->id);
+	(void)snprintf(out->transport, sizeof(out->transport), "%s",
+	               view->direct ? SHM_TRANSPORT : STREAM_TRANSPORT);
+	if (view->direct) {
+		shm_place_encode(&there, place);
+		out->transport_desc = (simpler_bytes){ place, SHM_PLACE_BYTES };
+	}
 	node_look_at(node, view->lease_deadline);
 }
 
-simpler_status node_keep_handle(struct node *node, uint64_t handle, struct msg_handle *out)
+simpler_status node_keep_handle(struct node *node, uint64_t handle, uint8_t place[SHM_PLACE_BYTES],
+                                struct msg_handle *out)
 {
 	struct pool_view view = { .handle = handle, .lease_deadline = CLOCK_NEVER };
 	simpler_status status = pool_renew(node->pool, handle, &view);
 
-	node_fill_handle(node, &view, out);
+	node_fill_handle(node, &view, place, out);
 	return status;
+}
+
+void node_reply_handle(struct rpc_call *call, const struct pool_view *view)
+{
+	uint8_t place[SHM_PLACE_BYTES];
+	struct rpc_buffer buffer;
+	struct msg_handle handle;
+
+	node_fill_handle(node_of(call), view, place, &handle);
+	reply(call, msg_handle_encode(&handle, &buffer), &buffer);
 }

@@ -237,7 +237,8 @@ static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatc
 {
 	struct node *node = dispatch->node;
 	struct rpc_call *call = dispatch->call;
-	simpler_status status = bind_tensors(node, request, &dispatch->bound, task);
+	simpler_status status =
+		bind_tensors(node, dispatch->session, request, &dispatch->bound, task);
 
 	if (status != SIMPLER_OK)
 		return status;

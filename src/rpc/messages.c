@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -89,11 +90,29 @@ simpler_status msg_chunk_decode(const uint8_t *bytes, size_t size, struct bump *
 	return out->has_handle ? take_handle(message->handle, "handle", &out->handle) : SIMPLER_OK;
 }
 
-simpler_status msg_chunk_encode(const struct msg_chunk *chunk, struct rpc_buffer *out)
+/* The field's number and type, 3 and bytes, then how many: at most 10 bytes. */
+#define DATA_TAG       0x1a
+#define DATA_FRAME_MAX 11
+
+static size_t put_data_frame(size_t size, uint8_t *out)
+{
+	size_t used = 0;
+
+	out[used++] = DATA_TAG;
+	for (; size > 127; size >>= 7)
+		out[used++] = (uint8_t)(size | 128);
+	out[used++] = (uint8_t)size;
+	return used;
+}
+
+simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struct rpc_buffer *out,
+                               uint8_t **data)
 {
 	PB(TensorChunk) message;
 	pb_handle handle;
 	pb_span span;
+	uint8_t frame[DATA_FRAME_MAX];
+	size_t head, frame_size = size > 0 ? put_data_frame(size, frame) : 0;
 
 	PB_INIT(tensor_chunk, &message);
 	if (chunk->has_handle) {
@@ -101,11 +120,26 @@ simpler_status msg_chunk_encode(const struct msg_chunk *chunk, struct rpc_buffer
 		message.handle = &handle;
 	}
 	message.offset = chunk->offset;
-	message.data = put_bytes(chunk->data);
 	message.last = chunk->last;
 	if (chunk->has_span)
 		message.span = put_span(&chunk->span, &span);
-	return codec_pack(&message.base, out);
+	head = protobuf_c_message_get_packed_size(&message.base);
+	if (rpc_buffer_alloc(out, head + frame_size + size) != SIMPLER_OK)
+		return simpler_last_status();
+	(void)protobuf_c_message_pack(&message.base, out->data);
+	memcpy(out->data + head, frame, frame_size);
+	*data = out->data + head + frame_size;
+	return SIMPLER_OK;
+}
+
+simpler_status msg_chunk_encode(const struct msg_chunk *chunk, struct rpc_buffer *out)
+{
+	uint8_t *data;
+	simpler_status status = msg_chunk_frame(chunk, chunk->data.size, out, &data);
+
+	if (status == SIMPLER_OK && chunk->data.size > 0)
+		memcpy(data, chunk->data.data, chunk->data.size);
+	return status;
 }
 
 simpler_status msg_alloc_decode(const uint8_t *bytes, size_t size, struct bump *bump,

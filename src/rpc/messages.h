@@ -214,6 +214,11 @@ MSG_DECLARE(attach, msg_attach)
 MSG_DECLARE(attached, msg_attached)
 #undef MSG_DECLARE
 
+/* The chunk with room for `size` bytes of data, which the caller puts at `*data`: they are copied
+ * once then. The chunk's own data is not looked at. */
+simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struct rpc_buffer *out,
+                               uint8_t **data);
+
 simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *bump,
                                struct msg_handle *out); /* TensorFreeReq */
 simpler_status msg_free_encode(const struct msg_handle *handle, struct rpc_buffer *out);

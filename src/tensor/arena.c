@@ -275,6 +275,15 @@ const struct arena_block *arena_free(struct arena *arena, struct arena_block *bl
 	return block;
 }
 
+void arena_each_gap(const struct arena *arena,
+                    void (*see)(void *context, const struct arena_block *gap), void *context)
+{
+	for (const struct arena_block *block = arena->end.before; block; block = block->before) {
+		if (block->free)
+			see(context, block);
+	}
+}
+
 uint64_t arena_used(const struct arena *arena)
 {
 	return arena->used;

@@ -53,6 +53,10 @@ static inline bool arena_is_large(const struct arena_block *block)
 	return block->bytes >= ARENA_LARGE;
 }
 
+/* Call `see` for each free block; it must not call the arena. */
+void arena_each_gap(const struct arena *arena,
+                    void (*see)(void *context, const struct arena_block *gap), void *context);
+
 uint64_t arena_used(const struct arena *arena);
 uint64_t arena_largest_free(const struct arena *arena);
 

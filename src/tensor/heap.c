@@ -24,6 +24,7 @@ struct heap {
 	int fd;
 	uint8_t *base;
 	uint64_t capacity;
+	struct pages_budget budget;
 	struct pages pages;
 	pthread_mutex_t lock; /* guards all below and the pages of small blocks */
 	struct arena *arena;
@@ -48,9 +49,11 @@ static simpler_status map_memory(struct heap *heap, const char *name)
 
 static simpler_status make_books(struct heap *heap, uint64_t page_bytes)
 {
-	simpler_status status =
-		pages_init(&heap->pages, heap->fd, heap->base, heap->capacity, page_bytes);
+	simpler_status status;
 
+	pages_budget_init(&heap->budget, heap->capacity);
+	status = pages_init(&heap->pages, &heap->budget, heap->fd, heap->base, heap->capacity,
+	                    page_bytes);
 	if (status != SIMPLER_OK)
 		return status;
 	heap->arena = arena_create(heap->capacity, page_bytes);

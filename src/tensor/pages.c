@@ -11,11 +11,19 @@ enum state { UNTOUCHED, IN_USE, KEPT };
 /* At least this much is kept, and a quarter of a larger arena. */
 #define KEEP_BYTES (UINT64_C(64) * 1024 * 1024)
 
-simpler_status pages_init(struct pages *pages, int fd, void *base, uint64_t capacity,
-                          uint64_t page_bytes)
+void pages_budget_init(struct pages_budget *budget, uint64_t capacity)
 {
-	*pages = (struct pages){ .fd = fd, .base = base, .page_bytes = page_bytes };
-	pages->keep_limit = capacity / 4 > KEEP_BYTES ? capacity / 4 : KEEP_BYTES;
+	budget->keep_limit = capacity / 4 > KEEP_BYTES ? capacity / 4 : KEEP_BYTES;
+	atomic_init(&budget->committed, 0);
+	atomic_init(&budget->kept, 0);
+}
+
+simpler_status pages_init(struct pages *pages, struct pages_budget *budget, int fd, void *base,
+                          uint64_t capacity, uint64_t page_bytes)
+{
+	*pages = (struct pages){
+		.budget = budget, .fd = fd, .base = base, .page_bytes = page_bytes
+	};
 	pages->state = calloc((size_t)(capacity / page_bytes), 1);
 	if (!pages->state)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for the tensor arena's pages");
@@ -62,7 +70,7 @@ static simpler_status commit_run(struct pages *pages, uint64_t first, uint64_t c
 
 	if (status != SIMPLER_OK)
 		return status;
-	atomic_fetch_add(&pages->committed, bytes);
+	atomic_fetch_add(&pages->budget->committed, bytes);
 	set_run(pages, first, count, IN_USE);
 	return SIMPLER_OK;
 }
@@ -84,7 +92,7 @@ simpler_status pages_take(struct pages *pages, uint64_t offset, uint64_t bytes, 
 		if (status != SIMPLER_OK)
 			return status;
 		if (state == KEPT) {
-			atomic_fetch_sub(&pages->kept, count * pages->page_bytes);
+			atomic_fetch_sub(&pages->budget->kept, count * pages->page_bytes);
 			set_run(pages, page, count, IN_USE);
 		}
 		page += count;
@@ -95,14 +103,13 @@ simpler_status pages_take(struct pages *pages, uint64_t offset, uint64_t bytes, 
 /* How many of `count` pages may be kept. */
 static uint64_t keep_some(struct pages *pages, uint64_t count)
 {
-	uint64_t kept = atomic_load(&pages->kept), room;
+	uint64_t kept = atomic_load(&pages->budget->kept), limit = pages->budget->keep_limit, room;
 
 	do {
-		room = kept < pages->keep_limit ? (pages->keep_limit - kept) / pages->page_bytes
-		                                : 0;
+		room = kept < limit ? (limit - kept) / pages->page_bytes : 0;
 		if (room < count)
 			count = room;
-	} while (!atomic_compare_exchange_weak(&pages->kept, &kept,
+	} while (!atomic_compare_exchange_weak(&pages->budget->kept, &kept,
 	                                       kept + count * pages->page_bytes));
 	return count;
 }
@@ -118,11 +125,11 @@ static void leave_run(struct pages *pages, uint64_t first, uint64_t count)
 	if (memory_punch(pages->fd, (first + keep) * pages->page_bytes, excess) != SIMPLER_OK) {
 		/* They still have their memory, so the next user need not ask for it. */
 		set_run(pages, first + keep, count - keep, KEPT);
-		atomic_fetch_add(&pages->kept, excess);
+		atomic_fetch_add(&pages->budget->kept, excess);
 		return;
 	}
 	set_run(pages, first + keep, count - keep, UNTOUCHED);
-	atomic_fetch_sub(&pages->committed, excess);
+	atomic_fetch_sub(&pages->budget->committed, excess);
 }
 
 void pages_leave(struct pages *pages, uint64_t offset, uint64_t bytes)
@@ -152,4 +159,29 @@ void pages_leave_shared(struct pages *pages, uint64_t offset, uint64_t bytes, ui
 		end -= pages->page_bytes;
 	if (start < end)
 		pages_leave(pages, start, end - start);
+}
+
+static void trim_run(struct pages *pages, uint64_t first, uint64_t count)
+{
+	uint64_t bytes = count * pages->page_bytes;
+
+	if (memory_punch(pages->fd, first * pages->page_bytes, bytes) != SIMPLER_OK)
+		return;
+	set_run(pages, first, count, UNTOUCHED);
+	atomic_fetch_sub(&pages->budget->kept, bytes);
+	atomic_fetch_sub(&pages->budget->committed, bytes);
+}
+
+void pages_trim(struct pages *pages, uint64_t gap, uint64_t gap_bytes)
+{
+	uint64_t page = (gap + pages->page_bytes - 1) / pages->page_bytes;
+	uint64_t end = (gap + gap_bytes) / pages->page_bytes;
+
+	while (page < end) {
+		uint64_t count = run_of(pages, page, end);
+
+		if (pages->state[page] == KEPT)
+			trim_run(pages, page, count);
+		page += count;
+	}
 }

@@ -19,16 +19,25 @@
 
 #include "simpler/status.h"
 
-struct pages {
-	int fd;        /* borrowed */
-	uint8_t *base; /* borrowed: the mapping */
-	uint64_t page_bytes, keep_limit;
-	uint8_t *state;                   /* of each page */
+/* What several arenas may keep together. */
+struct pages_budget {
+	uint64_t keep_limit;
 	_Atomic uint64_t committed, kept; /* bytes */
 };
 
-simpler_status pages_init(struct pages *pages, int fd, void *base, uint64_t capacity,
-                          uint64_t page_bytes);
+struct pages {
+	struct pages_budget *budget; /* borrowed */
+	int fd;                      /* borrowed */
+	uint8_t *base;               /* borrowed: the mapping */
+	uint64_t page_bytes;
+	uint8_t *state; /* of each page */
+};
+
+/* `capacity` is that of all arenas together. */
+void pages_budget_init(struct pages_budget *budget, uint64_t capacity);
+
+simpler_status pages_init(struct pages *pages, struct pages_budget *budget, int fd, void *base,
+                          uint64_t capacity, uint64_t page_bytes);
 void pages_release(struct pages *pages);
 
 /*
@@ -46,5 +55,8 @@ void pages_leave(struct pages *pages, uint64_t offset, uint64_t bytes);
  * that lie wholly within the gap. */
 void pages_leave_shared(struct pages *pages, uint64_t offset, uint64_t bytes, uint64_t gap,
                         uint64_t gap_bytes);
+
+/* Give the memory of all kept pages that lie wholly within a gap back to the system. */
+void pages_trim(struct pages *pages, uint64_t gap, uint64_t gap_bytes);
 
 #endif

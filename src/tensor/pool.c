@@ -1,59 +1,30 @@
 /*
- * Handles over the arena's blocks.
+ * Handles over the store's pieces.
  *
- * A slot is taken first, then a block, then pages. While the pages are committed and cleared the
- * slot is PREPARING and the lock is free; nobody else can name it, as its handle was not told yet.
- * The other way round, a slot is free for reuse as soon as its block is detached, and the pages
- * are left and the block is freed after that. So a large block's pages are always handled by the
- * one thread that owns the block, and only small blocks, which share pages, need the lock for it.
+ * A slot is taken first, and its bytes after that. While those are made ready the slot is PREPARING
+ * and the lock is free; nobody else can name it, as its handle was not told yet. The other way
+ * round, a slot is free for reuse as soon as its storage is detached, and the bytes are given back
+ * after that, without the lock.
  */
 #include "tensor/pool.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "tensor/arena.h"
-#include "tensor/leases.h"
-#include "tensor/pages.h"
+#include "tensor/pool_parts.h"
 
 #define MAX_HANDLES (1u << 30)
+/* Segments that sessions have. Below are those that a tree of workers numbers itself. */
+#define FIRST_SEGMENT 1024u
 
-enum state { FREE, PREPARING, LIVE, DOOMED };
-
-struct slot {
-	struct lease lease;        /* first, so that one is the other; in the heap when LIVE */
-	struct arena_block *block; /* NULL for no bytes */
-	uint64_t nbytes;
-	uint64_t ttl_ms; /* as last asked for */
-	enum state state;
-	uint32_t generation;
-	uint32_t pins;
-	uint32_t next_free; /* slot + 1; 0 for none */
-};
-
-struct pool {
-	uint64_t capacity;
-	uint8_t *base;
-	int64_t (*now)(void);
-	uint32_t max_handles, first_generation;
-	struct pages pages;
-	pthread_mutex_t lock; /* guards all below and the pages of small blocks */
-	struct arena *arena;
-	struct leases leases;
-	struct slot *slots;
-	uint32_t slots_begun; /* slots from here on were never used */
-	uint32_t free_slots;  /* slot + 1; 0 for none */
-	uint32_t handles;
-};
-
-static simpler_status check_options(const struct pool_options *options, uint64_t page_bytes)
+static simpler_status check_options(const struct pool_options *options)
 {
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
 	if (!options->base || options->capacity == 0 || options->capacity % page_bytes != 0)
 		return error_raise(SIMPLER_EINVAL,
 		                   "a tensor arena of %" PRIu64
@@ -65,27 +36,29 @@ static simpler_status check_options(const struct pool_options *options, uint64_t
 	return SIMPLER_OK;
 }
 
-static simpler_status fill_pool(struct pool *pool, const struct pool_options *options,
-                                uint64_t page_bytes)
+static simpler_status fill_pool(struct pool *pool, const struct pool_options *options)
 {
-	pool->capacity = options->capacity;
-	pool->base = options->base;
+	const struct segment_view main = { .id = POOL_MAIN_SEGMENT,
+		                           .memfd = options->memfd,
+		                           .base = options->base,
+		                           .bytes = options->capacity };
+
 	pool->now = options->now;
 	pool->max_handles = options->max_handles;
 	pool->first_generation = options->first_generation ? options->first_generation : 1;
-	pool->arena = arena_create(options->capacity, page_bytes);
+	pool->next_segment = FIRST_SEGMENT;
+	slab_init(&pool->storages, sizeof(struct pool_storage));
 	pool->slots = calloc(options->max_handles, sizeof(*pool->slots));
-	if (!leases_init(&pool->leases, options->max_handles) || !pool->arena || !pool->slots)
+	if (!leases_init(&pool->leases, options->max_handles) || !pool->slots ||
+	    !pool_grants_init(pool))
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a pool of %u handles",
 		                   options->max_handles);
-	return pages_init(&pool->pages, options->memfd, options->base, options->capacity,
-	                  page_bytes);
+	return store_create(&main, &pool->store);
 }
 
 simpler_status pool_create(const struct pool_options *options, struct pool **out)
 {
-	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	simpler_status status = check_options(options, page_bytes);
+	simpler_status status = check_options(options);
 	struct pool *pool;
 
 	if (status != SIMPLER_OK)
@@ -94,7 +67,7 @@ simpler_status pool_create(const struct pool_options *options, struct pool **out
 	if (!pool)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a tensor pool");
 	pthread_mutex_init(&pool->lock, NULL);
-	status = fill_pool(pool, options, page_bytes);
+	status = fill_pool(pool, options);
 	if (status != SIMPLER_OK) {
 		pool_destroy(pool);
 		return status;
@@ -107,30 +80,44 @@ void pool_destroy(struct pool *pool)
 {
 	if (!pool)
 		return;
-	pages_release(&pool->pages);
+	store_destroy(pool->store);
 	leases_release(&pool->leases);
-	arena_destroy(pool->arena);
+	pool_grants_release(pool);
+	slab_release(&pool->storages);
 	free(pool->slots);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
 
-static uint64_t handle_of(const struct pool *pool, const struct slot *slot)
+/* --- under the lock --- */
+
+static uint64_t handle_of(const struct pool *pool, const struct pool_slot *slot)
 {
 	return (uint64_t)(slot - pool->slots) | (uint64_t)slot->generation << 32;
 }
 
-static struct pool_view view_of(const struct pool *pool, const struct slot *slot)
+struct pool_view pool_view_of(const struct pool *pool, const struct pool_slot *slot)
 {
-	return (struct pool_view){ .handle = handle_of(pool, slot),
-		                   .offset = slot->block ? slot->block->offset : 0,
-		                   .nbytes = slot->nbytes,
-		                   .lease_deadline = slot->lease.deadline };
+	const struct pool_storage *storage = slot->storage;
+	struct pool_view view = { .handle = handle_of(pool, slot),
+		                  .segment = POOL_MAIN_SEGMENT,
+		                  .nbytes = storage->nbytes,
+		                  .lease_deadline = slot->lease.deadline };
+	struct segment_view segment;
+
+	if (!storage->piece.block)
+		return view;
+	store_locate(&storage->piece, &segment, &view.offset);
+	view.segment = segment.id;
+	view.bytes = segment.base + view.offset;
+	view.direct = segment.owner != 0 && segment.owner == slot->session;
+	return view;
 }
 
-static struct slot *take_slot(struct pool *pool)
+/* A slot that is PREPARING, without storage. */
+static struct pool_slot *take_slot(struct pool *pool)
 {
-	struct slot *slot;
+	struct pool_slot *slot;
 
 	if (pool->free_slots) {
 		slot = &pool->slots[pool->free_slots - 1];
@@ -144,338 +131,378 @@ static struct slot *take_slot(struct pool *pool)
 		            pool->max_handles);
 		return NULL;
 	}
-	slot->state = PREPARING;
-	slot->block = NULL;
+	slot->state = POOL_PREPARING;
+	slot->storage = NULL;
+	slot->session = 0;
 	slot->pins = 0;
 	pool->handles++;
 	return slot;
 }
 
-/* Make the handle stale and the slot free. Returns what was behind it, for give_back(). */
-static struct arena_block *detach(struct pool *pool, struct slot *slot)
+struct store_piece pool_let_go(struct pool *pool, struct pool_storage *storage)
 {
-	struct arena_block *block = slot->block;
+	struct store_piece piece = { NULL, NULL };
+
+	if (--storage->holders > 0)
+		return piece;
+	piece = storage->piece;
+	slab_give(&pool->storages, storage);
+	return piece;
+}
+
+/* Make the handle stale and the slot free. Returns what is to be given back. */
+static struct store_piece detach(struct pool *pool, struct pool_slot *slot)
+{
+	struct store_piece piece = pool_let_go(pool, slot->storage);
 
 	leases_remove(&pool->leases, &slot->lease);
-	slot->state = FREE;
-	slot->block = NULL;
+	slot->state = POOL_FREE;
+	slot->storage = NULL;
 	if (++slot->generation == 0)
 		slot->generation = 1;
 	slot->next_free = pool->free_slots;
 	pool->free_slots = (uint32_t)(slot - pool->slots) + 1;
 	pool->handles--;
-	return block;
+	return piece;
 }
 
-static void free_small(struct pool *pool, struct arena_block *block)
+simpler_status pool_add_handle(struct pool *pool, struct pool_storage *storage,
+                               struct pool_slot **out)
 {
-	uint64_t offset = block->offset, bytes = block->bytes;
-	const struct arena_block *gap = arena_free(pool->arena, block);
-
-	pages_leave_shared(&pool->pages, offset, bytes, gap->offset, gap->bytes);
-}
-
-/* Called without the lock. `block` may be NULL. */
-static void give_back(struct pool *pool, struct arena_block *block)
-{
-	if (block && arena_is_large(block))
-		pages_leave(&pool->pages, block->offset, block->bytes);
-	if (!block)
-		return;
-	pthread_mutex_lock(&pool->lock);
-	if (arena_is_large(block))
-		arena_free(pool->arena, block);
-	else
-		free_small(pool, block);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-static simpler_status take_block(struct pool *pool, uint64_t nbytes, struct arena_block **out)
-{
-	simpler_status status = arena_alloc(pool->arena, nbytes, out);
-
-	if (status != SIMPLER_OK || arena_is_large(*out))
-		return status;
-	status = pages_take(&pool->pages, (*out)->offset, (*out)->bytes, false);
-	if (status != SIMPLER_OK)
-		free_small(pool, *out);
-	return status;
-}
-
-static simpler_status take_slot_and_block(struct pool *pool, uint64_t nbytes, struct slot **out)
-{
-	struct slot *slot = take_slot(pool);
-	simpler_status status = SIMPLER_OK;
-
-	if (!slot)
+	*out = take_slot(pool);
+	if (!*out)
 		return SIMPLER_ENOSPACE;
-	slot->nbytes = nbytes;
-	if (nbytes > 0)
-		status = take_block(pool, nbytes, &slot->block);
-	if (status != SIMPLER_OK) {
-		slot->block = NULL;
-		(void)detach(pool, slot);
-		return status;
-	}
-	*out = slot;
+	(*out)->storage = storage;
+	storage->holders++;
 	return SIMPLER_OK;
 }
 
-/* Called without the lock: make the bytes of a slot that is PREPARING ready for use. */
-static simpler_status clear_block(struct pool *pool, const struct arena_block *block)
+static simpler_status add_storage(struct pool *pool, uint64_t nbytes, struct pool_slot **out)
 {
-	if (block && arena_is_large(block))
-		return pages_take(&pool->pages, block->offset, block->bytes, true);
-	if (block)
-		memset(pool->base + block->offset, 0, (size_t)block->bytes);
-	return SIMPLER_OK;
-}
-
-/* A slot with its bytes ready, PREPARING. */
-static simpler_status prepare(struct pool *pool, uint64_t nbytes, struct slot **out)
-{
-	struct arena_block *block;
+	struct pool_storage *storage;
 	simpler_status status;
 
-	pthread_mutex_lock(&pool->lock);
-	status = take_slot_and_block(pool, nbytes, out);
-	pthread_mutex_unlock(&pool->lock);
+	if (!slab_reserve(&pool->storages, pool->storages.taken + 1))
+		return error_raise(SIMPLER_ENOMEM, "out of memory to note a tensor");
+	storage = slab_take(&pool->storages);
+	*storage = (struct pool_storage){ .nbytes = nbytes };
+	status = pool_add_handle(pool, storage, out);
 	if (status != SIMPLER_OK)
-		return status;
-	status = clear_block(pool, (*out)->block);
-	if (status == SIMPLER_OK)
-		return SIMPLER_OK;
-	pthread_mutex_lock(&pool->lock);
-	block = detach(pool, *out);
-	pthread_mutex_unlock(&pool->lock);
-	give_back(pool, block);
+		slab_give(&pool->storages, storage);
 	return status;
+}
+
+int64_t pool_lease_end(const struct pool *pool, uint64_t ttl_ms)
+{
+	int64_t now = pool->now(), length = (int64_t)ttl_ms * CLOCK_MS;
+
+	return now > CLOCK_NEVER - length ? CLOCK_NEVER : now + length;
 }
 
 /* Begin the lease of a live slot, or begin it anew. */
-static void start_lease(struct pool *pool, struct slot *slot)
+static void start_lease(struct pool *pool, struct pool_slot *slot)
 {
-	int64_t now = pool->now(), length = (int64_t)slot->ttl_ms * CLOCK_MS;
-
-	leases_set(&pool->leases, &slot->lease,
-	           now > CLOCK_NEVER - length ? CLOCK_NEVER : now + length);
+	leases_set(&pool->leases, &slot->lease, pool_lease_end(pool, slot->ttl_ms));
 }
 
-static void take_ttl(struct slot *slot, uint64_t ttl_ms)
+uint64_t pool_clamp_ttl(uint64_t ttl_ms)
 {
-	slot->ttl_ms = ttl_ms == 0                ? POOL_DEFAULT_TTL_MS
-	               : ttl_ms > POOL_MAX_TTL_MS ? POOL_MAX_TTL_MS
-	                                          : ttl_ms;
+	if (ttl_ms == 0)
+		return POOL_DEFAULT_TTL_MS;
+	return ttl_ms > POOL_MAX_TTL_MS ? POOL_MAX_TTL_MS : ttl_ms;
 }
 
-simpler_status pool_alloc(struct pool *pool, uint64_t nbytes, uint64_t ttl_ms,
-                          struct pool_view *out)
+void pool_begin_life(struct pool *pool, struct pool_slot *slot, uint64_t session, uint64_t ttl_ms,
+                     bool write)
 {
-	struct slot *slot;
-	simpler_status status = prepare(pool, nbytes, &slot);
-
-	if (status != SIMPLER_OK)
-		return status;
-	pthread_mutex_lock(&pool->lock);
-	slot->state = LIVE;
-	take_ttl(slot, ttl_ms);
+	slot->state = POOL_LIVE;
+	slot->session = session;
+	slot->write = write;
+	slot->ttl_ms = pool_clamp_ttl(ttl_ms);
 	start_lease(pool, slot);
-	*out = view_of(pool, slot);
-	pthread_mutex_unlock(&pool->lock);
-	return SIMPLER_OK;
 }
 
-simpler_status pool_alloc_scratch(struct pool *pool, uint64_t nbytes, struct pool_view *out)
+void pool_begin_scratch(struct pool_slot *slot)
 {
-	struct slot *slot;
-	simpler_status status = prepare(pool, nbytes, &slot);
-
-	if (status != SIMPLER_OK)
-		return status;
-	pthread_mutex_lock(&pool->lock);
-	slot->state = DOOMED;
+	slot->state = POOL_DOOMED;
 	slot->pins = 1;
 	slot->lease.deadline = CLOCK_NEVER;
-	*out = view_of(pool, slot);
-	pthread_mutex_unlock(&pool->lock);
-	return SIMPLER_OK;
 }
 
 /* The slot that has this handle now, PREPARING ones excepted. */
-static struct slot *find(const struct pool *pool, uint64_t handle)
+static struct pool_slot *find(const struct pool *pool, uint64_t handle)
 {
 	uint32_t index = (uint32_t)handle;
-	struct slot *slot;
+	struct pool_slot *slot;
 
 	if (index >= pool->slots_begun)
 		return NULL;
 	slot = &pool->slots[index];
 	if (slot->generation != handle >> 32)
 		return NULL;
-	return slot->state == LIVE || slot->state == DOOMED ? slot : NULL;
+	return slot->state == POOL_LIVE || slot->state == POOL_DOOMED ? slot : NULL;
 }
 
 /* A handle that was never told to anybody: its slot was not used yet, or not that often. */
 static bool never_was(const struct pool *pool, uint64_t handle)
 {
 	uint32_t index = (uint32_t)handle, generation = (uint32_t)(handle >> 32);
-	const struct slot *slot;
+	const struct pool_slot *slot;
 
 	if (index >= pool->slots_begun || generation < pool->first_generation)
 		return true;
 	slot = &pool->slots[index];
 	return generation > slot->generation ||
-	       (generation == slot->generation && slot->state != DOOMED);
+	       (generation == slot->generation && slot->state != POOL_DOOMED);
 }
 
-static simpler_status find_live(const struct pool *pool, uint64_t handle, struct slot **out)
+static simpler_status raise_stale(uint64_t handle)
 {
-	*out = find(pool, handle);
-	if (*out && (*out)->state == LIVE)
-		return SIMPLER_OK;
-	if (never_was(pool, handle))
-		return error_raise(SIMPLER_ENOTFOUND,
-		                   "tensor handle %#" PRIx64 " is none of this node", handle);
 	return error_raise(SIMPLER_ESTALE,
 	                   "tensor handle %#" PRIx64 " was freed, or its lease is over", handle);
 }
 
-simpler_status pool_pin(struct pool *pool, uint64_t handle, struct pool_view *out)
+/* A live one of another session is no other than one that never was. */
+simpler_status pool_find_live(const struct pool *pool, uint64_t session, uint64_t handle,
+                              struct pool_slot **out)
 {
-	struct slot *slot;
+	*out = find(pool, handle);
+	if (*out && (*out)->state == POOL_LIVE && (*out)->session == session)
+		return SIMPLER_OK;
+	if (never_was(pool, handle) || (*out && (*out)->state == POOL_LIVE))
+		return error_raise(SIMPLER_ENOTFOUND,
+		                   "tensor handle %#" PRIx64
+		                   " is none that this session has at this node; what another "
+		                   "session has is used by importing it",
+		                   handle);
+	return raise_stale(handle);
+}
+
+struct store_piece pool_end_handle(struct pool *pool, struct pool_slot *slot)
+{
+	if (slot->pins == 0)
+		return detach(pool, slot);
+	slot->state = POOL_DOOMED;
+	leases_remove(&pool->leases, &slot->lease);
+	return (struct store_piece){ NULL, NULL };
+}
+
+/* --- allocating --- */
+
+/* A slot with its bytes ready, PREPARING. */
+static simpler_status prepare(struct pool *pool, uint64_t session, uint64_t nbytes,
+                              struct pool_slot **out)
+{
+	struct store_piece piece = { NULL, NULL };
 	simpler_status status;
 
 	pthread_mutex_lock(&pool->lock);
-	status = find_live(pool, handle, &slot);
-	if (status == SIMPLER_OK) {
-		assert(slot->pins < UINT32_MAX);
-		slot->pins++;
-		*out = view_of(pool, slot);
-	}
+	status = add_storage(pool, nbytes, out);
+	pthread_mutex_unlock(&pool->lock);
+	if (status != SIMPLER_OK || nbytes == 0)
+		return status;
+	status = store_alloc(pool->store, session, nbytes, &piece);
+	pthread_mutex_lock(&pool->lock);
+	(*out)->storage->piece = piece;
+	if (status != SIMPLER_OK)
+		(void)detach(pool, *out);
+	pthread_mutex_unlock(&pool->lock);
+	return status;
+}
+
+simpler_status pool_alloc(struct pool *pool, uint64_t session, uint64_t nbytes, uint64_t ttl_ms,
+                          struct pool_view *out)
+{
+	struct pool_slot *slot;
+	simpler_status status = prepare(pool, session, nbytes, &slot);
+
+	if (status != SIMPLER_OK)
+		return status;
+	pthread_mutex_lock(&pool->lock);
+	pool_begin_life(pool, slot, session, ttl_ms, true);
+	*out = pool_view_of(pool, slot);
+	pthread_mutex_unlock(&pool->lock);
+	return SIMPLER_OK;
+}
+
+simpler_status pool_alloc_scratch(struct pool *pool, uint64_t nbytes, struct pool_view *out)
+{
+	struct pool_slot *slot;
+	simpler_status status = prepare(pool, 0, nbytes, &slot);
+
+	if (status != SIMPLER_OK)
+		return status;
+	pthread_mutex_lock(&pool->lock);
+	pool_begin_scratch(slot);
+	*out = pool_view_of(pool, slot);
+	pthread_mutex_unlock(&pool->lock);
+	return SIMPLER_OK;
+}
+
+/* --- using --- */
+
+static simpler_status pin(struct pool *pool, struct pool_slot *slot, enum pool_access access,
+                          struct pool_view *out)
+{
+	if (access == POOL_WRITE && !slot->write)
+		return error_raise(SIMPLER_EPERM,
+		                   "tensor handle %#" PRIx64
+		                   " was imported for reading; have its owner export it for "
+		                   "writing",
+		                   handle_of(pool, slot));
+	assert(slot->pins < UINT32_MAX);
+	slot->pins++;
+	*out = pool_view_of(pool, slot);
+	return SIMPLER_OK;
+}
+
+simpler_status pool_pin(struct pool *pool, uint64_t session, uint64_t handle,
+                        enum pool_access access, struct pool_view *out)
+{
+	struct pool_slot *slot;
+	simpler_status status;
+
+	pthread_mutex_lock(&pool->lock);
+	status = pool_find_live(pool, session, handle, &slot);
+	if (status == SIMPLER_OK)
+		status = pin(pool, slot, access, out);
 	pthread_mutex_unlock(&pool->lock);
 	return status;
 }
 
 void pool_unpin(struct pool *pool, uint64_t handle)
 {
-	struct arena_block *block = NULL;
-	struct slot *slot;
+	struct store_piece piece = { NULL, NULL };
+	struct pool_slot *slot;
 
 	pthread_mutex_lock(&pool->lock);
 	slot = find(pool, handle);
 	assert(slot && slot->pins > 0);
-	if (--slot->pins == 0 && slot->state == DOOMED)
-		block = detach(pool, slot);
+	if (--slot->pins == 0 && slot->state == POOL_DOOMED)
+		piece = detach(pool, slot);
 	else if (slot->pins == 0)
 		start_lease(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
-	give_back(pool, block);
+	store_free(pool->store, piece);
 }
 
-/* End a live handle: now, or with its last pin. Returns what to give back. */
-static struct arena_block *let_go(struct pool *pool, struct slot *slot)
+simpler_status pool_free(struct pool *pool, uint64_t session, uint64_t handle)
 {
-	if (slot->pins == 0)
-		return detach(pool, slot);
-	slot->state = DOOMED;
-	leases_remove(&pool->leases, &slot->lease);
-	return NULL;
-}
-
-simpler_status pool_free(struct pool *pool, uint64_t handle)
-{
-	struct arena_block *block = NULL;
-	struct slot *slot;
+	struct store_piece piece = { NULL, NULL };
+	struct pool_slot *slot;
 	simpler_status status;
 
 	pthread_mutex_lock(&pool->lock);
-	status = find_live(pool, handle, &slot);
+	status = pool_find_live(pool, session, handle, &slot);
 	if (status == SIMPLER_OK)
-		block = let_go(pool, slot);
+		piece = pool_end_handle(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
-	give_back(pool, block);
+	store_free(pool->store, piece);
 	return status;
 }
 
-/* `ttl_ms` NULL: as it was. */
-static simpler_status renew(struct pool *pool, uint64_t handle, const uint64_t *ttl_ms,
+simpler_status pool_refresh(struct pool *pool, uint64_t session, uint64_t handle, uint64_t ttl_ms,
                             struct pool_view *out)
 {
-	struct slot *slot;
+	struct pool_slot *slot;
 	simpler_status status;
 
 	pthread_mutex_lock(&pool->lock);
-	status = find_live(pool, handle, &slot);
+	status = pool_find_live(pool, session, handle, &slot);
 	if (status == SIMPLER_OK) {
-		if (ttl_ms)
-			take_ttl(slot, *ttl_ms);
+		slot->ttl_ms = pool_clamp_ttl(ttl_ms);
 		start_lease(pool, slot);
-		*out = view_of(pool, slot);
+		*out = pool_view_of(pool, slot);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return status;
 }
 
-simpler_status pool_refresh(struct pool *pool, uint64_t handle, uint64_t ttl_ms,
-                            struct pool_view *out)
+/* Whoever's it is. */
+static simpler_status look(struct pool *pool, uint64_t handle, bool renew, struct pool_view *out)
 {
-	return renew(pool, handle, &ttl_ms, out);
-}
-
-simpler_status pool_renew(struct pool *pool, uint64_t handle, struct pool_view *out)
-{
-	return renew(pool, handle, NULL, out);
-}
-
-simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view *out)
-{
-	struct slot *slot;
+	const struct pool_slot *there;
+	struct pool_slot *slot;
 	simpler_status status;
 
 	pthread_mutex_lock(&pool->lock);
-	status = find_live(pool, handle, &slot);
+	there = find(pool, handle);
+	status = pool_find_live(pool, there ? there->session : 0, handle, &slot);
+	if (status == SIMPLER_OK && renew)
+		start_lease(pool, slot);
 	if (status == SIMPLER_OK)
-		*out = view_of(pool, slot);
+		*out = pool_view_of(pool, slot);
 	pthread_mutex_unlock(&pool->lock);
 	return status;
 }
 
-/* One lease that is over. False when there is none; `next` is when the first one will be. */
-static bool expire_one(struct pool *pool, int64_t *next)
+simpler_status pool_renew(struct pool *pool, uint64_t handle, struct pool_view *out)
 {
-	struct arena_block *block = NULL;
-	struct slot *slot;
-	bool over;
+	return look(pool, handle, true, out);
+}
 
-	pthread_mutex_lock(&pool->lock);
-	slot = (struct slot *)leases_first(&pool->leases);
-	*next = slot ? slot->lease.deadline : CLOCK_NEVER;
-	over = slot && slot->lease.deadline <= pool->now();
-	if (over && slot->pins > 0)
+simpler_status pool_lookup(struct pool *pool, uint64_t handle, struct pool_view *out)
+{
+	return look(pool, handle, false, out);
+}
+
+/* --- ends --- */
+
+/* Under the lock: end one lease that is over. False when there is none. */
+static bool end_lease(struct pool *pool, struct store_piece *piece)
+{
+	struct pool_slot *slot = (struct pool_slot *)leases_first(&pool->leases);
+	struct grant *grant = (struct grant *)leases_first(&pool->grant_leases);
+	int64_t now = pool->now();
+
+	if (slot && slot->lease.deadline <= now && slot->pins > 0)
 		start_lease(pool, slot);
-	else if (over)
-		block = detach(pool, slot);
-	pthread_mutex_unlock(&pool->lock);
-	give_back(pool, block);
-	return over;
+	else if (slot && slot->lease.deadline <= now)
+		*piece = detach(pool, slot);
+	else if (grant && grant->lease.deadline <= now)
+		*piece = pool_end_grant(pool, grant);
+	else
+		return false;
+	return true;
+}
+
+static int64_t first_deadline(const struct leases *leases)
+{
+	const struct lease *first = leases_first(leases);
+
+	return first ? first->deadline : CLOCK_NEVER;
 }
 
 int64_t pool_expire(struct pool *pool)
 {
-	int64_t next;
+	int64_t next, next_grant;
+	bool over;
 
-	while (expire_one(pool, &next))
-		;
-	return next;
+	do {
+		struct store_piece piece = { NULL, NULL };
+
+		pthread_mutex_lock(&pool->lock);
+		over = end_lease(pool, &piece);
+		next = first_deadline(&pool->leases);
+		next_grant = first_deadline(&pool->grant_leases);
+		pthread_mutex_unlock(&pool->lock);
+		store_free(pool->store, piece);
+	} while (over);
+	return next < next_grant ? next : next_grant;
 }
 
 void pool_stats(struct pool *pool, struct pool_stats *out)
 {
+	struct store_stats store;
+
+	store_stats(pool->store, &store);
+	*out = (struct pool_stats){ .capacity = store.capacity,
+		                    .used = store.used,
+		                    .largest_free = store.largest_free,
+		                    .committed = store.committed,
+		                    .segments = store.segments };
 	pthread_mutex_lock(&pool->lock);
-	*out = (struct pool_stats){ .capacity = pool->capacity,
-		                    .used = arena_used(pool->arena),
-		                    .largest_free = arena_largest_free(pool->arena),
-		                    .committed = atomic_load(&pool->pages.committed),
-		                    .handles = pool->handles };
+	out->handles = pool->handles;
+	out->grants = pool->grants_live;
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -69,7 +69,7 @@ static struct pool_view alloc(struct fixture *fixture, uint64_t nbytes, uint64_t
 {
 	struct pool_view view;
 
-	assert_int_equal(pool_alloc(fixture->pool, nbytes, ttl_ms, &view), SIMPLER_OK);
+	assert_int_equal(pool_alloc(fixture->pool, 0, nbytes, ttl_ms, &view), SIMPLER_OK);
 	assert_true(view.handle != 0);
 	assert_int_equal(view.nbytes, nbytes);
 	return view;
@@ -133,11 +133,11 @@ static simpler_status do_step(struct fixture *fixture, char step, uint64_t handl
 
 	switch (step) {
 	case 'p':
-		return pool_pin(fixture->pool, handle, &view);
+		return pool_pin(fixture->pool, 0, handle, POOL_WRITE, &view);
 	case 'f':
-		return pool_free(fixture->pool, handle);
+		return pool_free(fixture->pool, 0, handle);
 	case 'r':
-		return pool_refresh(fixture->pool, handle, 1000, &view);
+		return pool_refresh(fixture->pool, 0, handle, 1000, &view);
 	case 'l':
 		return pool_lookup(fixture->pool, handle, &view);
 	case 'u':
@@ -192,10 +192,12 @@ static void what_never_was_is_not_found(void **state)
 	assert_int_equal(lookup(&fixture, handle + 1000), SIMPLER_ENOTFOUND);
 	assert_int_equal(lookup(&fixture, handle | UINT32_MAX), SIMPLER_ENOTFOUND);
 	assert_int_equal(lookup(&fixture, handle & UINT32_MAX), SIMPLER_ENOTFOUND);
-	assert_int_equal(pool_free(fixture.pool, handle + (UINT64_C(1) << 32)), SIMPLER_ENOTFOUND);
-	assert_int_equal(pool_pin(fixture.pool, UINT64_MAX, &view), SIMPLER_ENOTFOUND);
-	assert_int_equal(pool_refresh(fixture.pool, UINT64_MAX, 0, &view), SIMPLER_ENOTFOUND);
-	assert_int_equal(pool_free(fixture.pool, handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, handle + (UINT64_C(1) << 32)),
+	                 SIMPLER_ENOTFOUND);
+	assert_int_equal(pool_pin(fixture.pool, 0, UINT64_MAX, POOL_WRITE, &view),
+	                 SIMPLER_ENOTFOUND);
+	assert_int_equal(pool_refresh(fixture.pool, 0, UINT64_MAX, 0, &view), SIMPLER_ENOTFOUND);
+	assert_int_equal(pool_free(fixture.pool, 0, handle), SIMPLER_OK);
 	assert_int_equal(lookup(&fixture, handle), SIMPLER_ESTALE);
 	assert_int_equal(lookup(&fixture, handle + (UINT64_C(1) << 32)), SIMPLER_ENOTFOUND);
 	close_pool(&fixture);
@@ -209,7 +211,7 @@ static void a_stale_handle_never_names_new_storage(void **state)
 	(void)state;
 	open_pool(&fixture, CAPACITY, 1);
 	first = alloc(&fixture, 64, 0);
-	assert_int_equal(pool_free(fixture.pool, first.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, first.handle), SIMPLER_OK);
 	second = alloc(&fixture, 64, 0);
 	assert_int_equal(second.offset, first.offset);
 	assert_true(second.handle != first.handle);
@@ -237,7 +239,7 @@ static void generations_begin_where_the_owner_says(void **state)
 	view = alloc(&fixture, 64, 0);
 	assert_int_equal(view.handle >> 32, UINT32_MAX);
 	assert_int_equal(lookup(&fixture, UINT64_C(1) << 32), SIMPLER_ENOTFOUND);
-	assert_int_equal(pool_free(fixture.pool, view.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, view.handle), SIMPLER_OK);
 	assert_int_equal(alloc(&fixture, 64, 0).handle >> 32, 1); /* never 0 */
 	close_pool(&fixture);
 }
@@ -252,7 +254,7 @@ static void scratch_goes_with_its_pin(void **state)
 	assert_int_equal(pool_alloc_scratch(fixture.pool, 300, &view), SIMPLER_OK);
 	assert_int_equal(view.lease_deadline, CLOCK_NEVER);
 	assert_int_equal(lookup(&fixture, view.handle), SIMPLER_ESTALE);
-	assert_int_equal(pool_free(fixture.pool, view.handle), SIMPLER_ESTALE);
+	assert_int_equal(pool_free(fixture.pool, 0, view.handle), SIMPLER_ESTALE);
 	pass_ms(POOL_MAX_TTL_MS + 1);
 	assert_int_equal(pool_expire(fixture.pool), CLOCK_NEVER);
 	assert_int_equal(stats_of(&fixture).handles, 1);
@@ -287,7 +289,7 @@ static void leases_last_as_long_as_asked_for(void **state)
 		assert_int_equal(pool_expire(fixture.pool), end);
 		manual_time = end - 1;
 		assert_int_equal(pool_expire(fixture.pool), end);
-		assert_int_equal(pool_refresh(fixture.pool, view.handle, 7, &view), SIMPLER_OK);
+		assert_int_equal(pool_refresh(fixture.pool, 0, view.handle, 7, &view), SIMPLER_OK);
 		assert_int_equal(view.lease_deadline, end - 1 + 7 * CLOCK_MS);
 		manual_time = view.lease_deadline;
 		assert_int_equal(pool_expire(fixture.pool), CLOCK_NEVER);
@@ -313,9 +315,9 @@ static void leases_end_in_the_order_of_their_deadlines(void **state)
 	for (int i = 0; i < COUNT; i++) {
 		freed[i] = random_below(4) == 0;
 		if (freed[i])
-			assert_int_equal(pool_free(fixture.pool, views[i].handle), SIMPLER_OK);
+			assert_int_equal(pool_free(fixture.pool, 0, views[i].handle), SIMPLER_OK);
 		else if (random_below(2))
-			assert_int_equal(pool_refresh(fixture.pool, views[i].handle,
+			assert_int_equal(pool_refresh(fixture.pool, 0, views[i].handle,
 			                              1 + random_below(10000), &views[i]),
 			                 SIMPLER_OK);
 	}
@@ -348,7 +350,7 @@ static void exhaustion_names_the_numbers(void **state)
 	(void)state;
 	open_pool(&fixture, CAPACITY, 2);
 	view = alloc(&fixture, 10 * MIB, 0);
-	assert_int_equal(pool_alloc(fixture.pool, 7 * MIB, 0, &none), SIMPLER_ENOSPACE);
+	assert_int_equal(pool_alloc(fixture.pool, 0, 7 * MIB, 0, &none), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "asked for 7340032 "));
 	assert_non_null(strstr(simpler_last_error(), "10485760 of its 16777216 bytes are used"));
 	assert_non_null(strstr(simpler_last_error(), "largest gap is 6291456"));
@@ -356,7 +358,7 @@ static void exhaustion_names_the_numbers(void **state)
 	alloc(&fixture, 6 * MIB, 0);
 	assert_int_equal(pool_alloc_scratch(fixture.pool, 0, &none), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "all 2 tensor handles"));
-	assert_int_equal(pool_free(fixture.pool, view.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, view.handle), SIMPLER_OK);
 	alloc(&fixture, 10 * MIB, 0);
 	close_pool(&fixture);
 }
@@ -391,10 +393,10 @@ static void no_bytes_take_no_room(void **state)
 	open_pool(&fixture, 64 * KIB, 4);
 	view = alloc(&fixture, 0, 0);
 	assert_int_equal(stats_of(&fixture).used, 0);
-	assert_int_equal(pool_pin(fixture.pool, view.handle, &view), SIMPLER_OK);
+	assert_int_equal(pool_pin(fixture.pool, 0, view.handle, POOL_WRITE, &view), SIMPLER_OK);
 	pool_unpin(fixture.pool, view.handle);
 	alloc(&fixture, 64 * KIB, 0); /* all there is */
-	assert_int_equal(pool_free(fixture.pool, view.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, view.handle), SIMPLER_OK);
 	assert_int_equal(lookup(&fixture, view.handle), SIMPLER_ESTALE);
 	close_pool(&fixture);
 }
@@ -436,7 +438,7 @@ static void storage_is_aligned_zero_and_committed_even_when_reused(void **state)
 		assert_int_equal(backed_bytes(&fixture), stats_of(&fixture).committed);
 		for (size_t i = 0; i < 8; i++) {
 			assert_true(all_are(fixture.base + views[i].offset, views[i].nbytes, 0xa5));
-			assert_int_equal(pool_free(fixture.pool, views[i].handle), SIMPLER_OK);
+			assert_int_equal(pool_free(fixture.pool, 0, views[i].handle), SIMPLER_OK);
 		}
 		expect_empty(&fixture);
 	}
@@ -468,12 +470,12 @@ static void freed_pages_are_kept_up_to_the_limit(void **state)
 	(void)state;
 	open_pool(&fixture, 128 * MIB, 1024);
 	large = alloc(&fixture, 50 * MIB, 0);
-	assert_int_equal(pool_free(fixture.pool, large.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, large.handle), SIMPLER_OK);
 	assert_int_equal(backed_bytes(&fixture), 50 * MIB);
 	large = alloc(&fixture, 90 * MIB, 0);
 	assert_int_equal(backed_bytes(&fixture), 90 * MIB);
 	assert_true(all_are(fixture.base + large.offset, large.nbytes, 0));
-	assert_int_equal(pool_free(fixture.pool, large.handle), SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, 0, large.handle), SIMPLER_OK);
 	assert_int_equal(backed_bytes(&fixture), limit);
 	/* The same with blocks that share pages: a page goes only when nobody is left on it. */
 	random_begin("pages", COUNT);
@@ -486,7 +488,7 @@ static void freed_pages_are_kept_up_to_the_limit(void **state)
 		uint32_t i = random_below(left);
 
 		assert_true(all_are(fixture.base + small[i].offset, small[i].nbytes, 0xa5));
-		assert_int_equal(pool_free(fixture.pool, small[i].handle), SIMPLER_OK);
+		assert_int_equal(pool_free(fixture.pool, 0, small[i].handle), SIMPLER_OK);
 		small[i] = small[left - 1];
 	}
 	expect_empty(&fixture);
@@ -509,7 +511,7 @@ static void memory_that_cannot_be_committed_is_refused(void **state)
 	options.base = fixture.base;
 	assert_int_equal(pool_create(&options, &fixture.pool), SIMPLER_OK);
 	for (size_t i = 0; i < 2; i++) {
-		assert_true(pool_alloc(fixture.pool, sizes[i], 0, &view) != SIMPLER_OK);
+		assert_true(pool_alloc(fixture.pool, 0, sizes[i], 0, &view) != SIMPLER_OK);
 		expect_empty(&fixture);
 		assert_int_equal(stats_of(&fixture).committed, 0);
 	}
@@ -533,15 +535,15 @@ static bool use_once(struct user *user, uint64_t nbytes, bool scratch)
 	bool fine;
 
 	if ((scratch ? pool_alloc_scratch(pool, nbytes, &view)
-	             : pool_alloc(pool, nbytes, 1000, &view)) != SIMPLER_OK)
+	             : pool_alloc(pool, 0, nbytes, 1000, &view)) != SIMPLER_OK)
 		return true; /* no room just now */
-	if (!scratch && pool_pin(pool, view.handle, &pinned) != SIMPLER_OK)
+	if (!scratch && pool_pin(pool, 0, view.handle, POOL_WRITE, &pinned) != SIMPLER_OK)
 		return false;
 	bytes = user->fixture->base + view.offset;
 	fine = all_are(bytes, nbytes, 0);
 	memset(bytes, user->value, (size_t)nbytes);
 	if (!scratch)
-		fine = fine && pool_free(pool, view.handle) == SIMPLER_OK;
+		fine = fine && pool_free(pool, 0, view.handle) == SIMPLER_OK;
 	fine = fine && all_are(bytes, nbytes, user->value);
 	pool_unpin(pool, view.handle);
 	return fine;

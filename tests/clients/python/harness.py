@@ -102,9 +102,11 @@ class Daemon:
 
 
 class Client:
-    """All stubs of one connection."""
+    """All stubs of one connection, and calls of one session if it has a number."""
 
-    def __init__(self, address):
+    def __init__(self, address, session=None):
+        self.session = session
+        self.metadata = [("simpler-session", session)] if session else None
         self.channel = grpc.insecure_channel(address, options=[
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
@@ -115,23 +117,53 @@ class Client:
         self.pool = wire_grpc.TensorPoolStub(self.channel)
 
     def heartbeat(self):
-        return self.worker.Heartbeat(wire.Empty(), timeout=SECONDS)
+        return self.worker.Heartbeat(wire.Empty(), timeout=SECONDS, metadata=self.metadata)
 
     def alloc(self, nbytes, **more):
-        return self.pool.AllocTensor(wire.TensorAllocReq(nbytes=nbytes, **more), timeout=SECONDS)
+        return self.pool.AllocTensor(wire.TensorAllocReq(nbytes=nbytes, **more), timeout=SECONDS,
+                                     metadata=self.metadata)
 
     def free(self, handle):
-        return self.pool.FreeTensor(wire.TensorFreeReq(handle=handle), timeout=SECONDS)
+        return self.pool.FreeTensor(wire.TensorFreeReq(handle=handle), timeout=SECONDS,
+                                    metadata=self.metadata)
 
     def refresh(self, handle, ttl_ms=0):
         return self.pool.RefreshTensor(
-            wire.TensorRefreshReq(handle=handle, ttl_ms=ttl_ms), timeout=SECONDS)
+            wire.TensorRefreshReq(handle=handle, ttl_ms=ttl_ms), timeout=SECONDS,
+            metadata=self.metadata)
+
+    def attach(self, ttl_ms=0):
+        return self.worker.Attach(wire.AttachReq(ttl_ms=ttl_ms), timeout=SECONDS,
+                                  metadata=self.metadata)
+
+    def detach(self):
+        return self.worker.Detach(wire.Empty(), timeout=SECONDS, metadata=self.metadata)
+
+    def export(self, handle, **more):
+        return self.pool.ExportTensor(wire.TensorExportReq(handle=handle, **more),
+                                      timeout=SECONDS, metadata=self.metadata)
+
+    def import_(self, grant, address, **more):
+        return self.pool.ImportTensor(
+            wire.TensorImportReq(grant=grant, address=address, **more),
+            timeout=SECONDS, metadata=self.metadata)
+
+    def release(self, grant):
+        return self.pool.ReleaseGrant(grant, timeout=SECONDS, metadata=self.metadata)
+
+    def read_chunks(self, handle, span=None, token=b""):
+        return list(self.pool.ReadTensor(
+            wire.TensorReadReq(handle=handle, span=span, token=token), timeout=SECONDS,
+            metadata=self.metadata))
+
+    def read(self, handle, span=None, token=b""):
+        return b"".join(chunk.data for chunk in self.read_chunks(handle, span, token))
 
     def push(self, chunks):
-        return self.pool.PushTensor(iter(chunks), timeout=SECONDS)
+        return self.pool.PushTensor(iter(chunks), timeout=SECONDS, metadata=self.metadata)
 
     def pull_chunks(self, handle):
-        return list(self.pool.PullTensor(handle, timeout=SECONDS))
+        return list(self.pool.PullTensor(handle, timeout=SECONDS, metadata=self.metadata))
 
     def pull(self, handle):
         return b"".join(chunk.data for chunk in self.pull_chunks(handle))
@@ -154,7 +186,7 @@ class Client:
         return values_of(self.pull(handle))
 
     def install(self, callable_):
-        self.catalog.PushCallable(callable_.message(), timeout=SECONDS)
+        self.catalog.PushCallable(callable_.message(), timeout=SECONDS, metadata=self.metadata)
         return callable_
 
     def push_module(self, module, chunks=None, **more):
@@ -170,11 +202,11 @@ class Client:
 
     def dispatch_later(self, callable_, tensors=(), scalars=(), **more):
         return self.worker.Dispatch.future(
-            request(callable_, tensors, scalars, **more), timeout=SECONDS)
+            request(callable_, tensors, scalars, **more), timeout=SECONDS, metadata=self.metadata)
 
     def raw(self, path, data):
         """A unary call of bytes that nobody checked."""
-        return self.channel.unary_unary(path)(data, timeout=SECONDS)
+        return self.channel.unary_unary(path)(data, timeout=SECONDS, metadata=self.metadata)
 
     def close(self):
         self.channel.close()

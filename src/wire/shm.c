@@ -1,0 +1,153 @@
+#include "wire/shm.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "wire/cursor.h"
+
+/* --- places --- */
+
+static void put_le(uint8_t *bytes, uint64_t value, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (uint8_t)(value >> 8 * i);
+}
+
+static uint64_t get_le(const uint8_t *bytes, size_t size)
+{
+	uint64_t value = 0;
+
+	for (size_t i = size; i-- > 0;)
+		value = value << 8 | bytes[i];
+	return value;
+}
+
+void shm_place_encode(const struct shm_place *place, uint8_t bytes[SHM_PLACE_BYTES])
+{
+	put_le(bytes, SHM_VERSION, 4);
+	put_le(bytes + 4, place->segment, 4);
+	put_le(bytes + 8, place->offset, 8);
+	put_le(bytes + 16, place->nbytes, 8);
+}
+
+simpler_status shm_place_decode(const void *bytes, size_t size, struct shm_place *out)
+{
+	const uint8_t *from = bytes;
+	uint64_t end;
+
+	if (size != SHM_PLACE_BYTES)
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "a place in shared memory has %zu bytes instead of %u", size,
+		                   SHM_PLACE_BYTES);
+	if (get_le(from, 4) != SHM_VERSION)
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "a place in shared memory is of version %llu; known is %u",
+		                   (unsigned long long)get_le(from, 4), SHM_VERSION);
+	*out = (struct shm_place){ .segment = (uint32_t)get_le(from + 4, 4),
+		                   .offset = get_le(from + 8, 8),
+		                   .nbytes = get_le(from + 16, 8) };
+	if (!checked_add(out->offset, out->nbytes, &end) || end > INT64_MAX)
+		return error_raise(SIMPLER_EPROTOCOL, "a place in shared memory goes past 2^63-1");
+	return SIMPLER_OK;
+}
+
+/* --- asking --- */
+
+/* What each begins with. */
+static void put_version(struct writer *writer)
+{
+	const uint32_t version = SHM_VERSION;
+
+	put(writer, &version, sizeof(version));
+}
+
+static simpler_status get_version(struct reader *reader, const char *what)
+{
+	uint32_t version;
+
+	get(reader, &version, sizeof(version));
+	if (!reader->complete)
+		return malformed(what, "it is too short");
+	if (version == SHM_VERSION)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EPROTOCOL, "%s record is of version %u; known is %u", what,
+	                   (unsigned)version, SHM_VERSION);
+}
+
+size_t shm_ask_encode(const struct shm_ask *ask, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+	const uint32_t reserved = 0;
+
+	put_version(&writer);
+	put(&writer, &reserved, sizeof(reserved));
+	put(&writer, &ask->session, sizeof(ask->session));
+	return written(&writer);
+}
+
+simpler_status shm_ask_decode(const void *bytes, size_t size, struct shm_ask *out)
+{
+	struct reader reader = read_from(bytes, size);
+	simpler_status status = get_version(&reader, "an ask");
+	uint32_t reserved;
+
+	if (status != SIMPLER_OK)
+		return status;
+	get(&reader, &reserved, sizeof(reserved));
+	get(&reader, &out->session, sizeof(out->session));
+	status = get_end(&reader, "an ask");
+	if (status == SIMPLER_OK && reserved != 0)
+		status = malformed("an ask", "what is reserved is not 0");
+	if (status == SIMPLER_OK && out->session == 0)
+		status = malformed("an ask", "it names no session");
+	return status;
+}
+
+/* --- answering --- */
+
+size_t shm_answer_encode(const struct shm_answer *answer, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+	const int32_t status = (int32_t)answer->status;
+	size_t text = answer->status == SIMPLER_OK ? 0 : strlen(answer->text);
+
+	put_version(&writer);
+	put(&writer, &status, sizeof(status));
+	put(&writer, &answer->segment, sizeof(answer->segment));
+	put(&writer, &answer->bytes, sizeof(answer->bytes));
+	put_byte(&writer, text);
+	put(&writer, answer->text, text);
+	return written(&writer);
+}
+
+/* It comes from another process, and ends in a message for a person. */
+static void clean(char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ' || *text == 127)
+			*text = '?';
+	}
+}
+
+simpler_status shm_answer_decode(const void *bytes, size_t size, struct shm_answer *out)
+{
+	struct reader reader = read_from(bytes, size);
+	simpler_status valid = get_version(&reader, "an answer");
+	int32_t status;
+
+	if (valid != SIMPLER_OK)
+		return valid;
+	get(&reader, &status, sizeof(status));
+	get(&reader, &out->segment, sizeof(out->segment));
+	get(&reader, &out->bytes, sizeof(out->bytes));
+	valid = get_string(&reader, "an answer", SHM_TEXT_MAX, out->text);
+	if (valid == SIMPLER_OK)
+		valid = get_end(&reader, "an answer");
+	if (valid != SIMPLER_OK)
+		return valid;
+	out->status = (simpler_status)status;
+	clean(out->text);
+	if (out->status == SIMPLER_OK && (out->bytes == 0 || out->bytes > INT64_MAX))
+		return malformed("an answer", "its memory has no size that can be");
+	return SIMPLER_OK;
+}
