@@ -55,14 +55,16 @@ static void finish_all(struct keeper *keeper)
 	keeper->count = 0;
 }
 
-static void close_nothing(struct exec_child *child)
+static void do_nothing(struct exec_child *child)
 {
 	(void)child;
 }
 
 static struct keeper *make_keeper(void)
 {
-	static const struct exec_child_ops ops = { .start = keep, .close = close_nothing };
+	static const struct exec_child_ops ops = { .start = keep,
+		                                   .close = do_nothing,
+		                                   .release = do_nothing };
 	struct keeper *keeper = malloc(sizeof(*keeper));
 
 	if (!keeper)

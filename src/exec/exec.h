@@ -125,9 +125,12 @@ struct exec_child_ops {
 	 * scheduler's again, and `done` is not called for it. With an id that one or none. NULL
 	 * when there is none that can be. */
 	struct exec_task *(*retract)(struct exec_child *child, uint64_t task_or_0);
-	/* Stop it and release it. No task is in progress; requests end with a failure before it
-	 * returns. */
+	/* Stop it. Requests end with a failure before it returns. No task is in progress; but who
+	 * has just ended one may be on the way out of its `done`, and look at this child yet, which
+	 * does nothing then. */
 	void (*close)(struct exec_child *child);
+	/* Closed, and nobody looks at it any more: free what is its own. */
+	void (*release)(struct exec_child *child);
 };
 
 /* What was sent to a child over a network; each counts up. */

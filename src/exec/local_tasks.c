@@ -398,7 +398,12 @@ void local_fail_all(struct local_group *group)
 
 static void local_close(struct exec_child *child)
 {
-	(void)child; /* local_group_destroy() ends all of them */
+	(void)child; /* local_group_stop() ends all of them */
+}
+
+static void local_release(struct exec_child *child)
+{
+	(void)child; /* local_group_destroy() does */
 }
 
 const struct exec_child_ops local_ops = {
@@ -406,4 +411,5 @@ const struct exec_child_ops local_ops = {
 	.stop = local_stop,
 	.retract = local_retract,
 	.close = local_close,
+	.release = local_release,
 };

@@ -666,13 +666,25 @@ static void remote_close(struct exec_child *child)
 
 	rpc_channel_close(node->channel);
 	remote_await_answers(node);
+}
+
+static void remote_release(struct exec_child *child)
+{
+	struct remote_child *node = (struct remote_child *)child;
+
 	(void)pthread_cond_destroy(&node->answered);
 	(void)pthread_mutex_destroy(&node->lock);
 	free(node);
 }
 
-static const struct exec_child_ops remote_ops = { remote_ask, remote_start, remote_stop,
-	                                          remote_retract, remote_close };
+static const struct exec_child_ops remote_ops = {
+	.ask = remote_ask,
+	.start = remote_start,
+	.stop = remote_stop,
+	.retract = remote_retract,
+	.close = remote_close,
+	.release = remote_release,
+};
 
 simpler_status remote_create(struct rpc_client *client, struct node_session *session,
                              const char *address, uint32_t capacity, struct exec_child **out)

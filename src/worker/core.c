@@ -67,16 +67,23 @@ simpler_status core_create(const struct core_options *options, struct worker_cor
 void core_close_children(struct worker_core *core)
 {
 	deadlines_stop(core);
+	for (uint32_t i = core->child_count; i-- > 0;)
+		core->children[i].child->ops->close(core->children[i].child);
+}
+
+static void release_children(struct worker_core *core)
+{
 	while (core->child_count > 0) {
 		struct exec_child *child = core->children[--core->child_count].child;
 
-		child->ops->close(child);
+		child->ops->release(child);
 	}
 }
 
 void core_destroy(struct worker_core *core)
 {
 	deadlines_stop(core);
+	release_children(core);
 	timers_release(&core->timers);
 	dag_destroy(core->graph);
 	heap_destroy(core->heap);

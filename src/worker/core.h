@@ -74,8 +74,8 @@ struct task {
 	uint64_t shared_bytes;        /* of its tensors, that lie in shared memory */
 	uint32_t member_count;
 	struct member members[];
-	/* Behind them, for each: its tensors, their dimensions, its scalars. Then the ids of what it
-	 * was to come after. */
+	/* Behind them, for each: its tensors, their dimensions, its scalars. Then the ids of what
+	 * it was to come after. */
 };
 
 struct child_state {
@@ -146,9 +146,10 @@ struct worker_core {
 
 simpler_status core_create(const struct core_options *options, struct worker_core **out);
 /*
- * To end a worker: close its children, end the threads that call `done`, destroy the core. In this
- * order: the thread that finished a run's last task is still on its way out of `done` when the
- * run's own thread has returned. No run is in progress.
+ * To end a worker: close its children, end the threads that call `done`, destroy the core, which
+ * releases the children. In this order: the thread that finished a run's last task is still on its
+ * way out of `done`, and may be walking the members of a group, when the run's own thread has
+ * returned. No run is in progress.
  */
 void core_close_children(struct worker_core *core);
 void core_destroy(struct worker_core *core);

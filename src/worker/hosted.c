@@ -136,11 +136,13 @@ static void destroy(struct hosted *hosted)
 {
 	if (hosted->core)
 		core_close_children(hosted->core);
+	if (hosted->group)
+		local_group_stop(hosted->group);
+	if (hosted->core)
+		core_destroy(hosted->core);
 	local_group_destroy(hosted->group);
 	if (hosted->loader)
 		loader_destroy(hosted->loader);
-	if (hosted->core)
-		core_destroy(hosted->core);
 	(void)pthread_cond_destroy(&hosted->let_go);
 	(void)pthread_mutex_destroy(&hosted->lock);
 	free(hosted);

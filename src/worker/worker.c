@@ -164,6 +164,7 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 	status = core_add_child(worker->core, child, &index);
 	if (status != SIMPLER_OK) {
 		child->ops->close(child);
+		child->ops->release(child);
 		return status;
 	}
 	if (out)
@@ -309,9 +310,10 @@ void simpler_worker_close(simpler_worker *worker)
 	if (worker->client)
 		rpc_client_destroy(worker->client);
 	if (worker->group)
-		local_group_destroy(worker->group);
+		local_group_stop(worker->group);
 	if (worker->core)
 		core_destroy(worker->core);
+	local_group_destroy(worker->group);
 	if (worker->registration)
 		registration_destroy(worker->registration);
 	worker_release_modules(worker);

@@ -1,4 +1,5 @@
 /* What the scheduler promises of runs and their tasks, over fake children. */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -281,6 +282,67 @@ static void a_failed_run_orders_another_run_and_does_not_fail_it(void **state)
 	assert_int_equal(second.status, SIMPLER_OK);
 }
 
+/* --- the end of a worker --- */
+
+/* A thread that ends one member of a group badly, and stops the others. */
+struct late_walk {
+	pthread_t thread;
+	struct exec_task *failed, *other;
+	_Atomic bool came_by, closed;
+};
+
+/* Its first stop: all members end, and with them the run; then the worker closes. */
+static void end_the_other_and_wait_for_the_close(void *context)
+{
+	struct late_walk *walk = context;
+
+	if (atomic_exchange(&walk->came_by, true))
+		return;
+	fake_end_well(walk->other);
+	while (!atomic_load(&walk->closed))
+		sched_yield();
+}
+
+static void *walk_main(void *argument)
+{
+	struct late_walk *walk = argument;
+
+	fake_end_badly(walk->failed, SIMPLER_EUSER, "broken");
+	return NULL;
+}
+
+ORCH(a_group_of_two)
+{
+	static const simpler_args *const none[2];
+	FIXTURE_OF_STATE();
+
+	return simpler_submit_sub_group(orch, fixture->sub, none, 2, NULL, NULL);
+}
+
+static void children_are_there_until_all_that_walk_them_have_ended(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake *a = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 1);
+	struct fake *b = fixture_add(fixture->core, SIMPLER_KIND_SUB, 1, 1);
+	struct late_walk walk = { .came_by = false };
+	struct background run;
+
+	a->keeps = b->keeps = true;
+	a->on_stop = b->on_stop = end_the_other_and_wait_for_the_close;
+	a->context = b->context = &walk;
+	background_begin(&run, fixture, a_group_of_two);
+	walk.failed = fake_take(a);
+	walk.other = fake_take(b);
+	assert_int_equal(pthread_create(&walk.thread, NULL, walk_main, &walk), 0);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_EUSER);
+	core_close_children(fixture->core);
+	atomic_store(&walk.closed, true);
+	assert_int_equal(pthread_join(walk.thread, NULL), 0);
+	core_destroy(fixture->core);
+	fixture->core = NULL;
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
@@ -294,6 +356,7 @@ int main(void)
 		CASE(no_child_is_given_more_than_its_capacity),
 		CASE(tasks_go_where_they_are_sent_or_where_least_is_going_on),
 		CASE(a_wrong_submit_is_refused_with_the_reason_and_hurts_nobody),
+		CASE(children_are_there_until_all_that_walk_them_have_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

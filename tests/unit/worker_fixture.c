@@ -46,6 +46,8 @@ static void fake_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
 	fake->stopped = task;
 	pthread_cond_broadcast(&fake->changed);
 	pthread_mutex_unlock(&fake->lock);
+	if (fake->on_stop)
+		fake->on_stop(fake->context);
 }
 
 /* The first `width` have begun. */
@@ -106,6 +108,11 @@ void fake_answer(struct fake *fake, simpler_status status)
 
 static void fake_close(struct exec_child *child)
 {
+	(void)child;
+}
+
+static void fake_release(struct exec_child *child)
+{
 	struct fake *fake = (struct fake *)child;
 
 	pthread_mutex_destroy(&fake->lock);
@@ -122,6 +129,7 @@ struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t w
 		.stop = fake_stop,
 		.retract = fake_retract,
 		.close = fake_close,
+		.release = fake_release,
 	};
 	struct fake *fake = calloc(1, sizeof(*fake));
 	uint32_t index;
@@ -248,8 +256,10 @@ int fixture_tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	core_close_children(fixture->core);
-	core_destroy(fixture->core);
+	if (fixture->core) {
+		core_close_children(fixture->core);
+		core_destroy(fixture->core);
+	}
 	free(fixture);
 	return 0;
 }

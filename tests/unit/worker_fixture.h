@@ -39,6 +39,7 @@ struct fake {
 	struct exec_request *kept;
 	/* Called at the end of start(), in the thread that starts; NULL: nothing is. */
 	void (*on_start)(void *context);
+	void (*on_stop)(void *context); /* the same, of stop() */
 	void *context;
 };
 
