@@ -10,6 +10,7 @@
 
 #include "catalog/hex.h"
 #include "catalog/key.h"
+#include "catalog/module_read.h"
 #include "temporary_directory.h"
 
 /* Made by openssl(1): "openssl pkey -pubout", and "openssl pkeyutl -sign -rawin" over the purpose,
@@ -191,6 +192,24 @@ static void a_broken_signature_file_is_told_with_its_line(void **state)
 	}
 }
 
+static void the_signature_beside_a_module_is_found_and_has_to_be_of_it(void **state)
+{
+	const char *path = temporary_path(&directory, "module.so");
+	struct digest other = { { 1 } };
+	struct signature signature;
+
+	(void)state;
+	assert_int_equal(module_read_signature(path, &module, &signature), SIMPLER_ENOTFOUND);
+	assert_true(temporary_write(&directory, "module.so.sig", vector_file));
+	assert_int_equal(module_read_signature(path, &module, &signature), SIMPLER_OK);
+	assert_true(key_verify(&vector.pair, &module, &signature));
+	assert_int_equal(module_read_signature(path, &other, &signature), SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "module.so.sig' is the signature of other"));
+	assert_true(temporary_write(&directory, "module.so.sig", "simpler module signature\n"));
+	assert_int_equal(module_read_signature(path, &module, &signature), SIMPLER_EINVAL);
+	assert_non_null(strstr(simpler_last_error(), "module.so.sig': this is no signature file"));
+}
+
 /* --- key files --- */
 
 static void a_pair_of_key_files_is_written_and_read(void **state)
@@ -309,6 +328,7 @@ int main(void)
 		cmocka_unit_test(it_packs_into_96_bytes_and_back),
 		cmocka_unit_test(a_signature_file_is_read_as_it_was_written),
 		cmocka_unit_test(a_broken_signature_file_is_told_with_its_line),
+		cmocka_unit_test(the_signature_beside_a_module_is_found_and_has_to_be_of_it),
 		cmocka_unit_test(a_pair_of_key_files_is_written_and_read),
 		cmocka_unit_test(keys_are_never_overwritten),
 		cmocka_unit_test(what_is_no_public_key_of_the_sort_is_refused),
