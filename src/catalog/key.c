@@ -110,6 +110,7 @@ bool key_verify(const struct public_key *key, const struct digest *module,
 /* --- PEM --- */
 
 /* An encrypted key would have OpenSSL ask the terminal for a pass phrase. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL gives it its type. */
 static int no_pass_phrase(char *buffer, int size, int writing, void *context)
 {
 	(void)buffer;

@@ -38,12 +38,10 @@ _Static_assert(sizeof(SIGNATURE_TEXT_FIRST) - 1 == 27, "the size of the text cou
 
 static char *put_line(char *out, const char *label, const uint8_t *bytes, size_t size)
 {
-	size_t length = strlen(label);
-
-	memcpy(out, label, length);
-	hex_write(bytes, size, out + length);
-	out[length + 2 * size] = '\n';
-	return out + length + 2 * size + 1;
+	out = stpcpy(out, label);
+	hex_write(bytes, size, out);
+	out[2 * size] = '\n';
+	return out + 2 * size + 1;
 }
 
 void signature_file_write(const struct signature_file *file, char out[SIGNATURE_TEXT_SIZE])

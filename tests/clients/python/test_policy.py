@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """Whose code a node takes in, whichever way it comes."""
-import hashlib
 import os
 import pathlib
 import re
@@ -12,8 +11,8 @@ import unittest
 
 import grpc
 
-from harness import (INOUT, ORCH, SECONDS, Callable, Client, Daemon, inline, main, module_callable,
-                     values_of, wait_until, wire)
+from harness import (INOUT, ORCH, SECONDS, SUB, Client, Daemon, LibraryCallable, inline, main,
+                     module_callable, module_chunks, values_of, wait_until, wire)
 
 Code = grpc.StatusCode
 
@@ -114,17 +113,33 @@ class Policy(unittest.TestCase):
         self.assertRegex(written[0], r"\bwarn\b")
         self.assertTrue(node.client.heartbeat().ok)
 
+    def is_denied(self, node, callable_):
+        """Whether it can be neither called, nor pulled, nor committed, as it was revoked."""
+        ref = wire.CallableRef(callable_id=callable_.id, version=callable_.version)
+        stub = node.client.catalog
+        for call, argument in ((node.dispatch, callable_), (stub.PullCallable, ref),
+                               (stub.CommitCallable, ref)):
+            try:
+                call(argument)
+                return False
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), Code.PERMISSION_DENIED, error.details())
+                self.assertIn("was revoked", error.details())
+        return True
+
     def runs(self, node, callable_):
         response = node.dispatch(callable_)
         self.assertEqual((response.error_code, response.error_msg), (0, ""))
         self.assertEqual(values_of(response.output_tensors[0].inline_data), [42])
 
     def ways_in(self, node, callable_, signature):
-        """Every call that brings a callable, whole or by the digest of its module."""
+        """Every call that brings a callable, whole or by the digest of its module, or a module."""
         whole = callable_.payload(signature=signature)
         by_digest = callable_.payload(with_module=False, signature=signature)
         stub = node.client.catalog
-        return [(way, call, callable_.message(pickled=pickled))
+        stream = list(module_chunks(callable_.module, signature=signature))
+        return [("as a stream", stub.PushModule, iter(stream))] + [
+                (way, call, callable_.message(pickled=pickled))
                 for way, call, pickled in (
                     ("pushed whole", stub.PushCallable, whole),
                     ("pushed by digest", stub.PushCallable, by_digest),
@@ -171,7 +186,46 @@ class Policy(unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as caught:
                 node.dispatch(self.twice)
             self.assertEqual(caught.exception.code(), Code.NOT_FOUND)
+            with self.assertRaises(grpc.RpcError) as caught:
+                node.client.pull_module(self.twice.module_digest)
+            self.assertEqual(caught.exception.code(), Code.NOT_FOUND)
             self.assertEqual(node.close(), 0)
+
+    def test_R04_libraries_pass_the_same_check(self):
+        libraries = self.directory / "libraries"
+        libraries.mkdir()
+        (libraries / "doubling.so").write_bytes(self.twice.module)
+        doubling = LibraryCallable("twice_below", ORCH, b"", "doubling")
+        options = ("--library-dir", str(libraries), "--trust", str(self.trust))
+        for mode in "named", "signed", "any":
+            node = self.node("--code", mode, *options)
+            node.client.install(doubling)
+            self.runs(node, doubling)
+            # The bytes of a library, too, may be revoked: for those that come, and have come.
+            good = (self.trust / "revoked").read_text()
+            (self.trust / "revoked").write_text(f"module {self.twice.module_digest.hex()}\n")
+            other = doubling._replace(name="twice", kind=SUB)
+            self.refused(node, ["is revoked", "library 'doubling'"], node.client.install, other)
+            node.hang_up()
+            wait_until(lambda: self.is_denied(node, doubling), "the callable is withdrawn")
+            (self.trust / "revoked").write_text(good)
+            self.assertEqual(node.close(), 0)
+        node = self.node("--code", "none", *options)
+        self.refused(node, ["library 'doubling'", "--code none"], node.client.install, doubling)
+        self.assertEqual(node.close(), 0)
+
+    def test_R04_what_lies_in_a_store_from_before_is_no_way_in(self):
+        store = self.directory / "store"
+        node = self.node("--code", "any", "--store", str(store))
+        node.push(self.twice)
+        self.assertEqual(node.close(), 0)
+        node = self.node("--code", "signed", "--trust", str(self.trust), "--store", str(store))
+        for _, call, message in self.ways_in(node, self.twice, b""):
+            self.refused(node, ["is not signed"], call, message, timeout=SECONDS)
+        node.push(self.twice, with_module=False,
+                  signature=self.keys.sign("ours", self.twice.module))
+        self.runs(node, self.twice)
+        self.assertEqual(node.close(), 0)
 
     def test_R18_a_signed_module_runs_and_its_signature_is_pulled_with_it(self):
         node = self.node("--code", "signed", "--trust", str(self.trust))
@@ -222,24 +276,12 @@ class Policy(unittest.TestCase):
         (self.trust / "revoked").write_text(f"module {self.twice.module_digest.hex()}\n")
         node.hang_up()
         wait_until(lambda: "is revoked on this node" in node.log(), "the log tells of it")
-        ref = wire.CallableRef(callable_id=self.twice.id, version=self.twice.version)
-        stub = node.client.catalog
-
-        def denied():
-            for call, argument in ((node.dispatch, self.twice), (stub.PullCallable, ref),
-                                   (stub.CommitCallable, ref)):
-                try:
-                    call(argument)
-                    return False
-                except grpc.RpcError as error:
-                    self.assertEqual(error.code(), Code.PERMISSION_DENIED, error.details())
-                    self.assertIn("was revoked", error.details())
-            return True
-
-        wait_until(denied, "the callable is withdrawn")
+        wait_until(lambda: self.is_denied(node, self.twice), "the callable is withdrawn")
         self.assertIn(self.twice.module_digest.hex(), node.log())
         # Who owned it may give it up as ever, and what is of another module is not touched.
-        stub.UnregisterCallable(ref, timeout=SECONDS)
+        node.client.catalog.UnregisterCallable(
+            wire.CallableRef(callable_id=self.twice.id, version=self.twice.version),
+            timeout=SECONDS)
         self.runs(node, scale)
         # A mistake can be taken back.
         (self.trust / "revoked").write_text(list_of_revoked)
@@ -248,7 +290,8 @@ class Policy(unittest.TestCase):
         # And a key that is taken away takes all with it that it signed.
         (self.trust / "ours.pub").unlink()
         node.hang_up()
-        wait_until(denied, "the callable is withdrawn")
+        wait_until(lambda: self.is_denied(node, self.twice), "the callable is withdrawn")
+        wait_until(lambda: self.is_denied(node, scale), "the other is withdrawn")
         self.assertEqual(node.close(), 0)
 
     def test_a_bad_trust_directory_is_told_at_the_start(self):
