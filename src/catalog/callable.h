@@ -27,7 +27,6 @@ struct callable {
 	struct catalog_waiter *waiters;
 	UT_hash_handle hh;            /* in the table by key */
 	struct callable *prev, *next; /* in family.versions; `next` also in aftermath.gone */
-	uint8_t signature[SIGNATURE_BYTES];
 	uint8_t state[];
 };
 

@@ -64,12 +64,25 @@ struct catalog_entry {
 	uint64_t callable_id, version;
 	struct digest digest;
 	enum catalog_state state;
-	struct payload payload; /* with the module's bytes, if they fit one */
+	struct payload
+		payload; /* with the module's bytes, if they fit one; see catalog_payload() */
+	bool is_signed;
+	uint8_t signature[SIGNATURE_BYTES]; /* the one that came last */
 	/* What is to be loaded, whether a module or a library. */
 	struct digest module;
 	simpler_bytes module_bytes;
 	int module_fd; /* a sealed memfd */
 };
+
+/* The payload with its signature, which points into the entry. */
+static inline struct payload catalog_payload(const struct catalog_entry *entry)
+{
+	struct payload payload = entry->payload;
+
+	if (entry->is_signed)
+		payload.signature = (simpler_bytes){ entry->signature, SIGNATURE_BYTES };
+	return payload;
+}
 
 /* `policy` is borrowed: it says of each offer, of a known callable too, whether it may come in.
  * NULL, with the error raised, when memory is out or a directory cannot be used. */

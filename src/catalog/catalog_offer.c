@@ -23,6 +23,16 @@ static simpler_status no_memory(void)
 	return error_raise(SIMPLER_ENOMEM, "no memory for a callable");
 }
 
+/* The last one that the policy let pass is what the callable is judged by later: its key is in use,
+ * and that of an earlier one may be on its way out. */
+static void take_signature(struct callable *callable, const struct payload *payload)
+{
+	if (payload->signature.size != SIGNATURE_BYTES)
+		return;
+	callable->entry.is_signed = true;
+	memcpy(callable->entry.signature, payload->signature.data, SIGNATURE_BYTES);
+}
+
 /*
  * The callable that an offer names, when it is known: owned by one more now.
  *
@@ -47,6 +57,7 @@ static simpler_status own_known(struct catalog *catalog, const struct offer *off
 		                   " is taken by another callable with digest %s",
 		                   offering->callable_id, callable->entry.version, text);
 	}
+	take_signature(callable, &offer->payload);
 	return catalog_own(catalog, callable, offering->session, offering->commit, aftermath);
 }
 
@@ -71,9 +82,8 @@ static struct callable *make_callable(const struct offer *offer, const struct st
 	if (payload->state.size)
 		memcpy(callable->state, payload->state.data, payload->state.size);
 	callable->entry.payload.state.data = callable->state;
-	if (payload->signature.size)
-		memcpy(callable->signature, payload->signature.data, payload->signature.size);
-	callable->entry.payload.signature.data = callable->signature;
+	callable->entry.payload.signature = simpler_no_state();
+	take_signature(callable, payload);
 	callable->entry.payload.module_bytes = simpler_no_state();
 	if (payload->origin.source == ORIGIN_MODULE && module->bytes.size <= PAYLOAD_MODULE_MAX)
 		callable->entry.payload.module_bytes = module->bytes;

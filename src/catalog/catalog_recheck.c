@@ -1,4 +1,5 @@
 /* Callables that came in by a policy which has changed since. */
+#include <string.h>
 #include <utlist.h>
 
 #include "catalog/callable.h"
@@ -18,15 +19,29 @@ static void revoke(struct catalog *catalog, struct callable *callable, struct af
 	catalog_consider(catalog, callable, aftermath);
 }
 
-/* One that is pinned, so it is there. */
-static void revoke_key(struct catalog *catalog, uint64_t key)
+/* One that is pinned, so it is there. False when another signature has come, and passed, since it
+ * was judged. */
+static bool revoke_entry(struct catalog *catalog, const struct catalog_entry *entry)
 {
 	struct aftermath aftermath = { NULL, NULL };
+	struct callable *callable;
+	bool same;
 
 	pthread_mutex_lock(&catalog->lock);
-	revoke(catalog, table_find_key(&catalog->table, key), &aftermath);
+	callable = table_find_key(&catalog->table, entry->key);
+	same = memcmp(callable->entry.signature, entry->signature, sizeof(entry->signature)) == 0;
+	if (same)
+		revoke(catalog, callable, &aftermath);
 	pthread_mutex_unlock(&catalog->lock);
 	catalog_finish(catalog, &aftermath);
+	return same;
+}
+
+static bool is_allowed(struct catalog *catalog, const struct catalog_entry *entry)
+{
+	const struct payload payload = catalog_payload(entry);
+
+	return catalog_judge(catalog, &payload, &entry->module) != SIMPLER_EPERM;
 }
 
 size_t catalog_recheck(struct catalog *catalog)
@@ -35,11 +50,9 @@ size_t catalog_recheck(struct catalog *catalog)
 	size_t count = 0;
 
 	while (catalog_next(catalog, entry.key, &entry)) {
-		if (entry.state != CATALOG_WITHDRAWN &&
-		    catalog_judge(catalog, &entry.payload, &entry.module) == SIMPLER_EPERM) {
-			revoke_key(catalog, entry.key);
+		if (entry.state != CATALOG_WITHDRAWN && !is_allowed(catalog, &entry) &&
+		    revoke_entry(catalog, &entry))
 			count++;
-		}
 		catalog_unpin(catalog, entry.key);
 	}
 	return count;

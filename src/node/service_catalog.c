@@ -225,14 +225,15 @@ static simpler_status encode_callable(const struct catalog_entry *entry, struct 
 	struct msg_callable message = { .callable_id = entry->callable_id,
 		                        .version = entry->version,
 		                        .digest = { entry->digest.bytes, DIGEST_BYTES } };
-	size_t size = payload_size(&entry->payload);
+	const struct payload payload = catalog_payload(entry);
+	size_t size = payload_size(&payload);
 	uint8_t *bytes = malloc(size);
 	simpler_status status;
 
 	if (!bytes)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a callable of %zu bytes",
 		                   size);
-	payload_encode(&entry->payload, bytes);
+	payload_encode(&payload, bytes);
 	message.payload = (simpler_bytes){ bytes, size };
 	status = msg_callable_encode(&message, out);
 	free(bytes);

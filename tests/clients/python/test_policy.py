@@ -294,6 +294,24 @@ class Policy(unittest.TestCase):
         wait_until(lambda: self.is_denied(node, scale), "the other is withdrawn")
         self.assertEqual(node.close(), 0)
 
+    def test_R18_who_signs_anew_in_time_keeps_his_callables_when_a_key_is_revoked(self):
+        node = self.node("--code", "signed", "--trust", str(self.trust))
+        scale = module_callable("scale_below", state=struct.pack("<q", 2))
+        self.keys.trust(self.trust, "strangers")
+        for each in self.twice, scale:
+            node.push(each, signature=self.keys.sign("ours", each.module))
+        anew = self.keys.sign("strangers", self.twice.module)
+        node.push(self.twice, with_module=False, signature=anew)
+        (self.trust / "revoked").write_text(f"key {self.keys.ids['ours']}\n")
+        node.hang_up()
+        wait_until(lambda: self.is_denied(node, scale), "the callable is withdrawn")
+        # They are asked about in their order, so the other one was.
+        self.runs(node, self.twice)
+        answer = node.client.catalog.PullCallable(
+            wire.CallableRef(callable_id=self.twice.id), timeout=SECONDS)
+        self.assertEqual(answer.pickled, self.twice.payload(signature=anew))
+        self.assertEqual(node.close(), 0)
+
     def test_a_bad_trust_directory_is_told_at_the_start(self):
         def start(*options):
             done = subprocess.run([os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", *options],
