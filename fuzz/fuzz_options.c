@@ -42,6 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    options.pool_bytes < OPTIONS_POOL_MIN ||
 		    options.pool_bytes > OPTIONS_POOL_MAX ||
 		    address_classify(options.listen) == ADDRESS_INVALID ||
+		    options.code > POLICY_ANY ||
+		    (options.code == POLICY_SIGNED && !options.trust) ||
 		    (address_classify(options.listen) == ADDRESS_OTHERS && !options.insecure))
 			abort();
 	}
