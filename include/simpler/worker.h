@@ -61,7 +61,8 @@ SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *o
  * them. Any level may have some.
  *
  * @param[out] first  The id of the first; the others follow. May be NULL.
- * @return SIMPLER_ESTATE after init, SIMPLER_ENOSPACE past 256 children of this machine.
+ * @return SIMPLER_ESTATE after init, SIMPLER_ENOSPACE past 256 children of this machine, or 512 in
+ *         all; none is added then.
  */
 SIMPLER_API simpler_status simpler_worker_add_subs(simpler_worker *worker, uint32_t count,
                                                    simpler_worker_id *first);

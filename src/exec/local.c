@@ -84,16 +84,24 @@ static void init_child(struct local_group *group, struct local_child *child, sim
 	               child->number);
 }
 
+simpler_status local_group_check_places(const struct local_group *group, uint32_t count)
+{
+	if (count <= WORKER_MAX - group->child_count)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ENOSPACE,
+	                   "%u more children on this machine were asked for, and there are %u; a "
+	                   "worker has at most %d",
+	                   count, group->child_count, WORKER_MAX);
+}
+
 simpler_status local_group_add(struct local_group *group, const struct local_child_options *options,
                                struct exec_child **out)
 {
 	struct local_child *child;
-	simpler_status status;
+	simpler_status status = local_group_check_places(group, 1);
 
-	if (group->child_count == WORKER_MAX)
-		return error_raise(SIMPLER_ENOSPACE,
-		                   "a worker has at most %d children on its own machine",
-		                   WORKER_MAX);
+	if (status != SIMPLER_OK)
+		return status;
 	child = calloc(1, sizeof(*child));
 	if (!child)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a child");

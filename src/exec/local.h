@@ -47,6 +47,8 @@ simpler_status local_group_create(const struct local_options *options, struct lo
 /* `*out` belongs to the group. SIMPLER_ENOSPACE past WORKER_MAX children. */
 simpler_status local_group_add(struct local_group *group, const struct local_child_options *options,
                                struct exec_child **out);
+/* SIMPLER_ENOSPACE when so many more cannot be added. */
+simpler_status local_group_check_places(const struct local_group *group, uint32_t count);
 /* Starts the helper and forks all children before it returns. A group whose start failed can only
  * be destroyed. */
 simpler_status local_group_start(struct local_group *group);

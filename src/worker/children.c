@@ -59,6 +59,15 @@ static simpler_status get_group(simpler_worker *worker, struct local_group **out
 	return status;
 }
 
+static simpler_status make_child(simpler_worker *worker, const struct local_child_options *options)
+{
+	struct exec_child *child;
+	uint32_t index;
+	simpler_status status = local_group_add(worker->group, options, &child);
+
+	return status == SIMPLER_OK ? core_add_child(worker->core, child, &index) : status;
+}
+
 static simpler_status add_children(simpler_worker *worker, uint32_t count,
                                    const struct local_child_options *options,
                                    simpler_worker_id *first)
@@ -67,17 +76,18 @@ static simpler_status add_children(simpler_worker *worker, uint32_t count,
 	simpler_status status = get_group(worker, &group);
 	uint32_t index = worker->core->child_count;
 
-	if (status == SIMPLER_OK && first)
-		*first = index;
+	if (status == SIMPLER_OK)
+		status = local_group_check_places(group, count);
+	if (status == SIMPLER_OK)
+		status = core_check_places(worker->core, count);
 	for (uint32_t i = 0; i < count && status == SIMPLER_OK; i++) {
 		struct local_child_options one = *options;
-		struct exec_child *child;
 
 		one.device_index = i;
-		status = local_group_add(group, &one, &child);
-		if (status == SIMPLER_OK)
-			status = core_add_child(worker->core, child, &index);
+		status = make_child(worker, &one);
 	}
+	if (status == SIMPLER_OK && first)
+		*first = index;
 	return status;
 }
 

@@ -97,13 +97,23 @@ void core_destroy(struct worker_core *core)
 	free(core);
 }
 
+simpler_status core_check_places(const struct worker_core *core, uint32_t count)
+{
+	if (count <= WORKER_MAX_CHILDREN - core->child_count)
+		return SIMPLER_OK;
+	return error_raise(
+		SIMPLER_ENOSPACE,
+		"%u more children were asked for, and there are %u; a worker has at most %u", count,
+		core->child_count, WORKER_MAX_CHILDREN);
+}
+
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index)
 {
 	struct lane *lane = &core->lanes[child->runs];
+	simpler_status status = core_check_places(core, 1);
 
-	if (core->child_count == WORKER_MAX_CHILDREN)
-		return error_raise(SIMPLER_ENOSPACE, "a worker has at most %u children",
-		                   WORKER_MAX_CHILDREN);
+	if (status != SIMPLER_OK)
+		return status;
 	*index = core->child_count++;
 	core->children[*index].child = child;
 	lane->children[lane->child_count++] = *index;

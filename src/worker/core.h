@@ -153,6 +153,8 @@ simpler_status core_create(const struct core_options *options, struct worker_cor
  */
 void core_close_children(struct worker_core *core);
 void core_destroy(struct worker_core *core);
+/* SIMPLER_ENOSPACE when so many more children cannot be added. */
+simpler_status core_check_places(const struct worker_core *core, uint32_t count);
 /* Takes ownership of the child on success. */
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index);
 

@@ -506,6 +506,26 @@ static void what_cannot_be_a_child_is_refused_with_the_reason(void **state)
 	simpler_worker_close(fixture.worker);
 }
 
+static void children_beyond_a_limit_are_added_all_or_none(void **state)
+{
+	struct fixture fixture;
+	simpler_worker_id first = 77;
+
+	(void)state;
+	create(&fixture, 3);
+	assert_int_equal(simpler_worker_add_subs(fixture.worker, 2, &first), SIMPLER_OK);
+	assert_int_equal(first, 0);
+	assert_int_equal(simpler_worker_add_subs(fixture.worker, 255, &first), SIMPLER_ENOSPACE);
+	assert_non_null(strstr(simpler_last_error(), "255 more children on this machine"));
+	assert_non_null(strstr(simpler_last_error(), "there are 2; a worker has at most 256"));
+	assert_int_equal(simpler_worker_add_chips(fixture.worker, UINT32_MAX, "sim", &first),
+	                 SIMPLER_ENOSPACE);
+	assert_int_equal(first, 0);
+	assert_int_equal(simpler_worker_add_chips(fixture.worker, 2, "sim", &first), SIMPLER_OK);
+	assert_int_equal(first, 2);
+	simpler_worker_close(fixture.worker);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -524,6 +544,7 @@ int main(void)
 		cmocka_unit_test(a_deadline_reaches_sub_tasks_below_a_local_worker),
 		cmocka_unit_test(a_deadline_reaches_sub_tasks_on_a_node),
 		cmocka_unit_test(what_cannot_be_a_child_is_refused_with_the_reason),
+		cmocka_unit_test(children_beyond_a_limit_are_added_all_or_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
