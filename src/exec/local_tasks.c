@@ -1,7 +1,6 @@
 /* What the scheduler asks of a child. */
 #include <assert.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "base/log.h"
 #include "exec/local_group.h"
+#include "os/descriptor.h"
 #include "os/process.h"
 
 static struct mailbox *box_of(const struct local_child *child)
@@ -100,7 +100,7 @@ static bool has_room_for_install(const struct local_child *child)
 {
 	struct pollfd entry = { .fd = child->control, .events = POLLOUT };
 
-	return poll(&entry, 1, 0) > 0;
+	return descriptor_poll(&entry, 1, 0) > 0;
 }
 
 /* False when it is to be tried again later. */

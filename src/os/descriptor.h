@@ -3,8 +3,16 @@
 #ifndef OS_DESCRIPTOR_H
 #define OS_DESCRIPTOR_H
 
+#include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/* poll(), for descriptors that are waited for to be read or written, until `deadline`
+ * (base/clock.h), over which it may sleep by a millisecond. It also works where user code has taken
+ * this process's descriptors away by RLIMIT_NOFILE, which poll() refuses. How many are ready; 0
+ * after the deadline or an interruption, too. */
+size_t descriptor_poll(struct pollfd *entries, size_t count, int64_t deadline);
 
 /* True when reading `fd` would not block, end of file included; false when `deadline`
  * (base/clock.h) passed. A deadline of 0 asks without waiting. */

@@ -94,6 +94,10 @@ simpler_status socket_receive(int socket, void *bytes, size_t capacity, size_t *
 	if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || *fd_count > fd_capacity) {
 		for (size_t i = 0; i < *fd_count && i < fd_capacity; i++)
 			(void)close(fds[i]);
+		if ((message.msg_flags & MSG_CTRUNC) && *fd_count < fd_capacity)
+			return error_raise(SIMPLER_ESYSTEM,
+			                   "descriptors came that this process cannot have, as "
+			                   "RLIMIT_NOFILE allows it no more");
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "a datagram is larger than %zu bytes and %zu descriptors",
 		                   capacity, fd_capacity);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,16 @@ SUB_TASK(count)
 	(void)state;
 	(void)begin(args);
 	return SIMPLER_OK;
+}
+
+/* No descriptor can be opened or polled in this process any more. */
+SUB_TASK(take_descriptors_away)
+{
+	const struct rlimit none = { 0, 0 };
+
+	(void)state;
+	(void)begin(args);
+	return setrlimit(RLIMIT_NOFILE, &none) == 0 ? SIMPLER_OK : SIMPLER_ESYSTEM;
 }
 
 SUB_TASK(nothing)

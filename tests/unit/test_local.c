@@ -593,6 +593,26 @@ static void a_sub_task_that_overwrites_its_mailbox_hurts_no_other(void **state)
 	}
 }
 
+static void a_sub_task_that_takes_all_descriptors_away_blocks_no_other(void **state)
+{
+	struct fixture *fixture = *state;
+	struct exec_child *child = fixture->subs[0];
+	struct job *thief, *known, *unknown;
+
+	assert_int_equal(await_end(start_sub(fixture, child, "count")), SIMPLER_OK);
+	thief = start_sub(fixture, child, "take_descriptors_away");
+	assert_int_equal(await_end(thief), SIMPLER_OK);
+	known = start_sub(fixture, child, "count");
+	assert_int_equal(await_end(known), SIMPLER_OK);
+	assert_int_equal(pid_of(known), pid_of(thief));
+	/* Its module comes with a descriptor, which the process cannot have. */
+	unknown = start_sub(fixture, child, "nothing");
+	assert_int_equal(await_end(unknown), SIMPLER_ECRASHED);
+	known = start_sub(fixture, child, "count");
+	assert_int_equal(await_end(known), SIMPLER_OK);
+	assert_int_not_equal(pid_of(known), pid_of(thief));
+}
+
 static void a_sub_task_that_forks_and_returns_twice_is_done_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -885,6 +905,7 @@ int main(int argc, char **argv)
 		CASE(an_exit_is_told_from_a_crash),
 		CASE(a_task_waits_for_a_process_and_can_be_had_meanwhile),
 		CASE(a_sub_task_that_overwrites_its_mailbox_hurts_no_other),
+		CASE(a_sub_task_that_takes_all_descriptors_away_blocks_no_other),
 		CASE(a_sub_task_that_forks_and_returns_twice_is_done_once),
 		CASE(without_the_helper_every_task_fails),
 		CASE(a_chip_runs_kernels_over_blocks),

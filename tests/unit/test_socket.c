@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -153,6 +155,39 @@ static void waiting_ends_with_bytes_with_the_peer_or_at_the_deadline(void **stat
 	assert_true(descriptor_wait_readable(ends[1], CLOCK_NEVER));
 }
 
+/* In a process of its own, whose limit is 0. How often it found something else than it should. */
+static int wait_without_descriptors(const int *ends)
+{
+	const struct rlimit none = { 0, 0 };
+	struct pollfd entries[] = { { ends[1], POLLIN, 0 },
+		                    { ends[0], POLLIN | POLLOUT, 0 },
+		                    { -1, POLLIN, 0 },
+		                    { 500, POLLIN, 0 } };
+	int64_t until = clock_after_ms(20);
+	int wrong = setrlimit(RLIMIT_NOFILE, &none) != 0;
+
+	wrong += descriptor_wait_readable(ends[1], 0);
+	wrong += descriptor_wait_readable(ends[1], until) || clock_now() < until;
+	wrong += socket_send(ends[0], "x", 1, NULL, 0) != SIMPLER_OK;
+	wrong += !descriptor_wait_readable(ends[1], CLOCK_NEVER);
+	wrong += descriptor_poll(entries, 4, CLOCK_NEVER) != 3;
+	wrong += entries[0].revents != POLLIN || entries[1].revents != POLLOUT;
+	wrong += entries[2].revents != 0 || entries[3].revents != POLLNVAL;
+	return wrong;
+}
+
+static void waiting_needs_no_limit_of_descriptors(void **state)
+{
+	pid_t child = fork();
+	int wait_status;
+
+	assert_int_not_equal(child, -1);
+	if (child == 0)
+		_exit(wait_without_descriptors(*state));
+	assert_int_equal(waitpid(child, &wait_status, 0), child);
+	assert_int_equal(wait_status, 0);
+}
+
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -163,6 +198,7 @@ int main(void)
 		WITH_PAIR(what_does_not_fit_is_refused_and_leaves_nothing),
 		WITH_PAIR(a_closed_peer_is_an_error_after_its_last_datagram),
 		WITH_PAIR(waiting_ends_with_bytes_with_the_peer_or_at_the_deadline),
+		WITH_PAIR(waiting_needs_no_limit_of_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
