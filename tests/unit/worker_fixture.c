@@ -78,7 +78,8 @@ static void fake_ask(struct exec_child *child, struct exec_request *request)
 
 	pthread_mutex_lock(&fake->lock);
 	assert_true(fake->ask_count < FAKE_MAX_ASKED);
-	fake->asked[fake->ask_count++] = request->wish;
+	fake->asked[fake->ask_count] = request->wish;
+	fake->ask_count += !fake->forgets_asked;
 	fails = fake->refuses[request->wish];
 	fake->kept = fake->keeps_asked ? request : NULL;
 	pthread_cond_broadcast(&fake->changed);

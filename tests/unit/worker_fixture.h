@@ -32,10 +32,10 @@ struct fake {
 	uint32_t deepest;
 	bool keeps; /* retract() finds that all have begun */
 	/* What it was asked about callables. It says yes, or that it is lost to what it refuses;
-	 * or it keeps the last request until fake_answer(). */
+	 * or it keeps the last request until fake_answer(). It notes all but when it forgets. */
 	enum exec_wish asked[FAKE_MAX_ASKED];
 	uint32_t ask_count;
-	bool refuses[EXEC_WITHDRAW + 1], keeps_asked;
+	bool refuses[EXEC_WITHDRAW + 1], keeps_asked, forgets_asked;
 	struct exec_request *kept;
 	/* Called at the end of start(), in the thread that starts; NULL: nothing is. */
 	void (*on_start)(void *context);
