@@ -97,19 +97,16 @@ const struct exec_callable *bench_callable(const struct bench *bench, struct mod
 	struct module *module;
 	struct digest digest;
 	uint64_t handle;
-	uint8_t *bytes;
-	size_t size;
+	int fd;
 
-	if (module_read(bench->module, &bytes, &size) != SIMPLER_OK ||
-	    digest_compute(bytes, size, &digest) != SIMPLER_OK ||
-	    modules_add(modules, &digest, (simpler_bytes){ bytes, size }, NULL, &module) !=
-	            SIMPLER_OK)
+	if (module_read_image(bench->module, &digest, &fd) != SIMPLER_OK ||
+	    modules_add(modules, &digest, fd, NULL, &module) != SIMPLER_OK)
 		bench_give_up("taking in the module");
 	spec.module = module;
 	if (callables_add(table, &spec, NULL, &handle) != SIMPLER_OK ||
 	    callables_find(table, handle, SIMPLER_KIND_SUB, &callable) != SIMPLER_OK)
 		bench_give_up("taking a callable from the module");
-	free(bytes);
+	(void)close(fd);
 	return callable;
 }
 

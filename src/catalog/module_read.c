@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "catalog/module_file.h"
+#include "catalog/module_image.h"
 #include "catalog/small_file.h"
 
 static simpler_status file_size(int fd, const char *path, size_t *size)
@@ -47,14 +48,21 @@ static simpler_status read_all(int fd, const char *path, uint8_t *bytes, size_t 
 	return SIMPLER_OK;
 }
 
-simpler_status module_read(const char *path, uint8_t **bytes, size_t *size)
+static simpler_status open_file(const char *path, int *fd)
 {
 	/* O_NONBLOCK: what turns out to be a pipe does not wait for a writer. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	simpler_status status;
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return *fd >= 0 ? SIMPLER_OK
+	                : error_raise_errno(SIMPLER_ESYSTEM, errno, "opening '%s'", path);
+}
 
-	if (fd < 0)
-		return error_raise_errno(SIMPLER_ESYSTEM, errno, "opening '%s'", path);
+simpler_status module_read(const char *path, uint8_t **bytes, size_t *size)
+{
+	int fd;
+	simpler_status status = open_file(path, &fd);
+
+	if (status != SIMPLER_OK)
+		return status;
 	*bytes = NULL;
 	status = file_size(fd, path, size);
 	if (status == SIMPLER_OK) {
@@ -66,6 +74,35 @@ simpler_status module_read(const char *path, uint8_t **bytes, size_t *size)
 	(void)close(fd);
 	if (status != SIMPLER_OK)
 		free(*bytes);
+	return status;
+}
+
+simpler_status module_read_image_from(int file, const char *path, struct digest *digest, int *fd)
+{
+	struct module_image image;
+	size_t size;
+	simpler_status status = file_size(file, path, &size);
+
+	if (status == SIMPLER_OK)
+		status = module_image_begin(&image, size);
+	if (status != SIMPLER_OK)
+		return status;
+	status = module_image_read(&image, file, path);
+	if (status == SIMPLER_OK)
+		return module_image_end(&image, digest, fd);
+	module_image_drop(&image);
+	return status;
+}
+
+simpler_status module_read_image(const char *path, struct digest *digest, int *fd)
+{
+	int file;
+	simpler_status status = open_file(path, &file);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = module_read_image_from(file, path, digest, fd);
+	(void)close(file);
 	return status;
 }
 

@@ -18,6 +18,13 @@
 simpler_status module_read(const char *path, uint8_t **bytes, size_t *size);
 
 /*
+ * The same into a sealed memfd, which is the caller's, with the digest of the bytes. From a
+ * descriptor, for which `path` stands in messages, or from a path.
+ */
+simpler_status module_read_image_from(int file, const char *path, struct digest *digest, int *fd);
+simpler_status module_read_image(const char *path, struct digest *digest, int *fd);
+
+/*
  * The signature file beside the module at `path`, which has this digest.
  *
  * @return SIMPLER_ENOTFOUND when there is none; SIMPLER_EINVAL naming it when it is broken, or of

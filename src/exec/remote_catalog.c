@@ -16,7 +16,6 @@
 
 #include "base/bump.h"
 #include "base/clock.h"
-#include "catalog/module_file.h"
 #include "catalog/payload.h"
 #include "exec/node_session.h"
 #include "exec/remote_node.h"
@@ -24,9 +23,8 @@
 #include "rpc/rpc.h"
 #include "simpler/version.h"
 
-/* A module up to this size goes with the first payload that needs it: all that there can be, as
- * long as nodes take no streams. */
-#define INLINE_MODULE_MAX MODULE_MAX_BYTES
+/* A module up to this size goes with the first payload that needs it. */
+#define INLINE_MODULE_MAX ((size_t)1 << 20)
 #define CHUNK_BYTES       ((size_t)1 << 20)
 
 /* Loading runs constructors, for which a node has a limit of its own; a module of many bytes takes

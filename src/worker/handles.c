@@ -1,15 +1,14 @@
 /* Modules and libraries of a program's worker, and the handles that it takes of their callables. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "catalog/library.h"
 #include "catalog/module_read.h"
 #include "catalog/payload.h"
 #include "worker/registration.h"
 #include "worker/worker.h"
-
-#define PATH_BYTES 4096
 
 struct simpler_module {
 	simpler_worker *worker;
@@ -19,34 +18,29 @@ struct simpler_module {
 
 /* --- modules --- */
 
-/* The module at `path`, and the signature beside it if there is one. */
-static simpler_status add_module(struct worker_core *core, const char *path, simpler_bytes bytes,
-                                 struct module **out)
+/* With the signature beside it, if there is one. */
+static simpler_status add_image(struct worker_core *core, const char *path,
+                                const struct digest *digest, int fd, struct module **out)
 {
 	struct signature signature;
-	struct digest digest;
-	bool is_signed;
-	simpler_status status = digest_compute(bytes.data, bytes.size, &digest);
+	simpler_status status = module_read_signature(path, digest, &signature);
+	bool is_signed = status == SIMPLER_OK;
 
-	if (status != SIMPLER_OK)
-		return status;
-	status = module_read_signature(path, &digest, &signature);
-	is_signed = status == SIMPLER_OK;
 	if (!is_signed && status != SIMPLER_ENOTFOUND)
 		return status;
-	return modules_add(core->modules, &digest, bytes, is_signed ? &signature : NULL, out);
+	return modules_add(core->modules, digest, fd, is_signed ? &signature : NULL, out);
 }
 
 static simpler_status read_module(struct worker_core *core, const char *path, struct module **out)
 {
-	uint8_t *bytes;
-	size_t size;
-	simpler_status status = module_read(path, &bytes, &size);
+	struct digest digest;
+	int fd;
+	simpler_status status = module_read_image(path, &digest, &fd);
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = add_module(core, path, (simpler_bytes){ bytes, size }, out);
-	free(bytes);
+	status = add_image(core, path, &digest, fd, out);
+	(void)close(fd);
 	return status;
 }
 
@@ -92,21 +86,23 @@ void worker_release_modules(simpler_worker *worker)
 
 static simpler_status read_library(simpler_worker *worker, const char *name, struct module **out)
 {
-	char path[PATH_BYTES];
-	int length = snprintf(path, sizeof(path), "%s/%s", worker->library_dir, name);
-	uint8_t *bytes;
-	size_t size;
-	simpler_status status;
+	const char *directory = worker->library_dir;
+	struct digest digest;
+	int file, fd;
+	simpler_status status = library_open(&directory, 1, name, &file);
 
-	if (length < 0 || (size_t)length >= sizeof(path))
-		return error_raise(SIMPLER_EINVAL, "the path of library_dir has over %d bytes",
-		                   PATH_BYTES);
-	status = module_read(path, &bytes, &size);
+	if (status == SIMPLER_ENOTFOUND)
+		return error_raise(SIMPLER_ENOTFOUND,
+		                   "there is no library '%s' in library_dir, '%s'; put %s.so there",
+		                   name, directory, name);
 	if (status != SIMPLER_OK)
 		return status;
-	status = modules_add_library(worker->core->modules, name, (simpler_bytes){ bytes, size },
-	                             out);
-	free(bytes);
+	status = module_read_image_from(file, name, &digest, &fd);
+	(void)close(file);
+	if (status != SIMPLER_OK)
+		return status;
+	status = modules_add_library(worker->core->modules, name, &digest, fd, out);
+	(void)close(fd);
 	return status;
 }
 
@@ -123,9 +119,9 @@ simpler_status simpler_library_open(simpler_worker *worker, const char *name, si
 		                   "'%.80s' is no name of a library: 1 to %d letters, digits, '_', "
 		                   "'-', '+' and '.', the first of them no '.'; it is no path",
 		                   name, ORIGIN_LIBRARY_MAX);
-	status = worker->library_dir ? read_library(worker, name, &module)
-	                             : modules_add_library(worker->core->modules, name,
-	                                                   simpler_no_state(), &module);
+	status = worker->library_dir
+	                 ? read_library(worker, name, &module)
+	                 : modules_add_library(worker->core->modules, name, NULL, -1, &module);
 	if (status != SIMPLER_OK)
 		return error_context("opening library '%s'", name);
 	return give(worker, module, out);
@@ -185,12 +181,11 @@ static simpler_status take_handle(simpler_module *module, const char *name, simp
 		return error_raise(SIMPLER_EINVAL,
 		                   "a module and a place for the handle are needed, "
 		                   "not NULL");
-	return worker_register(module->worker,
-	                       &(struct callable_spec){ .module = module->module,
-	                                                .name = name,
-	                                                .kind = kind,
-	                                                .state = state },
-	                       out);
+	return worker_register(
+		module->worker,
+		&(struct callable_spec){
+			.module = module->module, .name = name, .kind = kind, .state = state },
+		out);
 }
 
 simpler_status simpler_module_orch_fn(simpler_module *module, const char *name, simpler_bytes state,

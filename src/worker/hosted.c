@@ -324,7 +324,7 @@ static simpler_status find_module(struct hosted *hosted, const struct loaded_cal
 	if (callable->module_fd < 0)
 		return SIMPLER_OK;
 	memcpy(digest.bytes, callable->module_digest, sizeof(digest.bytes));
-	return modules_adopt(hosted->core->modules, &digest, callable->module_fd, out);
+	return modules_add(hosted->core->modules, &digest, callable->module_fd, NULL, out);
 }
 
 static simpler_status run_call(struct hosted *hosted, struct hosted_task *task,

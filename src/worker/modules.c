@@ -89,68 +89,49 @@ static struct module *publish(struct modules *modules, struct module *module)
 	return faster;
 }
 
-static simpler_status map_image(struct module *module)
+static simpler_status map_image(struct module *module, int fd)
 {
-	void *base;
-	simpler_status status = memory_map_readable(module->exec.fd, module->exec.size, &base);
-
-	if (status == SIMPLER_OK)
-		module->exec.bytes = base;
-	return status;
-}
-
-static simpler_status make(const struct origin *origin, struct module **out)
-{
-	*out = calloc(1, sizeof(**out));
-	if (!*out)
-		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
-	(*out)->exec.origin = *origin;
-	(*out)->exec.fd = -1;
-	return SIMPLER_OK;
-}
-
-static simpler_status take_bytes(struct module *module, simpler_bytes bytes)
-{
-	simpler_status status = module_file_parse(bytes.data, bytes.size, &module->file);
-
-	if (status == SIMPLER_OK)
-		status = memory_create_image("simpler-module", bytes.data, bytes.size,
-		                             &module->exec.fd);
-	module->exec.size = bytes.size;
-	return status == SIMPLER_OK ? map_image(module) : status;
-}
-
-static simpler_status take_descriptor(struct module *module, int fd)
-{
+	struct exec_module *exec = &module->exec;
 	uint64_t size;
+	void *base;
 	simpler_status status = memory_size(fd, &size);
 
 	if (status != SIMPLER_OK)
 		return status;
-	module->exec.size = (size_t)size;
-	module->exec.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (module->exec.fd < 0)
+	exec->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (exec->fd < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "keeping a module's descriptor");
-	status = map_image(module);
-	return status == SIMPLER_OK
-	               ? module_file_parse(module->exec.bytes, module->exec.size, &module->file)
-	               : status;
+	exec->size = (size_t)size;
+	status = memory_map_readable(exec->fd, exec->size, &base);
+	if (status != SIMPLER_OK)
+		return status;
+	exec->bytes = base;
+	return module_file_parse(exec->bytes, exec->size, &module->file);
 }
 
-/* The end of each way to add one: `module` is the list's, or gone. */
-static simpler_status finish(struct modules *modules, struct module *module, simpler_status status,
-                             struct module **out)
+static simpler_status make(const struct origin *origin, const struct digest *digest, int fd,
+                           struct module **out)
 {
+	struct module *module = calloc(1, sizeof(*module));
+	simpler_status status = SIMPLER_OK;
+
+	if (!module)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a module");
+	module->exec.origin = *origin;
+	module->exec.fd = -1;
+	if (fd >= 0) {
+		module->exec.digest = *digest;
+		status = map_image(module, fd);
+	}
 	if (status == SIMPLER_OK)
-		*out = publish(modules, module);
-	else if (module)
+		*out = module;
+	else
 		release(module);
 	return status;
 }
 
-simpler_status modules_add(struct modules *modules, const struct digest *digest,
-                           simpler_bytes bytes, const struct signature *signature,
-                           struct module **out)
+simpler_status modules_add(struct modules *modules, const struct digest *digest, int fd,
+                           const struct signature *signature, struct module **out)
 {
 	const struct origin origin = { .source = ORIGIN_MODULE, .module = *digest };
 	struct module *module;
@@ -159,35 +140,18 @@ simpler_status modules_add(struct modules *modules, const struct digest *digest,
 	*out = find(modules, &origin);
 	if (*out)
 		return SIMPLER_OK;
-	status = make(&origin, &module);
+	status = make(&origin, digest, fd, &module);
 	if (status != SIMPLER_OK)
 		return status;
-	module->exec.digest = *digest;
 	module->exec.is_signed = signature != NULL;
 	if (signature)
 		signature_pack(signature, module->exec.signature);
-	return finish(modules, module, take_bytes(module, bytes), out);
+	*out = publish(modules, module);
+	return SIMPLER_OK;
 }
 
-simpler_status modules_adopt(struct modules *modules, const struct digest *digest, int fd,
-                             struct module **out)
-{
-	const struct origin origin = { .source = ORIGIN_MODULE, .module = *digest };
-	struct module *module;
-	simpler_status status;
-
-	*out = find(modules, &origin);
-	if (*out)
-		return SIMPLER_OK;
-	status = make(&origin, &module);
-	if (status != SIMPLER_OK)
-		return status;
-	module->exec.digest = *digest;
-	return finish(modules, module, take_descriptor(module, fd), out);
-}
-
-simpler_status modules_add_library(struct modules *modules, const char *name, simpler_bytes bytes,
-                                   struct module **out)
+simpler_status modules_add_library(struct modules *modules, const char *name,
+                                   const struct digest *digest, int fd, struct module **out)
 {
 	struct origin origin = { .source = ORIGIN_LIBRARY };
 	struct module *module;
@@ -197,11 +161,8 @@ simpler_status modules_add_library(struct modules *modules, const char *name, si
 	*out = find(modules, &origin);
 	if (*out)
 		return SIMPLER_OK;
-	status = make(&origin, &module);
-	if (status == SIMPLER_OK && bytes.size > 0) {
-		status = digest_compute(bytes.data, bytes.size, &module->exec.digest);
-		if (status == SIMPLER_OK)
-			status = take_bytes(module, bytes);
-	}
-	return finish(modules, module, status, out);
+	status = make(&origin, digest, fd, &module);
+	if (status == SIMPLER_OK)
+		*out = publish(modules, module);
+	return status;
 }

@@ -20,17 +20,14 @@ struct module {
 struct modules *modules_create(void);
 void modules_destroy(struct modules *modules);
 
-/* A module from its bytes, which have this digest and are copied into a sealed memfd. One that is
- * known keeps the signature that it had first. `signature` is NULL for an unsigned one. */
-simpler_status modules_add(struct modules *modules, const struct digest *digest,
-                           simpler_bytes bytes, const struct signature *signature,
-                           struct module **out);
-/* The same from a sealed memfd, which is borrowed. */
-simpler_status modules_adopt(struct modules *modules, const struct digest *digest, int fd,
-                             struct module **out);
-/* A library by its name, which payload_library_valid() has accepted. No bytes: it is installed on
- * nodes only, and what it declares is theirs to check. One that is known stays as it is. */
-simpler_status modules_add_library(struct modules *modules, const char *name, simpler_bytes bytes,
-                                   struct module **out);
+/* A module from a sealed memfd, which is borrowed; `digest` is that of its bytes. One that is known
+ * keeps the signature that it had first. `signature` is NULL for an unsigned one. */
+simpler_status modules_add(struct modules *modules, const struct digest *digest, int fd,
+                           const struct signature *signature, struct module **out);
+/* A library by its name, which payload_library_valid() has accepted. `fd` is -1 when it is
+ * installed on nodes only, and what it declares theirs to check. One that is known stays as it is.
+ */
+simpler_status modules_add_library(struct modules *modules, const char *name,
+                                   const struct digest *digest, int fd, struct module **out);
 
 #endif

@@ -280,8 +280,9 @@ static void on_answer(struct exec_request *request, const struct error *error)
 	struct exec_callable *forget;
 
 	if (error && request->wish == EXEC_WITHDRAW)
-		simpler_log(SIMPLER_LOG_WARN, "%s; it drops it with our session",
-		            error_step(error, 0));
+		simpler_log(SIMPLER_LOG_WARN,
+		            "%s did not withdraw '%s', and will with this program's session: %s",
+		            asked->child->name, request->callable->name, error_step(error, 0));
 	pthread_mutex_lock(&registration->lock);
 	if (error)
 		note_failure(shipment, (uint32_t)(asked - shipment->nodes), error);

@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "catalog/module_read.h"
 #include "test_modules.h"
 
 /* --- children --- */
@@ -202,18 +204,6 @@ void fake_end_badly(struct exec_task *task, simpler_status status, const char *w
 
 /* --- the fixture: a core, one module, two callables of it --- */
 
-static void *read_file(const char *path, size_t *size)
-{
-	FILE *file = fopen(path, "rb");
-	void *bytes = malloc(1 << 20);
-
-	assert_non_null(file);
-	assert_non_null(bytes);
-	*size = fread(bytes, 1, 1 << 20, file);
-	fclose(file);
-	return bytes;
-}
-
 static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind)
 {
 	const struct callable_spec spec = { .module = fixture->module, .name = name, .kind = kind };
@@ -226,14 +216,13 @@ static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_
 static void add_callables(struct fixture *fixture)
 {
 	struct digest digest;
-	size_t size;
-	void *bytes = read_file(TEST_MODULES_DIR "/remote_cases.so", &size);
+	int fd;
 
-	assert_int_equal(digest_compute(bytes, size, &digest), SIMPLER_OK);
-	assert_int_equal(modules_add(fixture->core->modules, &digest,
-	                             (simpler_bytes){ bytes, size }, NULL, &fixture->module),
+	assert_int_equal(module_read_image(TEST_MODULES_DIR "/remote_cases.so", &digest, &fd),
 	                 SIMPLER_OK);
-	free(bytes);
+	assert_int_equal(modules_add(fixture->core->modules, &digest, fd, NULL, &fixture->module),
+	                 SIMPLER_OK);
+	close(fd);
 	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH);
 	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB);
 }
