@@ -62,23 +62,6 @@ simpler_status memory_write(int fd, uint64_t offset, const void *bytes, size_t s
 	return SIMPLER_OK;
 }
 
-simpler_status memory_create_image(const char *name, const void *bytes, size_t size, int *fd)
-{
-	int created;
-	simpler_status status = memory_create(name, size, &created);
-
-	if (status)
-		return status;
-	status = memory_write(created, 0, bytes, size);
-	if (!status)
-		status = memory_seal(created);
-	if (status)
-		(void)close(created);
-	else
-		*fd = created;
-	return status;
-}
-
 simpler_status memory_size(int fd, uint64_t *bytes)
 {
 	struct stat about;

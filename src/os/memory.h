@@ -17,12 +17,8 @@
  */
 simpler_status memory_create(const char *name, uint64_t bytes, int *fd);
 
-/* A memfd with a copy of these bytes that nobody can change: a module's image. */
-simpler_status memory_create_image(const char *name, const void *bytes, size_t size, int *fd);
-
-/* The same by the piece, of a memfd of memory_create(): write to it without mapping it, which
- * raises no SIGBUS, and seal it, after which nobody can change it. SIMPLER_ENOSPACE when the system
- * has no room. */
+/* Write to it without mapping it, which raises no SIGBUS, and seal it, after which nobody can
+ * change it: a module's image. SIMPLER_ENOSPACE when the system has no room. */
 simpler_status memory_write(int fd, uint64_t offset, const void *bytes, size_t size);
 simpler_status memory_seal(int fd);
 
