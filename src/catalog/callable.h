@@ -74,10 +74,9 @@ struct aftermath {
 	struct catalog_waiter *told;
 };
 
-/* Whether the policy allows it. `module` is the digest of a library's file; NULL: not known yet.
- * Without the lock: it may read files. */
-simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload,
-                             const struct digest *module);
+/* What the policy is asked about, without the lock, as it may read files. `module` is the digest of
+ * a library's file; NULL: not known yet. Points into the payload. */
+struct policy_subject catalog_subject(const struct payload *payload, const struct digest *module);
 /* SIMPLER_EPERM for one that was allowed once. */
 simpler_status catalog_raise_revoked(uint64_t callable_id);
 

@@ -138,7 +138,7 @@ bool catalog_blame(struct catalog *catalog, uint64_t key);
 /*
  * Ask the policy about every callable once more, and withdraw those that it does not allow now,
  * whoever owns them: their owners have left then, and who looks for one is told SIMPLER_EPERM. What
- * runs goes on.
+ * runs goes on. While the trust directory is broken nothing is withdrawn.
  *
  * @return How many were withdrawn.
  */

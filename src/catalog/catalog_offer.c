@@ -133,8 +133,7 @@ static simpler_status publish(struct catalog *catalog, const struct offer *offer
 
 /* --- modules and libraries: whatever comes in is judged by the policy --- */
 
-simpler_status catalog_judge(struct catalog *catalog, const struct payload *payload,
-                             const struct digest *module)
+struct policy_subject catalog_subject(const struct payload *payload, const struct digest *module)
 {
 	struct policy_subject subject = { .signature = payload->signature, .digest = module };
 
@@ -142,6 +141,14 @@ simpler_status catalog_judge(struct catalog *catalog, const struct payload *payl
 		subject.library = payload->origin.library;
 	else
 		subject.digest = &payload->origin.module;
+	return subject;
+}
+
+static simpler_status judge(struct catalog *catalog, const struct payload *payload,
+                            const struct digest *module)
+{
+	const struct policy_subject subject = catalog_subject(payload, module);
+
 	return policy_check(catalog->policy, &subject);
 }
 
@@ -185,7 +192,7 @@ static simpler_status use_origin(struct catalog *catalog, const struct payload *
 	if (status)
 		return status;
 	/* Now that it is known what it is. */
-	status = catalog_judge(catalog, payload, &(*out)->digest);
+	status = judge(catalog, payload, &(*out)->digest);
 	if (status)
 		module_store_leave(catalog->modules, *out);
 	return status;
@@ -248,7 +255,7 @@ static simpler_status read_offering(struct catalog *catalog,
 		return error_raise(SIMPLER_EINVAL, "callable id 0 names nothing; choose another");
 	status = payload_decode(offering->payload.data, offering->payload.size, payload);
 	if (!status)
-		status = catalog_judge(catalog, payload, NULL);
+		status = judge(catalog, payload, NULL);
 	if (!status)
 		status = digest_callable(payload->kind, payload->abi, &payload->origin,
 		                         payload->name, payload->state, &out->digest);

@@ -37,11 +37,12 @@ static bool revoke_entry(struct catalog *catalog, const struct catalog_entry *en
 	return same;
 }
 
-static bool is_allowed(struct catalog *catalog, const struct catalog_entry *entry)
+static bool is_revoked(struct catalog *catalog, const struct catalog_entry *entry)
 {
 	const struct payload payload = catalog_payload(entry);
+	const struct policy_subject subject = catalog_subject(&payload, &entry->module);
 
-	return catalog_judge(catalog, &payload, &entry->module) != SIMPLER_EPERM;
+	return policy_revokes(catalog->policy, &subject);
 }
 
 size_t catalog_recheck(struct catalog *catalog)
@@ -50,7 +51,7 @@ size_t catalog_recheck(struct catalog *catalog)
 	size_t count = 0;
 
 	while (catalog_next(catalog, entry.key, &entry)) {
-		if (entry.state != CATALOG_WITHDRAWN && !is_allowed(catalog, &entry) &&
+		if (entry.state != CATALOG_WITHDRAWN && is_revoked(catalog, &entry) &&
 		    revoke_entry(catalog, &entry))
 			count++;
 		catalog_unpin(catalog, entry.key);

@@ -211,15 +211,39 @@ static simpler_status judge(const struct policy *policy, const struct policy_sub
 	return status == SIMPLER_OK ? judge_mode(policy, subject, found, what) : status;
 }
 
-simpler_status policy_check(struct policy *policy, const struct policy_subject *subject)
+static simpler_status ask(struct policy *policy, const struct policy_subject *subject, bool *broken)
 {
 	simpler_status status;
 
 	pthread_mutex_lock(&policy->lock);
 	refresh(policy);
+	*broken = policy->broken[0] != '\0';
 	status = judge(policy, subject);
 	pthread_mutex_unlock(&policy->lock);
-	if (status == SIMPLER_EPERM)
-		simpler_log(SIMPLER_LOG_WARN, "%s", simpler_last_error_step(0));
 	return status;
+}
+
+static void log_refusal(void)
+{
+	simpler_log(SIMPLER_LOG_WARN, "%s", simpler_last_error_step(0));
+}
+
+simpler_status policy_check(struct policy *policy, const struct policy_subject *subject)
+{
+	bool broken;
+	simpler_status status = ask(policy, subject, &broken);
+
+	if (status == SIMPLER_EPERM)
+		log_refusal();
+	return status;
+}
+
+bool policy_revokes(struct policy *policy, const struct policy_subject *subject)
+{
+	bool broken;
+	bool revoked = ask(policy, subject, &broken) == SIMPLER_EPERM && !broken;
+
+	if (revoked)
+		log_refusal();
+	return revoked;
 }

@@ -50,4 +50,8 @@ void policy_destroy(struct policy *policy);
  */
 simpler_status policy_check(struct policy *policy, const struct policy_subject *subject);
 
+/* Whether what came in once would be refused now, which is logged as well. Not while the trust
+ * directory cannot be read: a mistake there lets nobody in, and throws nobody out. */
+bool policy_revokes(struct policy *policy, const struct policy_subject *subject);
+
 #endif

@@ -588,6 +588,12 @@ static void R18_what_the_policy_does_not_allow_any_more_is_withdrawn(void **stat
 	assert_int_equal(catalog_find(catalog, ID, 0, &pinned), SIMPLER_OK);
 	assert_int_equal(catalog_recheck(catalog), 0);
 
+	/* A mistake in the list lets nobody in, and throws nobody out. */
+	assert_true(temporary_write(&trust, "revoked", "everything\n"));
+	assert_int_equal(catalog_recheck(catalog), 0);
+	assert_int_equal(find(catalog, ID, 0, &found), SIMPLER_OK);
+	assert_int_equal(push_number(catalog, ID, 1, &found), SIMPLER_EPERM);
+
 	revoke(&trust, &pinned.payload.origin.module);
 	assert_int_equal(catalog_recheck(catalog), 2);
 	/* Both the one that a task still runs, and the one that is gone at once. */
