@@ -1,4 +1,4 @@
-/* Any bytes are refused, or are what encoding their task, or their stop, gives; and arguments are
+/* Any bytes are refused, or are what encoding their task, stop or forget gives; and arguments are
  * made of a task only within its segments. Seeds: make-ipc-seeds. */
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct record_task task;
 	struct record_stop stop;
+	struct record_forget forget;
 
 	if (record_task_decode(data, size, &task) == SIMPLER_OK) {
 		same(record_task_encode(&task, again, sizeof(again)), data, size);
@@ -49,5 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (record_stop_decode(data, size, &stop) == SIMPLER_OK)
 		same(record_stop_encode(&stop, again, sizeof(again)), data, size);
+	if (record_forget_decode(data, size, &forget) == SIMPLER_OK)
+		same(record_forget_encode(&forget, again, sizeof(again)), data, size);
 	return 0;
 }

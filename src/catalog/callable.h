@@ -37,6 +37,12 @@ struct family {
 	UT_hash_handle hh;
 };
 
+/* The key of a callable that is gone. */
+struct gone {
+	uint64_t key;
+	struct gone *next;
+};
+
 struct callable_table {
 	struct callable *callables;
 	struct family *families;
@@ -51,6 +57,7 @@ struct catalog {
 	struct callable_table table;
 	size_t owner_count; /* of all callables */
 	struct departures departures;
+	struct gone *gone; /* not told yet */
 };
 
 /* --- callable_table.c --- */

@@ -45,6 +45,17 @@ static void tell_all(struct callable *callable, struct aftermath *aftermath)
 	}
 }
 
+/* Without memory for it an engine remembers it for longer than need be. */
+static void note_gone(struct catalog *catalog, uint64_t key)
+{
+	struct gone *gone = malloc(sizeof(*gone));
+
+	if (!gone)
+		return;
+	gone->key = key;
+	LL_PREPEND(catalog->gone, gone);
+}
+
 void catalog_consider(struct catalog *catalog, struct callable *callable,
                       struct aftermath *aftermath)
 {
@@ -54,6 +65,7 @@ void catalog_consider(struct catalog *catalog, struct callable *callable,
 	if (callable->pins > 0)
 		return;
 	table_remove(&catalog->table, callable);
+	note_gone(catalog, callable->entry.key);
 	tell_all(callable, aftermath);
 	LL_PREPEND(aftermath->gone, callable);
 }
@@ -161,6 +173,22 @@ bool catalog_blame(struct catalog *catalog, uint64_t key)
 	pthread_mutex_unlock(&catalog->lock);
 	catalog_finish(catalog, &aftermath);
 	return gone;
+}
+
+bool catalog_take_gone(struct catalog *catalog, uint64_t *key)
+{
+	struct gone *gone;
+
+	pthread_mutex_lock(&catalog->lock);
+	gone = catalog->gone;
+	if (gone)
+		catalog->gone = gone->next;
+	pthread_mutex_unlock(&catalog->lock);
+	if (!gone)
+		return false;
+	*key = gone->key;
+	free(gone);
+	return true;
 }
 
 /* --- finding --- */
@@ -366,6 +394,7 @@ struct catalog *catalog_create(const struct catalog_options *options, struct pol
 void catalog_destroy(struct catalog *catalog)
 {
 	struct callable *callable, *next;
+	uint64_t key;
 
 	if (!catalog)
 		return;
@@ -375,6 +404,8 @@ void catalog_destroy(struct catalog *catalog)
 		(void)owners_clear(&callable->owners);
 		catalog_free_callable(catalog, callable);
 	}
+	while (catalog_take_gone(catalog, &key))
+		continue;
 	module_store_destroy(catalog->modules);
 	(void)pthread_mutex_destroy(&catalog->lock);
 	free(catalog);

@@ -191,6 +191,12 @@ void catalog_leave(struct catalog *catalog, uint64_t session);
 /* End what was prepared too long ago. Returns when the next such is due; CLOCK_NEVER: none is. */
 int64_t catalog_expire(struct catalog *catalog);
 
+/*
+ * A callable that is gone, so that an engine which was given it may forget it. Each is told once.
+ * False: there is none.
+ */
+bool catalog_take_gone(struct catalog *catalog, uint64_t *key);
+
 /* --- finding --- */
 
 /*

@@ -1,11 +1,13 @@
 /*
- * Readers never wait: a callable is put in front of its bucket's list with a release, when it is
- * complete, and never changed or removed after that. Modules are looked for by the installing side
- * and by the handler of a crash, which may interrupt it anywhere.
+ * Readers never wait: a cell is put in front of its bucket's list when it is complete, and is never
+ * taken out again. A callable that is forgotten leaves its cell to the next one of the bucket.
+ * Modules are looked for by the installing side and by the handler of a crash, which may interrupt
+ * it anywhere.
  */
 #include "ipc/loader.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,10 +21,17 @@
 #define BUCKETS      1024 /* a power of two */
 #define ENTRY_PREFIX "simpler_entry_"
 
+#define VACANT UINT64_MAX /* the key of a cell that waits for its next entry */
+
 struct entry {
 	struct loaded_callable callable;
-	struct entry *next;
 	uint8_t state[];
+};
+
+struct cell {
+	_Atomic uint64_t key; /* written behind `entry` */
+	struct entry *entry;  /* NULL while the cell is vacant */
+	struct cell *next;    /* never changes */
 };
 
 struct module {
@@ -35,12 +44,17 @@ struct module {
 struct loader {
 	_Atomic(struct module *) modules;
 	_Atomic(struct module *) loading; /* the dynamic loader has it */
-	_Atomic(struct entry *) buckets[BUCKETS];
+	_Atomic(struct cell *) buckets[BUCKETS];
+	pthread_mutex_t writing; /* held to change a bucket */
 };
 
 struct loader *loader_create(void)
 {
-	return calloc(1, sizeof(struct loader));
+	struct loader *loader = calloc(1, sizeof(*loader));
+
+	if (loader)
+		(void)pthread_mutex_init(&loader->writing, NULL);
+	return loader;
 }
 
 /* The objects stay loaded and so their descriptors open. */
@@ -54,31 +68,40 @@ void loader_destroy(struct loader *loader)
 		free(module);
 	}
 	for (size_t i = 0; i < BUCKETS; i++) {
-		struct entry *entry = atomic_load(&loader->buckets[i]);
+		struct cell *cell = atomic_load(&loader->buckets[i]);
 
-		while (entry) {
-			struct entry *next = entry->next;
+		while (cell) {
+			struct cell *next = cell->next;
 
-			free(entry);
-			entry = next;
+			free(cell->entry);
+			free(cell);
+			cell = next;
 		}
 	}
+	(void)pthread_mutex_destroy(&loader->writing);
 	free(loader);
 }
 
-static _Atomic(struct entry *) *bucket_of(struct loader *loader, uint64_t key)
+static _Atomic(struct cell *) *bucket_of(struct loader *loader, uint64_t key)
 {
 	/* Keys may count up or be taken from a digest: mix the high bits in. */
 	return &loader->buckets[(key ^ key >> 32) & (BUCKETS - 1)];
 }
 
+static struct cell *find_cell(struct loader *loader, uint64_t key)
+{
+	struct cell *cell = atomic_load_explicit(bucket_of(loader, key), memory_order_acquire);
+
+	while (cell && atomic_load_explicit(&cell->key, memory_order_acquire) != key)
+		cell = cell->next;
+	return cell;
+}
+
 const struct loaded_callable *loader_find(struct loader *loader, uint64_t key)
 {
-	struct entry *entry = atomic_load_explicit(bucket_of(loader, key), memory_order_acquire);
+	struct cell *cell = key != VACANT ? find_cell(loader, key) : NULL;
 
-	while (entry && entry->callable.key != key)
-		entry = entry->next;
-	return entry ? &entry->callable : NULL;
+	return cell ? &cell->entry->callable : NULL;
 }
 
 static struct module *find_module(struct loader *loader, const uint8_t *digest)
@@ -187,13 +210,53 @@ static simpler_status set_function(const void *address, const struct record_inst
 	return error_raise(SIMPLER_EPROTOCOL, "%u is no kind of callable", install->kind);
 }
 
-static void publish(struct loader *loader, struct entry *entry)
+/* A vacant cell of the bucket, or a new one in it; NULL when memory is out. */
+static struct cell *get_cell(_Atomic(struct cell *) *bucket)
 {
-	_Atomic(struct entry *) *bucket = bucket_of(loader, entry->callable.key);
+	struct cell *first = atomic_load_explicit(bucket, memory_order_relaxed), *cell = first;
 
-	/* One thread at a time installs, so nobody else moves the head. */
-	entry->next = atomic_load_explicit(bucket, memory_order_relaxed);
-	atomic_store_explicit(bucket, entry, memory_order_release);
+	while (cell && cell->entry)
+		cell = cell->next;
+	if (cell)
+		return cell;
+	cell = calloc(1, sizeof(*cell));
+	if (!cell)
+		return NULL;
+	atomic_init(&cell->key, VACANT);
+	cell->next = first;
+	atomic_store_explicit(bucket, cell, memory_order_release);
+	return cell;
+}
+
+/* False when memory is out. */
+static bool publish(struct loader *loader, struct entry *entry)
+{
+	struct cell *cell;
+
+	pthread_mutex_lock(&loader->writing);
+	cell = get_cell(bucket_of(loader, entry->callable.key));
+	if (cell) {
+		cell->entry = entry;
+		atomic_store_explicit(&cell->key, entry->callable.key, memory_order_release);
+	}
+	pthread_mutex_unlock(&loader->writing);
+	return cell != NULL;
+}
+
+void loader_forget(struct loader *loader, uint64_t key)
+{
+	struct cell *cell;
+
+	if (key == VACANT)
+		return;
+	pthread_mutex_lock(&loader->writing);
+	cell = find_cell(loader, key);
+	if (cell) {
+		atomic_store_explicit(&cell->key, VACANT, memory_order_relaxed);
+		free(cell->entry);
+		cell->entry = NULL;
+	}
+	pthread_mutex_unlock(&loader->writing);
 }
 
 /* `module` is NULL for a function of the program. */
@@ -221,8 +284,10 @@ static simpler_status add_callable(struct loader *loader, const struct module *m
 	callable->module_fd = module ? module->fd : -1;
 	if (module)
 		memcpy(callable->module_digest, module->digest, sizeof(callable->module_digest));
-	publish(loader, entry);
-	return SIMPLER_OK;
+	if (publish(loader, entry))
+		return SIMPLER_OK;
+	free(entry);
+	return error_raise(SIMPLER_ENOMEM, "out of memory for a callable");
 }
 
 static simpler_status install_from_module(struct loader *loader,
@@ -251,7 +316,7 @@ simpler_status loader_install(struct loader *loader, const struct record_install
 {
 	simpler_status status;
 
-	if (loader_find(loader, install->callable)) {
+	if (install->callable == VACANT || loader_find(loader, install->callable)) {
 		if (module_fd >= 0)
 			(void)close(module_fd);
 		status = error_raise(SIMPLER_EEXIST, "the key %" PRIu64 " is taken",

@@ -8,7 +8,7 @@
  * file.
  *
  * Thread-safety: loader_install() is called by one thread at a time; loader_find() by any number,
- * concurrently with it, without blocking; what it returns lives as long as the loader.
+ * concurrently with it, without blocking; what it returns lives until it is forgotten.
  * loader_module_digest() may be called from a signal handler, whatever that interrupted.
  */
 #ifndef IPC_LOADER_H
@@ -50,6 +50,9 @@ void loader_destroy(struct loader *loader); /* only at process exit: unloads not
  */
 simpler_status loader_install(struct loader *loader, const struct record_install *install,
                               int module_fd);
+/* Free what is under this key, if there is something. Who found it does not use it any more, and
+ * nobody looks for it meanwhile. From any thread. */
+void loader_forget(struct loader *loader, uint64_t key);
 const struct loaded_callable *loader_find(struct loader *loader, uint64_t key);
 
 /* The digest of the module behind descriptor `fd`, which may be on its way in: its constructors

@@ -101,6 +101,7 @@ static enum record_kind take_record(struct engine *engine, struct assignment *ou
                                     uint64_t *stopped)
 {
 	uint8_t bytes[RECORD_TASK_MAX];
+	struct record_forget forget;
 	struct record_stop stop;
 	enum record_kind kind;
 	size_t size;
@@ -112,6 +113,11 @@ static enum record_kind take_record(struct engine *engine, struct assignment *ou
 	if (kind == RECORD_STOP) {
 		give_up_if_failed(record_stop_decode(bytes, size, &stop));
 		*stopped = stop.token;
+		return kind;
+	}
+	if (kind == RECORD_FORGET) {
+		give_up_if_failed(record_forget_decode(bytes, size, &forget));
+		hosted_forget(engine->hosted, forget.callable);
 		return kind;
 	}
 	give_up_if_failed(record_task_decode(bytes, size, &out->record));
@@ -136,7 +142,7 @@ static bool take_request(void *context, struct assignment *out)
 			doorbell_ring(&ring_bells(&engine->requests)->resident);
 		if (kind == RECORD_STOP)
 			hosted_stop(engine->hosted, stopped);
-	} while (kind == RECORD_STOP);
+	} while (kind == RECORD_STOP || kind == RECORD_FORGET);
 	return kind == RECORD_TASK;
 }
 

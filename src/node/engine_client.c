@@ -65,6 +65,7 @@ struct engine_client {
 	int64_t started, retry; /* when this engine was; when the next is to be */
 	uint64_t backoff_ms;
 	bool ever_ready;
+	uint64_t forgetting; /* the key that the engine is to be told next to forget; 0: none */
 	char last_end[ERROR_STEP_BYTES / 2];
 
 	_Atomic bool stop_outcomes;
@@ -190,6 +191,39 @@ static simpler_status push_stop(struct engine_client *client, uint64_t token)
 		status = ring_push(&client->process.requests, bytes, size);
 	pthread_mutex_unlock(&client->push_lock);
 	return status;
+}
+
+/* --- what is gone --- */
+
+/* False when the ring is full. */
+static bool push_forget(struct engine_client *client, uint64_t key)
+{
+	const struct record_forget forget = { .callable = key };
+	uint8_t bytes[RECORD_FORGET_MAX];
+	size_t size = record_forget_encode(&forget, bytes, sizeof(bytes));
+	simpler_status status;
+
+	pthread_mutex_lock(&client->push_lock);
+	status = ring_push(&client->process.requests, bytes, size);
+	pthread_mutex_unlock(&client->push_lock);
+	if (status == SIMPLER_EPROTOCOL)
+		kill_for_nonsense(client);
+	return status != SIMPLER_ENOSPACE;
+}
+
+/* Have the engine forget what the catalog has not any more. One that is not ready may be in the
+ * middle of being given it. */
+static void send_forgets(struct engine_client *client)
+{
+	struct catalog *catalog = client->installer.catalog;
+
+	if (engine_client_state(client) != ENGINE_READY || atomic_load(&client->nonsense))
+		return;
+	while (client->forgetting != 0 || catalog_take_gone(catalog, &client->forgetting)) {
+		if (!push_forget(client, client->forgetting))
+			return;
+		client->forgetting = 0;
+	}
 }
 
 /* False when there are some left, as the ring is full. */
@@ -549,6 +583,7 @@ static int64_t step_alive(struct engine_client *client)
 	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
 		read_control(client);
 	due = hold_to_deadlines(client);
+	send_forgets(client);
 	if (!send_stops(client) && due > clock_after_ms(SEND_AGAIN_MS))
 		due = clock_after_ms(SEND_AGAIN_MS);
 	return due;

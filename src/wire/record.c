@@ -27,7 +27,7 @@ static enum record_kind get_kind(struct reader *reader)
 	uint32_t word;
 
 	get(reader, &word, sizeof(word));
-	return word == RECORD_TASK || word == RECORD_STOP ? (enum record_kind)word : RECORD_NONE;
+	return word <= RECORD_FORGET ? (enum record_kind)word : RECORD_NONE;
 }
 
 enum record_kind record_kind_of(const void *bytes, size_t size)
@@ -214,6 +214,27 @@ simpler_status record_stop_decode(const void *bytes, size_t size, struct record_
 		return malformed("a stop", "it is of another kind");
 	get(&reader, &out->token, sizeof(out->token));
 	return get_end(&reader, "a stop");
+}
+
+/* --- forget --- */
+
+size_t record_forget_encode(const struct record_forget *forget, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+
+	put_kind(&writer, RECORD_FORGET);
+	put(&writer, &forget->callable, sizeof(forget->callable));
+	return written(&writer);
+}
+
+simpler_status record_forget_decode(const void *bytes, size_t size, struct record_forget *out)
+{
+	struct reader reader = read_from(bytes, size);
+
+	if (get_kind(&reader) != RECORD_FORGET)
+		return malformed("an order to forget", "it is of another kind");
+	get(&reader, &out->callable, sizeof(out->callable));
+	return get_end(&reader, "an order to forget");
 }
 
 /* --- outcome --- */

@@ -26,7 +26,7 @@
 #define RECORD_OBJECT_MAX   255 /* bytes of the name of a program's shared library */
 
 /* What a record is that may be one of several. */
-enum record_kind { RECORD_NONE, RECORD_TASK, RECORD_STOP };
+enum record_kind { RECORD_NONE, RECORD_TASK, RECORD_STOP, RECORD_FORGET };
 
 /* A tensor argument: element 0,0,... is at `offset` of memory segment `segment`, and the elements
  * have `nbytes`, one behind the other in row-major order unless `strided`. A decoded one has a
@@ -60,6 +60,11 @@ struct record_task {
 /* The task with this token is to end early. A receiver that does not have it does nothing. */
 struct record_stop {
 	uint64_t token;
+};
+
+/* No task will name this callable any more. A receiver that does not have it does nothing. */
+struct record_forget {
+	uint64_t callable; /* its key */
 };
 
 struct record_outcome {
@@ -100,10 +105,11 @@ struct record_install {
 #define RECORD_TASK_MAX                                                                            \
 	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 160 + SIMPLER_MAX_SCALARS * 8)
 #define RECORD_STOP_MAX    16
+#define RECORD_FORGET_MAX  16
 #define RECORD_OUTCOME_MAX (64 + ERROR_TEXT_BYTES)
 #define RECORD_INSTALL_MAX (512 + SIMPLER_STATE_MAX)
 
-/* RECORD_NONE for what is neither a task nor a stop. */
+/* RECORD_NONE for what is none of the others. */
 enum record_kind record_kind_of(const void *bytes, size_t size);
 
 size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity);
@@ -111,6 +117,9 @@ simpler_status record_task_decode(const void *bytes, size_t size, struct record_
 
 size_t record_stop_encode(const struct record_stop *stop, void *bytes, size_t capacity);
 simpler_status record_stop_decode(const void *bytes, size_t size, struct record_stop *out);
+
+size_t record_forget_encode(const struct record_forget *forget, void *bytes, size_t capacity);
+simpler_status record_forget_decode(const void *bytes, size_t size, struct record_forget *out);
 
 /* What `status` says of the task: success, or this thread's last error. */
 void record_outcome_fill(struct record_outcome *outcome, uint64_t token, simpler_status status);

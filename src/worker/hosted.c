@@ -186,6 +186,11 @@ simpler_status hosted_install(struct hosted *hosted, const struct record_install
 	return loader_install(hosted->loader, install, module_fd);
 }
 
+void hosted_forget(struct hosted *hosted, uint64_t callable)
+{
+	loader_forget(hosted->loader, callable);
+}
+
 bool hosted_has(const struct hosted *hosted, uint64_t callable)
 {
 	return loader_find(hosted->loader, callable) != NULL;

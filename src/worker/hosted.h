@@ -58,6 +58,8 @@ void hosted_stop_children(struct hosted *hosted);
 /* By one thread at a time. Owns `module_fd`, also on failure; errors as loader_install(). */
 simpler_status hosted_install(struct hosted *hosted, const struct record_install *install,
                               int module_fd);
+/* No task names the callable any more, nor is one in progress. From any thread. */
+void hosted_forget(struct hosted *hosted, uint64_t callable);
 bool hosted_has(const struct hosted *hosted, uint64_t callable);
 
 void hosted_expect(struct hosted *hosted, struct hosted_task *task, uint64_t token);

@@ -33,7 +33,8 @@ static uint64_t arena_bytes;
 static struct record_task held[ENGINE_MAX_IN_FLIGHT];
 static size_t held_count;
 static int64_t installs;
-static int64_t stops[3]; /* as FAKE_STOPS tells */
+static int64_t stops[3];   /* as FAKE_STOPS tells */
+static int64_t forgets[2]; /* as FAKE_FORGETS does */
 static _Atomic bool control_given_up;
 
 static void push_outcome(const struct record_outcome *outcome)
@@ -92,11 +93,12 @@ static void fail(const struct record_task *task)
 	push_outcome(&outcome);
 }
 
-static void tell_stops(const struct record_task *task)
+/* Fill the first output, and answer. */
+static void tell(const struct record_task *task, const int64_t *values, size_t count)
 {
 	struct record_outcome outcome = { .token = task->token };
 
-	memcpy(arena + task->tensors[0].offset, stops, sizeof(stops));
+	memcpy(arena + task->tensors[0].offset, values, count * sizeof(values[0]));
 	push_outcome(&outcome);
 }
 
@@ -190,7 +192,10 @@ static void obey(const struct record_task *task)
 		fail(task);
 		break;
 	case FAKE_STOPS:
-		tell_stops(task);
+		tell(task, stops, 3);
+		break;
+	case FAKE_FORGETS:
+		tell(task, forgets, 2);
 		break;
 	case FAKE_HOLD:
 	case FAKE_HOLD_STOPPABLE:
@@ -215,14 +220,20 @@ static void take(const uint8_t *bytes, size_t size)
 {
 	struct record_task task;
 	struct record_stop order;
+	struct record_forget forget;
 
-	if (record_kind_of(bytes, size) == RECORD_STOP &&
-	    record_stop_decode(bytes, size, &order) == SIMPLER_OK)
+	if (record_kind_of(bytes, size) == RECORD_FORGET &&
+	    record_forget_decode(bytes, size, &forget) == SIMPLER_OK) {
+		forgets[0]++;
+		forgets[1] = (int64_t)forget.callable;
+	} else if (record_kind_of(bytes, size) == RECORD_STOP &&
+	           record_stop_decode(bytes, size, &order) == SIMPLER_OK) {
 		stop(order.token);
-	else if (record_task_decode(bytes, size, &task) == SIMPLER_OK)
+	} else if (record_task_decode(bytes, size, &task) == SIMPLER_OK) {
 		obey(&task);
-	else
+	} else {
 		_exit(99);
+	}
 }
 
 static void *requests_main(void *argument)

@@ -19,6 +19,7 @@ enum fake_command {
 	FAKE_CLOSE_CONTROL,   /* shut control down and live on */
 	FAKE_HOLD_STOPPABLE,  /* keep it, until it is stopped as well */
 	FAKE_STOPS,           /* what it was told to stop; see below */
+	FAKE_FORGETS,         /* what it was told to forget; see below */
 };
 
 /* A task that is answered with success has all its output tensors of int64 filled: an INOUT's
@@ -27,6 +28,9 @@ enum fake_command {
 
 /* FAKE_STOPS fills its first output with: how often it was told to stop a task that it holds; the
  * last such task's second scalar; how often to stop one that it does not hold. */
+
+/* FAKE_FORGETS fills its first output with: how many callables it was told to forget; the last
+ * one's key. */
 
 /* A callable whose captured state is one of these texts is answered accordingly. */
 #define FAKE_STATE_REFUSE "refuse"

@@ -358,23 +358,37 @@ struct engine_facts ask_engine(struct front_end *front_end)
 	return facts;
 }
 
-struct stop_facts ask_stops(struct front_end *front_end)
+/* What the fake engine fills an output of `count` elements with. */
+static void ask(struct front_end *front_end, enum fake_command command, int64_t *out, size_t count)
 {
-	struct msg_dispatch request = make_dispatch(&front_end->orch, 1, FAKE_STOPS, 0);
-	struct stop_facts facts;
+	struct msg_dispatch request = make_dispatch(&front_end->orch, 1, command, 0);
 	struct msg_outcome response;
 	struct outcome outcome;
 	struct bump bump;
 
-	add_inline(&request, SIMPLER_OUTPUT, NULL, 3);
+	add_inline(&request, SIMPLER_OUTPUT, NULL, (int64_t)count);
 	dispatch(front_end, &request, &outcome);
 	expect_response(&outcome, &bump, &response);
-	facts.stops = element(&response.outputs[0], 0);
-	facts.last = element(&response.outputs[0], 1);
-	facts.unknown = element(&response.outputs[0], 2);
+	for (size_t i = 0; i < count; i++)
+		out[i] = element(&response.outputs[0], i);
 	bump_release(&bump);
 	outcome_destroy(&outcome);
-	return facts;
+}
+
+struct stop_facts ask_stops(struct front_end *front_end)
+{
+	int64_t told[3];
+
+	ask(front_end, FAKE_STOPS, told, 3);
+	return (struct stop_facts){ told[0], told[1], told[2] };
+}
+
+struct forget_facts ask_forgets(struct front_end *front_end)
+{
+	int64_t told[2];
+
+	ask(front_end, FAKE_FORGETS, told, 2);
+	return (struct forget_facts){ told[0], told[1] };
 }
 
 void wait_held(struct front_end *front_end, int64_t count)

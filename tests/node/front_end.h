@@ -98,6 +98,11 @@ struct stop_facts {
 	int64_t stops, last, unknown;
 };
 struct stop_facts ask_stops(struct front_end *front_end);
+/* What it was told to forget; see FAKE_FORGETS. */
+struct forget_facts {
+	int64_t count, last;
+};
+struct forget_facts ask_forgets(struct front_end *front_end);
 /* Until it holds so many: requests that were begun at the same time arrive in any order. */
 void wait_held(struct front_end *front_end, int64_t count);
 

@@ -397,6 +397,62 @@ static void R09_pull_of_the_newest_answers_the_resolved_version(void **state)
 	outcome_destroy(&outcome);
 }
 
+static void unregister(struct front_end *front_end, const struct callable *callable,
+                       struct outcome *outcome)
+{
+	const struct msg_callable_ref ref = { callable->id, callable->version };
+	struct rpc_buffer buffer;
+
+	assert_int_equal(msg_callable_ref_encode(&ref, &buffer), SIMPLER_OK);
+	call_begin(front_end, MSG_UNREGISTER, &buffer, outcome);
+}
+
+static void push_ok(struct front_end *front_end, const struct callable *callable)
+{
+	struct outcome outcome;
+
+	push_callable(front_end, callable, &outcome);
+	expect(&outcome, RPC_OK, "");
+	outcome_destroy(&outcome);
+}
+
+/* An engine lives long, and many callables come and go meanwhile. */
+static void what_is_gone_the_engine_is_told_to_forget_when_its_last_task_has_ended(void **state)
+{
+	struct front_end *front_end = *state;
+	struct msg_dispatch request;
+	struct forget_facts facts;
+	struct outcome held, left, released;
+	struct callable gone, next;
+
+	callable_make(&gone, SIMPLER_KIND_ORCH, "who", "gone");
+	callable_make(&next, SIMPLER_KIND_ORCH, "who", "next");
+	push_ok(front_end, &gone);
+	request = make_dispatch(&gone, 1, FAKE_HOLD, 0);
+	dispatch_begin(front_end, &request, &held);
+	wait_held(front_end, 1);
+	unregister(front_end, &gone, &left);
+	push_ok(front_end, &next); /* which has the supervisor look around */
+	assert_int_equal(ask_forgets(front_end).count, 0);
+	assert_int_equal(outcome_ended(&left), 0);
+	request = make_dispatch(&front_end->orch, 2, FAKE_RELEASE, 0);
+	dispatch(front_end, &request, &released);
+	outcome_wait(&held, &held.ended, 1);
+	outcome_wait(&left, &left.ended, 1);
+	expect(&left, RPC_OK, "");
+	push_ok(front_end, &gone);
+	do
+		facts = ask_forgets(front_end);
+	while (facts.count == 0);
+	assert_int_equal(facts.count, 1);
+	assert_int_equal(facts.last, 3); /* the third that was ever known */
+	outcome_destroy(&held);
+	outcome_destroy(&left);
+	outcome_destroy(&released);
+	callable_release(&gone);
+	callable_release(&next);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +466,8 @@ int main(void)
 		cmocka_unit_test(the_limit_of_tasks_in_flight_is_named),
 		cmocka_unit_test(R17_a_heartbeat_tells_liveness_and_says_so),
 		cmocka_unit_test(R09_pull_of_the_newest_answers_the_resolved_version),
+		cmocka_unit_test(
+			what_is_gone_the_engine_is_told_to_forget_when_its_last_task_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

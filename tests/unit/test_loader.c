@@ -112,6 +112,36 @@ static void a_taken_key_keeps_what_it_has(void **state)
 	assert_int_equal(run(loader, 1), SIMPLER_OK);
 }
 
+/* Keys of one bucket. */
+static void what_is_forgotten_leaves_the_others_and_its_place(void **state)
+{
+	struct loader *loader = *state;
+	const uint64_t keys[] = { 1, 1 + 1024, 1 + 2048 };
+	int other = module_image("plain");
+
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(install(loader, keys[i], "tell_state", 1,
+		                         i == 0 ? module_image("plain") : -1,
+		                         i == 0   ? "a"
+		                         : i == 1 ? "b"
+		                                  : "c"),
+		                 SIMPLER_OK);
+	loader_forget(loader, keys[1]);
+	loader_forget(loader, keys[1]);
+	loader_forget(loader, 77);
+	assert_null(loader_find(loader, keys[1]));
+	assert_int_equal(run(loader, keys[0]), SIMPLER_USER_STATUS + 'a');
+	assert_int_equal(run(loader, keys[2]), SIMPLER_USER_STATUS + 'c');
+	/* The module stays, and nothing is found under what marks an empty place. */
+	assert_int_equal(install(loader, 1 + 4096, "tell_state", 1, other, "d"), SIMPLER_OK);
+	assert_closed(other);
+	assert_int_equal(run(loader, 1 + 4096), SIMPLER_USER_STATUS + 'd');
+	loader_forget(loader, keys[0]);
+	assert_null(loader_find(loader, UINT64_MAX));
+	loader_forget(loader, UINT64_MAX);
+	assert_int_equal(run(loader, keys[2]), SIMPLER_USER_STATUS + 'c');
+}
+
 static void a_missing_entry_is_named(void **state)
 {
 	struct loader *loader = *state;
@@ -393,6 +423,7 @@ int main(void)
 		WITH_LOADER(an_installed_callable_runs_with_its_captured_state),
 		WITH_LOADER(the_same_module_twice_loads_once),
 		WITH_LOADER(a_taken_key_keeps_what_it_has),
+		WITH_LOADER(what_is_forgotten_leaves_the_others_and_its_place),
 		WITH_LOADER(a_missing_entry_is_named),
 		WITH_LOADER(what_a_module_needs_and_nobody_has_is_named),
 		WITH_LOADER(a_refused_module_has_run_no_constructor),

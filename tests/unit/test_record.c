@@ -282,6 +282,27 @@ static void a_stop_comes_out_as_it_went_in(void **state)
 	}
 }
 
+static void an_order_to_forget_comes_out_as_it_went_in(void **state)
+{
+	struct record_forget in = { .callable = UINT64_MAX - 5 }, out;
+	size_t size = record_forget_encode(&in, bytes, RECORD_FORGET_MAX);
+	struct record_stop stop;
+
+	(void)state;
+	assert_int_equal(record_kind_of(bytes, size), RECORD_FORGET);
+	assert_int_equal(record_forget_decode(bytes, size, &out), SIMPLER_OK);
+	assert_true(out.callable == in.callable);
+	assert_int_equal(record_stop_decode(bytes, size, &stop), SIMPLER_EPROTOCOL);
+	for (size_t cut = 0; cut <= size + 1; cut++) {
+		uint8_t *exact = exactly(bytes, cut);
+
+		assert_int_equal(record_forget_decode(exact, cut, &out),
+		                 cut == size ? SIMPLER_OK : SIMPLER_EPROTOCOL);
+		assert_int_equal(record_forget_encode(&in, exact, cut), cut >= size ? size : 0);
+		free(exact);
+	}
+}
+
 static void a_stop_and_a_task_are_told_apart(void **state)
 {
 	struct record_task task = small_task();
@@ -299,7 +320,7 @@ static void a_stop_and_a_task_are_told_apart(void **state)
 
 static void what_is_neither_has_no_kind(void **state)
 {
-	static const uint32_t words[] = { 0, 3, UINT32_MAX, 0x01000000, 0x10002 };
+	static const uint32_t words[] = { 0, 4, UINT32_MAX, 0x01000000, 0x10002 };
 	const uint32_t good = RECORD_TASK;
 
 	(void)state;
@@ -565,6 +586,7 @@ int main(void)
 		cmocka_unit_test(a_task_with_a_field_out_of_bounds_is_refused),
 		cmocka_unit_test(a_task_with_strides_out_of_bounds_is_refused),
 		cmocka_unit_test(a_stop_comes_out_as_it_went_in),
+		cmocka_unit_test(an_order_to_forget_comes_out_as_it_went_in),
 		cmocka_unit_test(a_stop_and_a_task_are_told_apart),
 		cmocka_unit_test(what_is_neither_has_no_kind),
 		cmocka_unit_test(an_outcome_comes_out_as_it_went_in),

@@ -435,6 +435,27 @@ static void a_later_registration_is_another_one(void **state)
 	rig_destroy(rig);
 }
 
+static void what_is_gone_is_told_once(void **state)
+{
+	struct rig *rig = rig_create(64);
+	uint64_t key;
+
+	(void)state;
+	assert_int_equal(offer(rig, A, true), SIMPLER_OK);
+	catalog_settle(rig->catalog, rig->key, true);
+	assert_int_equal(find(rig), SIMPLER_OK);
+	catalog_leave(rig->catalog, A);
+	assert_false(catalog_take_gone(rig->catalog, &key));
+	catalog_unpin(rig->catalog, rig->key);
+	assert_true(catalog_take_gone(rig->catalog, &key));
+	assert_true(key == rig->key);
+	assert_false(catalog_take_gone(rig->catalog, &key));
+	assert_int_equal(offer(rig, A, true), SIMPLER_OK);
+	catalog_settle(rig->catalog, rig->key, true);
+	catalog_leave(rig->catalog, A); /* and nobody asks */
+	rig_destroy(rig);
+}
+
 static void version_0_is_the_newest_that_the_session_owns(void **state)
 {
 	struct rig *rig = rig_create(64);
@@ -568,6 +589,7 @@ int main(void)
 		cmocka_unit_test(who_waits_is_told_once_when_the_last_task_has_ended),
 		cmocka_unit_test(who_waits_is_told_when_it_is_owned_again),
 		cmocka_unit_test(a_later_registration_is_another_one),
+		cmocka_unit_test(what_is_gone_is_told_once),
 		cmocka_unit_test(version_0_is_the_newest_that_the_session_owns),
 		cmocka_unit_test(what_is_prepared_does_not_become_the_newest_before_its_commit),
 		cmocka_unit_test(the_clock_is_told_when_the_next_preparation_is_over),
