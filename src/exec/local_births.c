@@ -2,8 +2,15 @@
  * The supervisor: one thread that starts processes, hears of their deaths from the spawn helper,
  * and kills those whose task was stopped and goes on. It never waits for one child while another
  * needs it: what is to happen later has its time noted.
+ *
+ * How a process ended only the helper knows, which also sees to what was below a next-level worker.
+ * So a death counts when the helper tells of it. It is seen before, by the pidfd. A helper that has
+ * not told of it after PATIENT_LOOKS more looks at everything has stopped or hangs, and is killed,
+ * with all children: what to do about a lost helper is known, and one that is not there may come
+ * back at any time. Looks are counted and not time, of which much may have passed when this process
+ * was stopped, too.
  */
-#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +28,8 @@
 #define PAUSE_MS      20 /* then it is so much longer each time */
 #define PAUSE_MOST_MS 1000
 
-#define LOST_WAIT_MS 1000
+#define PATIENT_LOOKS 3u
+#define LOST_WAIT_MS  1000
 
 /* --- births --- */
 
@@ -56,6 +64,14 @@ simpler_status local_start_process(struct local_child *child)
 	return SIMPLER_OK;
 }
 
+static void kill_helper(struct local_group *group)
+{
+	simpler_log(SIMPLER_LOG_ERROR,
+	            "the spawn helper (pid %ld) does not answer, and is killed: was it stopped?",
+	            (long)group->helper.pid);
+	process_signal(group->helper.pidfd, SIGKILL);
+}
+
 /* Tasks may wait for it. The machine may be short of processes or descriptors for a while. Without
  * the helper it never will start; that is noticed elsewhere. */
 static void try_to_start(struct local_child *child)
@@ -65,6 +81,8 @@ static void try_to_start(struct local_child *child)
 	if (status == SIMPLER_OK)
 		return;
 	simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+	if (status == SIMPLER_EDEADLINE)
+		kill_helper(child->group);
 	pthread_mutex_lock(&child->group->lock);
 	child->start_at = clock_after_ms(PAUSE_MOST_MS);
 	pthread_mutex_unlock(&child->group->lock);
@@ -157,6 +175,7 @@ static void bury(struct local_child *child, const struct spawn_exit *exit, struc
 	(void)close(child->pidfd);
 	child->control = child->pidfd = -1;
 	child->pid = 0;
+	child->seen_dead = false;
 	child->start_at = when_to_start(child);
 	pthread_mutex_unlock(&group->lock);
 }
@@ -298,23 +317,61 @@ static void look_at_everything(struct local_group *group)
 	doorbell_ring_all(&group->shared->finished.visitor);
 }
 
+/* Whether the helper owes word of a death for too long. */
+static void look_at_helper(struct local_group *group)
+{
+	bool silent = false;
+
+	for (uint32_t i = 0; i < group->child_count; i++) {
+		struct local_child *child = group->children[i];
+
+		silent |= child->seen_dead && ++child->looks > PATIENT_LOOKS;
+	}
+	if (silent)
+		kill_helper(group);
+}
+
 /* --- the loop --- */
+
+/* The processes whose deaths have not been seen yet: one that was would wake this thread again and
+ * again. Returns how many entries there are. */
+static size_t watch_processes(const struct local_group *group, struct pollfd *entries,
+                              struct local_child **watched)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < group->child_count; i++) {
+		struct local_child *child = group->children[i];
+
+		if (child->pid == 0 || child->seen_dead)
+			continue;
+		entries[count] = (struct pollfd){ child->pidfd, POLLIN, 0 };
+		watched[count++] = child;
+	}
+	return count;
+}
 
 /* False when the descriptors are gone: user code that closed all of them took the helper away. */
 static bool wait_until(struct local_group *group, int64_t at)
 {
-	struct pollfd fds[] = {
+	struct local_child *watched[WORKER_MAX];
+	struct pollfd fds[2 + WORKER_MAX] = {
 		{ group->helper.socket, POLLIN, 0 },
 		{ group->wakeup, POLLIN, 0 },
 	};
-	int64_t left = at - clock_now();
+	size_t count = watch_processes(group, fds + 2, watched);
 
-	/* Rounded up, so as not to come too early. */
-	(void)poll(fds, 2, left <= 0 ? 0 : (int)(left / CLOCK_MS + 1));
+	(void)descriptor_poll(fds, 2 + count, at);
 	if ((fds[0].revents | fds[1].revents) & POLLNVAL)
 		return false;
 	if (fds[1].revents)
 		events_clear(group->wakeup);
+	for (size_t i = 0; i < count; i++) {
+		if (!(fds[2 + i].revents & POLLIN))
+			continue;
+		watched[i]->seen_dead = true;
+		watched[i]->looks = 0;
+	}
 	return true;
 }
 
@@ -352,6 +409,7 @@ void *local_supervisor_main(void *argument)
 		do_what_is_due(group);
 		if (clock_now() >= look_at) {
 			look_at_everything(group);
+			look_at_helper(group);
 			look_at = clock_after_ms(LOCAL_LOOK_MS);
 		}
 	}

@@ -40,6 +40,10 @@ struct local_child {
 	char device[TREE_DEVICE_BYTES];
 	uint32_t device_index;
 
+	/* The supervisor's: */
+	bool seen_dead; /* and the helper has not told of it */
+	unsigned looks; /* at everything, since then */
+
 	/* Under the group's lock: */
 	pid_t pid; /* 0: there is no process */
 	int pidfd, control;

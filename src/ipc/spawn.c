@@ -176,8 +176,8 @@ simpler_status spawn_worker(struct spawn_helper *helper, const struct spawn_orde
 	simpler_status status = request_worker(helper, order, &out->control);
 
 	if (status == SIMPLER_OK) {
-		/* Without a deadline: when the helper dies, so does the other end. */
-		status = receive_answer(out->control, CLOCK_NEVER, &answer, &out->pidfd);
+		status = receive_answer(out->control, clock_after_ms(SPAWN_PATIENCE_MS), &answer,
+		                        &out->pidfd);
 		if (status == SIMPLER_OK) {
 			status = send_role(out->control, order);
 			if (status)

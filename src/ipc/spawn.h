@@ -49,6 +49,9 @@ void spawn_helper_stop(struct spawn_helper *helper);
  * SIMPLER_ESYSTEM when that cannot be told. */
 simpler_status spawn_is_own_helper(bool *out);
 
+/* A helper that takes longer to fork a worker has stopped or hangs. */
+#define SPAWN_PATIENCE_MS 3000
+
 /* What a worker is: which of the helper's main functions it gets. */
 enum spawn_role { SPAWN_SUB, SPAWN_CHIP, SPAWN_NEXT_LEVEL };
 
@@ -68,7 +71,8 @@ struct spawned {
 	int pidfd, control; /* the caller's to close; `control` is the owner's end of its socket */
 };
 
-/* Fork a worker. Blocks until it was forked. */
+/* Fork a worker. Blocks until it was forked; SIMPLER_EDEADLINE when that takes SPAWN_PATIENCE_MS.
+ * The helper may do it later then: end the helper. */
 simpler_status spawn_worker(struct spawn_helper *helper, const struct spawn_order *order,
                             struct spawned *out);
 /* "sub worker", "chip", "worker" */

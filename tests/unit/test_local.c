@@ -638,6 +638,47 @@ static void without_the_helper_every_task_fails(void **state)
 	                 SIMPLER_EUNAVAILABLE);
 }
 
+static void stop_helper(struct fixture *fixture)
+{
+	assert_int_equal(kill(fixture->group->helper.pid, SIGSTOP), 0);
+}
+
+static void a_helper_that_was_stopped_tells_of_a_death_when_it_goes_on(void **state)
+{
+	struct fixture *fixture = *state;
+	struct job *crash = start_sub(fixture, fixture->subs[0], "wait_and_crash");
+	struct local_child *child = (struct local_child *)fixture->subs[0];
+	struct pollfd death;
+
+	await_beginning(crash);
+	death = (struct pollfd){ child->pidfd, POLLIN, 0 };
+	stop_helper(fixture);
+	let_go(crash);
+	assert_int_equal(poll(&death, 1, SOON_MS), 1);
+	assert_int_equal(await_end(start_sub(fixture, fixture->subs[1], "count")), SIMPLER_OK);
+	assert_false(has_ended(crash));
+	assert_int_equal(kill(fixture->group->helper.pid, SIGCONT), 0);
+	assert_int_equal(await_end(crash), SIMPLER_ECRASHED);
+	assert_says(crash, "was killed by signal 11");
+	assert_int_equal(await_end(start_sub(fixture, fixture->subs[0], "count")), SIMPLER_OK);
+	assert_false(atomic_load(&fixture->lost));
+}
+
+static void a_helper_that_stays_stopped_is_lost_when_a_process_dies(void **state)
+{
+	struct fixture *fixture = *state;
+	struct job *running = start_sub(fixture, fixture->subs[1], "wait_to_go");
+	struct job *crash = start_sub(fixture, fixture->subs[0], "wait_and_crash");
+
+	await_beginning(running);
+	await_beginning(crash);
+	stop_helper(fixture);
+	let_go(crash);
+	assert_int_equal(await_end(crash), SIMPLER_EUNAVAILABLE);
+	assert_int_equal(await_end(running), SIMPLER_EUNAVAILABLE);
+	assert_true(atomic_load(&fixture->lost));
+}
+
 /* --- chips --- */
 
 static void a_chip_runs_kernels_over_blocks(void **state)
@@ -908,6 +949,8 @@ int main(int argc, char **argv)
 		CASE(a_sub_task_that_takes_all_descriptors_away_blocks_no_other),
 		CASE(a_sub_task_that_forks_and_returns_twice_is_done_once),
 		CASE(without_the_helper_every_task_fails),
+		CASE(a_helper_that_was_stopped_tells_of_a_death_when_it_goes_on),
+		CASE(a_helper_that_stays_stopped_is_lost_when_a_process_dies),
 		CASE(a_chip_runs_kernels_over_blocks),
 		CASE(a_chip_whose_kernel_crashes_is_opened_anew),
 		CASE(a_chip_that_cannot_be_opened_says_so_to_each_task),
