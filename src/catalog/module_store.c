@@ -241,7 +241,7 @@ static simpler_status complete(struct module_store *store, struct module_image *
                                const struct digest *expected, struct module **out, bool *fresh)
 {
 	uint64_t size = image->size;
-	struct module *module;
+	struct module *module = NULL;
 	struct digest digest;
 	char have[17], want[17];
 	simpler_status status;
