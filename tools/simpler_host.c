@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/load_process.h"
 #include "node/engine.h"
 #include "worker/nested.h"
 
@@ -20,6 +21,8 @@ int main(int argc, char **argv)
 		return nested_helper_main();
 	if (argc > 1 && strcmp(argv[1], "engine") == 0)
 		return engine_main(argc - 2, argv + 2);
+	if (argc > 1 && strcmp(argv[1], "load") == 0)
+		return load_main(argc - 2, argv + 2);
 	fprintf(stderr, "simpler-host runs callables for simpler's library and daemon, which start "
 	                "it; it is of no use by itself\n");
 	return 2;

@@ -331,6 +331,29 @@ bool catalog_get(struct catalog *catalog, uint64_t key, struct catalog_entry *ou
 	return callable != NULL;
 }
 
+bool catalog_is_tried(struct catalog *catalog, uint64_t key)
+{
+	struct callable *callable;
+	bool tried;
+
+	pthread_mutex_lock(&catalog->lock);
+	callable = table_find_key(&catalog->table, key);
+	tried = callable && module_store_is_tried(callable->module);
+	pthread_mutex_unlock(&catalog->lock);
+	return tried;
+}
+
+void catalog_set_tried(struct catalog *catalog, uint64_t key)
+{
+	struct callable *callable;
+
+	pthread_mutex_lock(&catalog->lock);
+	callable = table_find_key(&catalog->table, key);
+	if (callable)
+		module_store_set_tried(callable->module);
+	pthread_mutex_unlock(&catalog->lock);
+}
+
 /* Elements of the table are in the order in which they were added, so in that of their keys. */
 bool catalog_next(struct catalog *catalog, uint64_t after, struct catalog_entry *out)
 {

@@ -207,11 +207,19 @@ bool catalog_take_gone(struct catalog *catalog, uint64_t *key);
  */
 simpler_status catalog_find(struct catalog *catalog, uint64_t callable_id, uint64_t version,
                             struct catalog_entry *out);
+
 /* The callable with the lowest key above `after`, whatever its state, pinned; false past the last.
  */
 bool catalog_next(struct catalog *catalog, uint64_t after, struct catalog_entry *out);
 /* Not pinned. False when it is gone. */
 bool catalog_get(struct catalog *catalog, uint64_t key, struct catalog_entry *out);
+/*
+ * Whether the module of this callable has been tried out: loaded once, with nothing to lose, before
+ * an engine was given it. It is remembered for as long as the module is here, whatever becomes of
+ * the callable. False also for a callable that is gone.
+ */
+bool catalog_is_tried(struct catalog *catalog, uint64_t key);
+void catalog_set_tried(struct catalog *catalog, uint64_t key);
 /* Undo one pin. */
 void catalog_unpin(struct catalog *catalog, uint64_t key);
 

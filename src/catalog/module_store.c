@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@
 
 struct module {
 	struct stored_module stored; /* first, so that a pointer to it is one to the module */
+	_Atomic bool tried;
 	size_t users;
 	struct module *prev, *next; /* `next` also in a list of evicted ones */
 };
@@ -382,6 +384,16 @@ simpler_status module_store_use(struct module_store *store, const struct digest 
 	if (!status)
 		*out = &module->stored;
 	return status;
+}
+
+bool module_store_is_tried(const struct stored_module *stored)
+{
+	return atomic_load(&((const struct module *)(const void *)stored)->tried);
+}
+
+void module_store_set_tried(const struct stored_module *stored)
+{
+	atomic_store(&((struct module *)(uintptr_t)stored)->tried, true);
 }
 
 simpler_status module_store_use_file(struct module_store *store, int fd, const char *path,

@@ -50,6 +50,9 @@ simpler_status module_store_use(struct module_store *store, const struct digest 
  * digest is that of what was read. `path` is for messages. */
 simpler_status module_store_use_file(struct module_store *store, int fd, const char *path,
                                      const struct stored_module **out);
+/* Whether its trial is behind it: somebody has loaded it, and lived. The user's to say. */
+bool module_store_is_tried(const struct stored_module *stored);
+void module_store_set_tried(const struct stored_module *stored);
 void module_store_leave(struct module_store *store, const struct stored_module *stored);
 
 /* --- modules that come by the piece --- */

@@ -377,6 +377,7 @@ static void bury(struct engine_client *client)
 	int wait_status;
 
 	move(client, ENGINE_DOWN);
+	installer_stop(&client->installer);
 	engine_process_end(&client->process, &wait_status);
 	stop_outcomes(client);
 	describe_end(client, wait_status);
@@ -434,9 +435,10 @@ static void restart(struct engine_client *client)
 
 /* --- control --- */
 
-static void became_ready(struct engine_client *client)
+static void became_ready_if_complete(struct engine_client *client)
 {
-	if (engine_client_state(client) == ENGINE_READY)
+	if (engine_client_state(client) == ENGINE_READY ||
+	    !installer_is_complete(&client->installer))
 		return;
 	client->ever_ready = true;
 	move(client, ENGINE_READY);
@@ -452,8 +454,8 @@ static simpler_status came_up(struct engine_client *client, const struct error *
 	if (error->status != SIMPLER_OK)
 		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
 	move(client, ENGINE_INSTALLING);
-	if (installer_begin(&client->installer, client->process.control))
-		became_ready(client);
+	installer_begin(&client->installer, client->process.control);
+	became_ready_if_complete(client);
 	return SIMPLER_OK;
 }
 
@@ -461,15 +463,14 @@ static simpler_status handle_answer(struct engine_client *client, const uint8_t 
 {
 	struct record_outcome outcome;
 	simpler_status status = record_outcome_decode(bytes, size, &outcome);
-	bool complete = false;
 
 	if (status != SIMPLER_OK)
 		return status;
 	if (outcome.token == 0)
 		return came_up(client, &outcome.error);
-	status = installer_answer(&client->installer, outcome.token, &outcome.error, &complete);
-	if (complete)
-		became_ready(client);
+	status = installer_answer(&client->installer, outcome.token, &outcome.error);
+	if (status == SIMPLER_OK)
+		became_ready_if_complete(client);
 	return status;
 }
 
@@ -520,7 +521,8 @@ void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CL
 
 	fds[0].fd = alive ? client->process.pidfd : -1;
 	fds[1].fd = alive ? client->process.control : -1;
-	fds[0].events = fds[1].events = POLLIN;
+	fds[2].fd = alive ? installer_fd(&client->installer) : -1;
+	fds[0].events = fds[1].events = fds[2].events = POLLIN;
 }
 
 static simpler_status raise_unstoppable(struct engine_client *client, uint64_t callable)
@@ -573,16 +575,21 @@ static int64_t hold_to_deadlines(struct engine_client *client)
 
 static int64_t step_alive(struct engine_client *client)
 {
-	int64_t due;
+	int64_t due, trial_due = CLOCK_NEVER;
 
 	if (descriptor_wait_readable(client->process.pidfd, 0)) {
 		bury(client);
 		schedule_restart(client);
 		return client->retry;
 	}
+	/* A killed one is given nothing more, or what it is given would be blamed for its end. */
 	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
 		read_control(client);
+	if (!atomic_load(&client->nonsense))
+		trial_due = installer_advance(&client->installer);
 	due = hold_to_deadlines(client);
+	if (trial_due < due)
+		due = trial_due;
 	send_forgets(client);
 	if (!send_stops(client) && due > clock_after_ms(SEND_AGAIN_MS))
 		due = clock_after_ms(SEND_AGAIN_MS);

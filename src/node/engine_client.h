@@ -63,6 +63,8 @@ void engine_client_cancel(struct engine_client *client, uint64_t token);
  * See to it that the pending callable `key` of the catalog gets installed, and call `done` when it
  * is, or could not be: at once if that is known already. Thread-safe; does not block.
  *
+ * A module that is new here is tried in a process of its own before the engine gets it.
+ *
  * @return SIMPLER_EUNAVAILABLE when the engine is not READY, SIMPLER_ENOMEM; `done` is called only
  *         if this returned SIMPLER_OK.
  */
@@ -71,7 +73,7 @@ simpler_status engine_client_install(struct engine_client *client, uint64_t key,
 
 /* --- the supervisor --- */
 
-#define ENGINE_CLIENT_FDS 2
+#define ENGINE_CLIENT_FDS 3
 
 /* Execute the engine. The first start is the caller's to judge; later ones are tried for ever. */
 simpler_status engine_client_start(struct engine_client *client);

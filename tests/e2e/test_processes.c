@@ -26,7 +26,7 @@
 #include "test_modules.h"
 
 struct fixture {
-	char folder[64], socket[80], listen[96], port_file[80], fifo[80], first_load[80];
+	char folder[64], socket[80], listen[96], port_file[80], fifo[80], loads[80];
 	struct daemon node;
 	simpler_worker *worker;
 	simpler_orch_fn who, shift, hold, close_all;
@@ -53,9 +53,8 @@ static int set_up(void **state)
 	snprintf(fixture->port_file, sizeof(fixture->port_file), "%s/port", fixture->folder);
 	snprintf(fixture->fifo, sizeof(fixture->fifo), "%s/fifo", fixture->folder);
 	assert_int_equal(mkfifo(fixture->fifo, 0600), 0);
-	snprintf(fixture->first_load, sizeof(fixture->first_load), "%s/first_load",
-	         fixture->folder);
-	assert_int_equal(setenv("SIMPLER_TEST_FIRST_LOAD", fixture->first_load, 1), 0);
+	snprintf(fixture->loads, sizeof(fixture->loads), "%s/loads", fixture->folder);
+	assert_int_equal(setenv("SIMPLER_TEST_LOADS", fixture->loads, 1), 0);
 	options[3] = fixture->listen;
 	options[5] = fixture->port_file;
 	daemon_start(&fixture->node, options);
@@ -262,12 +261,13 @@ static void a_killed_idle_sub_worker_is_replaced(void **state)
 static void a_module_that_no_other_engine_survives_is_dropped(void **state)
 {
 	struct fixture *fixture = *state;
-	int file = open(fixture->first_load, O_CREAT | O_WRONLY, 0600);
+	int file = open(fixture->loads, O_CREAT | O_WRONLY, 0600);
 	simpler_module *module;
 	simpler_orch_fn loaded_once;
 	struct tree tree;
 
 	assert_true(file >= 0);
+	assert_int_equal(write(file, "12", 2), 2);
 	close(file);
 	find_tree(fixture, &tree);
 	assert_int_equal(
@@ -283,6 +283,7 @@ static void a_module_that_no_other_engine_survives_is_dropped(void **state)
 	assert_ends(tree.sub_worker);
 	assert_serves(fixture);
 	assert_int_equal(run(fixture, loaded_once, NULL), SIMPLER_ENOTFOUND);
+	assert_int_equal(unlink(fixture->loads), 0);
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
@@ -346,6 +347,53 @@ static void a_draining_daemon_finishes_what_runs_and_refuses_new_work(void **sta
 	if (held.status != SIMPLER_OK)
 		fail_msg("%s", held.text);
 	assert_int_equal(held.value, 1);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static const struct {
+	const char *module, *says;
+} unloadable[] = {
+	{ "trial_crashes", "loading it crashed: " },
+	{ "trial_exits", "loading it ended the process" },
+	{ "trial_kills_its_group", "loading it crashed: " },
+};
+
+static simpler_status register_from(struct fixture *fixture, const char *name)
+{
+	char path[512];
+	simpler_module *module;
+	simpler_orch_fn fn;
+
+	snprintf(path, sizeof(path), "%s/%s.so", TEST_MODULES_DIR, name);
+	assert_int_equal(simpler_module_load(fixture->worker, path, &module), SIMPLER_OK);
+	return simpler_module_orch_fn(module, "of_a_trial", simpler_no_state(), &fn);
+}
+
+static void a_constructor_that_crashes_costs_its_registration_and_no_task(void **state)
+{
+	struct fixture *fixture = *state;
+	struct held held;
+	struct tree tree;
+
+	find_tree(fixture, &tree);
+	begin_held(&held, fixture);
+	for (size_t i = 0; i < sizeof(unloadable) / sizeof(unloadable[0]); i++) {
+		assert_int_equal(register_from(fixture, unloadable[i].module), SIMPLER_EINVAL);
+		if (!strstr(simpler_last_error(), unloadable[i].says))
+			fail_msg("%s: %s", unloadable[i].module, simpler_last_error());
+	}
+	assert_int_equal(write(held.fifo, "x", 1), 1);
+	end_held(&held);
+	if (held.status != SIMPLER_OK)
+		fail_msg("%s", held.text);
+	assert_int_equal(held.value, 1);
+	/* The same processes as before, and they take new modules. */
+	assert_false(descriptor_wait_readable(tree.engine, 0));
+	close(tree.helper);
+	close(tree.engine);
+	close(tree.sub_worker);
+	assert_int_equal(register_from(fixture, "trial_returns"), SIMPLER_OK);
+	assert_serves(fixture);
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
@@ -429,6 +477,7 @@ int main(void)
 		CASE(a_killed_spawn_helper_takes_its_workers_along_and_the_node_recovers),
 		CASE(a_killed_idle_sub_worker_is_replaced),
 		CASE(a_module_that_no_other_engine_survives_is_dropped),
+		CASE(a_constructor_that_crashes_costs_its_registration_and_no_task),
 		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
 		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
 		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),

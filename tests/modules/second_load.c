@@ -1,15 +1,19 @@
-/* A module that one process loads, and that ends all that load it afterwards: the first takes the
- * file away that SIMPLER_TEST_FIRST_LOAD names. */
+/* A module that its trial and one engine load, and that ends all that load it afterwards: each takes
+ * away one of the bytes of the file that SIMPLER_TEST_LOADS names. */
+#include <fcntl.h>
 #include <simpler/module.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-__attribute__((constructor)) static void survive_once(void)
+__attribute__((constructor)) static void survive_twice(void)
 {
-	const char *first = getenv("SIMPLER_TEST_FIRST_LOAD");
+	const char *path = getenv("SIMPLER_TEST_LOADS");
+	int file = path ? open(path, O_WRONLY) : -1;
+	off_t left = lseek(file, 0, SEEK_END);
 
-	if (!first || unlink(first) != 0)
+	if (left < 1 || ftruncate(file, left - 1) != 0)
 		_exit(7);
+	(void)close(file);
 }
 
 static simpler_status loaded_once(simpler_orch *orch, const simpler_args *args,

@@ -1,6 +1,7 @@
 /*
- * An engine that runs nothing and does what it is told, so that a test decides when which outcome
- * comes, and what nonsense with it. It speaks node/engine_link.h; see fake_engine.h for commands.
+ * An engine, and a trial of modules, that runs nothing and does what it is told, so that a test
+ * decides when which outcome comes, and what nonsense with it. It speaks node/engine_link.h; see
+ * fake_engine.h for commands.
  *
  * Three threads: requests, control (main), and SIGUSR1. One lock guards what they share.
  */
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "ipc/install.h"
+#include "ipc/load_process.h"
 #include "ipc/ring.h"
 #include "node/engine_link.h"
 #include "os/memory.h"
@@ -333,10 +335,40 @@ static void start_threads(void)
 		_exit(96);
 }
 
+static void count_trial(void)
+{
+	const char *path = getenv(FAKE_TRIALS);
+	FILE *file = path ? fopen(path, "a") : NULL;
+
+	if (file && (fputc('t', file) == EOF || fclose(file) != 0))
+		_exit(95);
+}
+
+static _Noreturn void try_module(void)
+{
+	const char *told = getenv(FAKE_TRIAL) ? getenv(FAKE_TRIAL) : "";
+	char byte;
+
+	count_trial();
+	while (strcmp(told, FAKE_TRIAL_STUCK) == 0)
+		pause();
+	if (strcmp(told, FAKE_TRIAL_WAIT) == 0)
+		(void)read(LOAD_CONTROL_FD, &byte, 1);
+	else if (strcmp(told, FAKE_TRIAL_DIE) == 0)
+		_exit(6);
+	else if (strcmp(told, FAKE_TRIAL_GARBAGE) == 0)
+		(void)socket_send(LOAD_CONTROL_FD, "garbage", 7, NULL, 0);
+	else
+		send_outcome(1, strcmp(told, FAKE_TRIAL_REFUSE) == 0 ? SIMPLER_EINVAL : SIMPLER_OK);
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *start = getenv(FAKE_START);
 
+	if (argc > 1 && strcmp(argv[1], "load") == 0)
+		try_module();
 	if (argc < 2 || strcmp(argv[1], "engine") != 0)
 		return 2;
 	attach(argc, argv);

@@ -38,6 +38,16 @@ enum fake_command {
 #define FAKE_STATE_HANG   "hang" /* not at all */
 #define FAKE_STATE_STOP   "stop" /* not at all: the process stops itself */
 
+/* Executed to load a module, it does what this environment variable says, and if there is none it
+ * has loaded it. It adds a byte to the file that FAKE_TRIALS names, if that is set. */
+#define FAKE_TRIAL         "SIMPLER_FAKE_TRIAL"
+#define FAKE_TRIAL_REFUSE  "refuse"
+#define FAKE_TRIAL_DIE     "die"     /* ends with status 6, without an answer */
+#define FAKE_TRIAL_GARBAGE "garbage" /* answers what is no outcome */
+#define FAKE_TRIAL_WAIT    "wait"    /* does not answer, and ends when nobody waits for it */
+#define FAKE_TRIAL_STUCK   "stuck"   /* neither answers nor ends */
+#define FAKE_TRIALS        "SIMPLER_FAKE_TRIALS"
+
 /* The environment variable, and how the engine starts when it has one of these values; else well.
  */
 #define FAKE_START        "SIMPLER_FAKE_START"

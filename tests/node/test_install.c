@@ -1,11 +1,13 @@
 /*
- * Callables that an engine does not survive, or does not finish, loading: the front end's side of
- * its engine alone, with a deadline shorter than a daemon's.
+ * Callables whose module does not pass its trial, and such as an engine does not survive, or does
+ * not finish, loading: the front end's side of its engine alone, with a deadline shorter than a
+ * daemon's.
  */
 #include "front_end.h"
 
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -209,6 +211,136 @@ static void a_known_callable_that_three_engines_died_of_is_dropped(void **state)
 	}
 }
 
+/* --- trials --- */
+
+static const struct {
+	const char *told;
+	simpler_status status;
+	const char *says;
+} refused[] = {
+	{ FAKE_TRIAL_REFUSE, SIMPLER_EINVAL, "was told to refuse" },
+	{ FAKE_TRIAL_DIE, SIMPLER_EINVAL,
+	  "the process that tried to load it exited with status 6" },
+	{ FAKE_TRIAL_GARBAGE, SIMPLER_EINVAL, "the process that tried to load it exited" },
+	/* It is not the front end's to be patient for ever. */
+	{ FAKE_TRIAL_STUCK, SIMPLER_EINVAL, "the process that tried to load it was killed" },
+};
+
+/* Two callables of the module are pushed, and neither gets to the engine. */
+static void expect_refusal(struct fixture *fixture, size_t which)
+{
+	struct catalog_entry entries[] = { offer(fixture, "one"), offer(fixture, "two") }, found;
+	struct answer answers[2];
+
+	assert_int_equal(setenv(FAKE_TRIAL, refused[which].told, 1), 0);
+	for (size_t i = 0; i < 2; i++)
+		install(fixture, &entries[i], &answers[i]);
+	assert_int_equal(run_until(fixture, &answers[0]), 0);
+	assert_int_equal(unsetenv(FAKE_TRIAL), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(answers[i].done);
+		assert_false(answers[i].lost);
+		assert_int_equal(answers[i].error.status, refused[which].status);
+		assert_non_null(strstr(error_step(&answers[i].error, 0), refused[which].says));
+		assert_non_null(strstr(error_step(&answers[i].error, 1), "'who'"));
+		assert_false(catalog_get(fixture->catalog, entries[i].key, &found));
+	}
+}
+
+static void a_module_that_does_not_pass_its_trial_is_refused_and_the_engine_goes_on(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		struct fixture *fixture;
+		struct catalog_entry good;
+		struct answer answer;
+
+		(void)set_up((void **)&fixture);
+		start_engine(fixture);
+		assert_int_equal(run_until(fixture, NULL), 0);
+		expect_refusal(fixture, i);
+		good = offer(fixture, "good");
+		install(fixture, &good, &answer);
+		assert_int_equal(run_until(fixture, &answer), 0);
+		assert_int_equal(answer.error.status, SIMPLER_OK);
+		(void)tear_down((void **)&fixture);
+	}
+}
+
+/* Runs the supervisor until nothing is left to do at once. */
+static void install_one(struct fixture *fixture, const char *captured)
+{
+	struct catalog_entry entry = offer(fixture, captured);
+	struct answer answer;
+
+	install(fixture, &entry, &answer);
+	(void)run_until(fixture, &answer);
+	assert_int_equal(answer.error.status, SIMPLER_OK);
+}
+
+static void a_module_is_tried_once_whatever_its_callables_and_engines(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[] = "/tmp/simpler-trials-XXXXXX";
+	int trials = mkstemp(path);
+	struct catalog_entry deadly;
+	struct answer answer;
+
+	assert_true(trials >= 0);
+	assert_int_equal(setenv(FAKE_TRIALS, path, 1), 0);
+	start_engine(fixture);
+	assert_int_equal(run_until(fixture, NULL), 0);
+	install_one(fixture, "first");
+	assert_int_equal(lseek(trials, 0, SEEK_END), 1);
+	install_one(fixture, "second");
+	deadly = offer(fixture, FAKE_STATE_DIE);
+	install(fixture, &deadly, &answer);
+	assert_int_equal(run_until(fixture, &answer), 1);
+	assert_true(answer.lost);
+	install_one(fixture, "third");
+	assert_int_equal(lseek(trials, 0, SEEK_END), 1);
+	assert_int_equal(unsetenv(FAKE_TRIALS), 0);
+	(void)close(trials);
+	(void)unlink(path);
+}
+
+static bool is_trying(struct fixture *fixture)
+{
+	struct pollfd fds[ENGINE_CLIENT_FDS];
+
+	(void)engine_client_step(fixture->client);
+	engine_client_fds(fixture->client, fds);
+	return fds[2].fd >= 0;
+}
+
+/* What reaps the engine's processes must not wait for those of a trial, nor take them for its. */
+static void an_engine_that_ends_ends_the_trial_and_the_callable_is_lost(void **state)
+{
+	static const char *const told[] = { FAKE_TRIAL_WAIT, FAKE_TRIAL_STUCK };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct fixture *fixture;
+		struct catalog_entry tried;
+		struct answer answer;
+
+		(void)set_up((void **)&fixture);
+		start_engine(fixture);
+		assert_int_equal(run_until(fixture, NULL), 0);
+		assert_int_equal(setenv(FAKE_TRIAL, told[i], 1), 0);
+		tried = offer(fixture, "tried");
+		install(fixture, &tried, &answer);
+		assert_true(is_trying(fixture));
+		assert_int_equal(unsetenv(FAKE_TRIAL), 0);
+		engine_client_stop(fixture->client);
+		assert_true(answer.done && answer.lost);
+		assert_int_equal(answer.error.status, SIMPLER_EUNAVAILABLE);
+		/* No child is left. */
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+		(void)tear_down((void **)&fixture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +348,12 @@ int main(void)
 			a_callable_that_takes_too_long_to_load_fails_and_is_not_tried_again, set_up,
 			tear_down),
 		cmocka_unit_test(a_known_callable_that_three_engines_died_of_is_dropped),
+		cmocka_unit_test(
+			a_module_that_does_not_pass_its_trial_is_refused_and_the_engine_goes_on),
+		cmocka_unit_test_setup_teardown(
+			a_module_is_tried_once_whatever_its_callables_and_engines, set_up,
+			tear_down),
+		cmocka_unit_test(an_engine_that_ends_ends_the_trial_and_the_callable_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
