@@ -42,6 +42,7 @@ static void release_child(struct local_child *child)
 	if (child->pidfd >= 0)
 		(void)close(child->pidfd);
 	free(child->installed);
+	free(child->told);
 	free(child->tree);
 	free(child);
 }
@@ -235,6 +236,7 @@ void local_group_destroy(struct local_group *group)
 		(void)close(group->shared_fd);
 	(void)pthread_mutex_destroy(&group->lock);
 	free(group->modules);
+	local_release_memory(group);
 	free(group->host_program);
 	free(group);
 }

@@ -15,6 +15,7 @@
 
 #include "exec/exec.h"
 #include "ipc/spawn.h"
+#include "wire/record.h"
 
 struct local_group;
 
@@ -57,6 +58,15 @@ void local_group_stop(struct local_group *group);
 /* The same, and releases the group with its children, which nobody uses any more. NULL is allowed.
  */
 void local_group_destroy(struct local_group *group);
+
+/*
+ * Memory that tasks' tensors may lie in from now on: children are sent it before their first task
+ * that names it. `fd` is the group's from now on, also on failure.
+ */
+simpler_status local_group_share(struct local_group *group, const struct record_segment *segment,
+                                 int fd);
+/* No task uses it any more: have all children that were sent it let go of it. */
+void local_group_unshare(struct local_group *group, uint32_t id);
 
 /* How a thread that waits for a run collects outcomes itself. */
 struct exec_progress local_progress(struct local_group *group);

@@ -56,6 +56,7 @@ simpler_status local_start_process(struct local_child *child)
 	child->killed_for[0] = '\0';
 	child->excused = false;
 	child->next_slot = 0;
+	local_forget_memory(child);
 	if (child->installed)
 		memset(child->installed, 0, child->installed_count * sizeof(child->installed[0]));
 	local_post_queued(child);

@@ -3,6 +3,7 @@
  *
  *   local.c           the group's life
  *   local_tasks.c     what the scheduler asks of a child: start, stop, take back
+ *   local_memory.c    memory that came after the children were forked
  *   local_outcomes.c  collecting, and the threads that do
  *   local_births.c    the supervisor: births, deaths, and kills
  *
@@ -61,6 +62,20 @@ struct local_child {
 	/* By the low half of a callable's key: the key that this process was sent last; or 0. */
 	uint64_t *installed;
 	uint32_t installed_count;
+	struct local_told *told; /* memory that this process has been sent */
+	uint32_t told_count, told_capacity;
+	bool has_ended; /* there is one of those that it is still to be told the end of */
+};
+
+/* Memory that a process of a child was sent. */
+struct local_told {
+	uint32_t id;
+	bool ended; /* and it is to be told so */
+};
+
+struct local_segment {
+	struct record_segment record;
+	int fd;
 };
 
 struct local_module {
@@ -83,6 +98,8 @@ struct local_group {
 	uint64_t to_look_at[WORKER_MAX / 64]; /* children: taken over from the hints */
 	struct local_module *modules;
 	size_t module_count;
+	struct local_segment *segments; /* that children are sent when they need them */
+	uint32_t segment_count;
 	int64_t wake_at; /* when the supervisor will look at kill_at and start_at */
 	bool lost;       /* the helper died: children run nothing any more */
 
@@ -108,6 +125,19 @@ void local_kill(struct local_child *child, const char *why);
 
 /* The helper died: fail all tasks, and those to come. */
 void local_fail_all(struct local_group *group);
+
+/* Under the lock: whether a record can be sent without waiting for the process to read earlier
+ * ones, which it may not do while it runs a task. It can, too, when that fails at once. */
+bool local_has_room(const struct local_child *child);
+
+/* --- local_memory.c --- */
+
+/* Under the lock: send what a task names and the process does not know. False when it is to be
+ * tried again later. */
+bool local_send_memory(struct local_child *child, const struct exec_task *task);
+/* Under the lock: there is another process, which knows nothing yet. */
+void local_forget_memory(struct local_child *child);
+void local_release_memory(struct local_group *group);
 
 /* --- local_outcomes.c --- */
 

@@ -94,9 +94,7 @@ static simpler_status send_install(struct local_child *child, const struct exec_
 	return install_send(child->control, &install, module ? module->fd : -1);
 }
 
-/* Whether an install can be sent without waiting for the process to read earlier ones, which it may
- * not do while it runs a task. It can, too, when that fails at once. */
-static bool has_room_for_install(const struct local_child *child)
+bool local_has_room(const struct local_child *child)
 {
 	struct pollfd entry = { .fd = child->control, .events = POLLOUT };
 
@@ -110,7 +108,7 @@ static bool install_in(struct local_child *child, const struct exec_callable *ca
 
 	if (was_installed(child, callable->key))
 		return true;
-	if (!has_room_for_install(child))
+	if (!local_has_room(child))
 		return false;
 	if (callable->module)
 		status = note_module(child->group, callable->module);
@@ -172,7 +170,7 @@ static bool post(struct local_child *child, struct exec_task *task)
 	uint32_t at = free_slot(child);
 	struct local_slot *slot = &child->slots[at];
 
-	if (!install_in(child, task->callable))
+	if (!install_in(child, task->callable) || !local_send_memory(child, task))
 		return false;
 	describe_task(task, &record);
 	if (mailbox_post(&box_of(child)->slots[at], slot->generation, &record) != SIMPLER_OK) {

@@ -22,23 +22,49 @@ simpler_status install_send(int socket, const struct record_install *install, in
 	return status;
 }
 
-simpler_status install_receive(int socket, uint8_t *buffer, struct record_install *out,
-                               int *module_fd)
+simpler_status segment_send(int socket, const struct record_segment *segment, int fd)
+{
+	uint8_t bytes[RECORD_SEGMENT_MAX];
+	size_t size = record_segment_encode(segment, bytes, sizeof(bytes));
+
+	assert((segment->bytes > 0) == (fd >= 0));
+	return socket_send(socket, bytes, size, &fd, fd >= 0 ? 1 : 0);
+}
+
+/* What is said, and whether a descriptor belongs to it. */
+static simpler_status decode(const uint8_t *bytes, size_t size, struct control_message *out,
+                             bool *wants_fd)
+{
+	simpler_status status;
+
+	out->kind = record_kind_of(bytes, size);
+	if (out->kind == RECORD_SEGMENT) {
+		status = record_segment_decode(bytes, size, &out->segment);
+		*wants_fd = status == SIMPLER_OK && out->segment.bytes > 0;
+		return status;
+	}
+	status = record_install_decode(bytes, size, &out->install);
+	*wants_fd = status == SIMPLER_OK && out->install.has_module;
+	return status;
+}
+
+simpler_status control_receive(int socket, uint8_t *buffer, struct control_message *out)
 {
 	size_t size, fd_count;
 	simpler_status status;
+	bool wants_fd;
 
-	*module_fd = -1;
-	status = socket_receive(socket, buffer, RECORD_INSTALL_MAX, &size, module_fd, 1, &fd_count);
+	out->fd = -1;
+	status = socket_receive(socket, buffer, RECORD_INSTALL_MAX, &size, &out->fd, 1, &fd_count);
 	if (status)
 		return status;
-	status = record_install_decode(buffer, size, out);
-	if (!status && out->has_module != (fd_count == 1))
-		status = error_raise(SIMPLER_EPROTOCOL, "an install of '%s' came %s its module",
-		                     out->name, fd_count == 1 ? "unexpectedly with" : "without");
+	status = decode(buffer, size, out, &wants_fd);
+	if (!status && wants_fd != (fd_count == 1))
+		status = error_raise(SIMPLER_EPROTOCOL, "a record came %s a descriptor",
+		                     fd_count == 1 ? "unexpectedly with" : "without");
 	if (status && fd_count == 1) {
-		(void)close(*module_fd);
-		*module_fd = -1;
+		(void)close(out->fd);
+		out->fd = -1;
 	}
 	return status;
 }

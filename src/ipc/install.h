@@ -1,18 +1,28 @@
 /*
- * Making a callable known over a control socket (SOCK_SEQPACKET): a record_install in one datagram,
- * with the module's descriptor beside it where the record says so.
+ * What a process is told over its control socket (SOCK_SEQPACKET), each in one datagram: a callable
+ * is made known by a record_install, with its module's descriptor beside it where the record says
+ * so; memory by a record_segment, with its descriptor, and let go of by one without.
  */
 #ifndef IPC_INSTALL_H
 #define IPC_INSTALL_H
 
 #include "wire/record.h"
 
-/* Send one install on a control socket; `module_fd` stays the caller's, -1 when not has_module.
- * Blocks while the socket is full. SIMPLER_EUNAVAILABLE when the other end is gone. */
+/* Both block while the socket is full, and are SIMPLER_EUNAVAILABLE when the other end is gone. The
+ * descriptors stay the caller's; -1 where the record says that there is none. */
 simpler_status install_send(int socket, const struct record_install *install, int module_fd);
-/* Receive one; `*module_fd` is the caller's to close, -1 if none came. `buffer` has
- * RECORD_INSTALL_MAX bytes and `out` points into it. SIMPLER_EUNAVAILABLE at end of file. */
-simpler_status install_receive(int socket, uint8_t *buffer, struct record_install *out,
-                               int *module_fd);
+simpler_status segment_send(int socket, const struct record_segment *segment, int fd);
+
+/* One of the two, as `kind` says. */
+struct control_message {
+	enum record_kind kind;
+	struct record_install install;
+	struct record_segment segment;
+	int fd; /* the receiver's to close; -1 if none came */
+};
+
+/* Receive one. `buffer` has RECORD_INSTALL_MAX bytes and `out` points into it.
+ * SIMPLER_EUNAVAILABLE at end of file. */
+simpler_status control_receive(int socket, uint8_t *buffer, struct control_message *out);
 
 #endif

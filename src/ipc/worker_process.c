@@ -20,6 +20,7 @@
 #include "device/chip.h"
 #include "ipc/judge.h"
 #include "ipc/loader.h"
+#include "ipc/segments.h"
 #include "os/descriptor.h"
 #include "os/process.h"
 
@@ -39,6 +40,7 @@ struct server {
 	uint32_t next_slot; /* to look at for a task */
 	struct loader *loader;
 	struct failed_install *failed; /* a list: they are few, or the parent is broken */
+	struct segments segments;      /* that came later */
 	struct chip *chip;             /* a chip's; NULL if it could not be opened */
 	struct error chip_error;       /* then */
 	struct record_task task;
@@ -63,32 +65,43 @@ static void note_failure(struct server *server, uint64_t key)
 	server->failed = failed;
 }
 
-/* Read one install. SIMPLER_EUNAVAILABLE when the parent has closed the socket. */
-static simpler_status read_install(struct server *server)
+/* Between tasks, or before the arguments of one are located: what is let go of is not in use. */
+static void take_segment(struct server *server, const struct record_segment *segment, int fd)
 {
-	struct record_install install;
-	int module_fd;
-	simpler_status status =
-		install_receive(server->self->control, server->install, &install, &module_fd);
+	if (segments_take(&server->segments, segment, fd) != SIMPLER_OK)
+		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* Read one record. SIMPLER_EUNAVAILABLE when the parent has closed the socket. */
+static simpler_status read_record(struct server *server)
+{
+	struct control_message message;
+	simpler_status status = control_receive(server->self->control, server->install, &message);
 
 	if (status)
 		return status;
+	if (message.kind == RECORD_SEGMENT) {
+		take_segment(server, &message.segment, message.fd);
+		return SIMPLER_OK;
+	}
 	/* The same key again is a repetition, not a failure of the callable that is there. */
-	if (loader_install(server->loader, &install, module_fd) &&
+	if (loader_install(server->loader, &message.install, message.fd) &&
 	    simpler_last_status() != SIMPLER_EEXIST)
-		note_failure(server, install.callable);
+		note_failure(server, message.install.callable);
 	return SIMPLER_OK;
 }
 
 /* Read what is there now, without waiting for more. A socket that cannot be read at all was closed
  * here, by user code that closes what it did not open: this process is of no use any more, and
  * another takes its place. */
-static simpler_status read_installs(struct server *server)
+static simpler_status read_control(struct server *server)
 {
 	simpler_status status = SIMPLER_OK;
 
 	while (!status && descriptor_wait_readable(server->self->control, 0)) {
-		status = read_install(server);
+		status = read_record(server);
 		if (status == SIMPLER_ESYSTEM) {
 			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
 			exit(EXIT_FAILURE);
@@ -121,7 +134,7 @@ static const struct loaded_callable *find_callable(struct server *server, uint64
 
 	if (callable)
 		return callable;
-	(void)read_installs(server);
+	(void)read_control(server);
 	return loader_find(server->loader, key);
 }
 
@@ -171,9 +184,24 @@ static simpler_status call(struct server *server, const struct loaded_callable *
 	return returned == SIMPLER_OK ? SIMPLER_OK : judge_returned(callable->name, returned);
 }
 
-static simpler_status run_task(struct server *server, uint32_t slot)
+/* A segment that the task names was sent before the task was posted, as callables are. */
+static simpler_status take_args(struct server *server)
 {
 	const struct worker_process *self = server->self;
+	struct memory_segment segments[SIMPLER_MAX_TENSORS];
+	uint32_t count;
+
+	if (!segments_of_task(&server->segments, self->segments, self->segment_count, &server->task,
+	                      segments, &count)) {
+		(void)read_control(server);
+		(void)segments_of_task(&server->segments, self->segments, self->segment_count,
+		                       &server->task, segments, &count);
+	}
+	return args_from_record(&server->args, &server->task, segments, count);
+}
+
+static simpler_status run_task(struct server *server, uint32_t slot)
+{
 	const struct loaded_callable *callable;
 	simpler_status status = mailbox_read(server->box, slot, &server->task);
 
@@ -184,8 +212,7 @@ static simpler_status run_task(struct server *server, uint32_t slot)
 	callable = find_callable(server, server->task.callable);
 	if (!callable)
 		return explain_missing(server, server->task.callable);
-	status =
-		args_from_record(&server->args, &server->task, self->segments, self->segment_count);
+	status = take_args(server);
 	return status ? status : call(server, callable);
 }
 
@@ -214,7 +241,7 @@ static void serve_all(struct server *server)
 			continue;
 		}
 		if (!mailbox_wait(server->box, ticket, &spin, clock_after_ms(LOOK_AT_CONTROL_MS)) &&
-		    read_installs(server) != SIMPLER_OK)
+		    read_control(server) != SIMPLER_OK)
 			return;
 	}
 }
@@ -261,6 +288,7 @@ static void release(struct server *server)
 		free(each);
 	}
 	loader_destroy(server->loader);
+	segments_release(&server->segments);
 	free(server);
 }
 
@@ -268,8 +296,10 @@ static struct server *create(const struct worker_process *self)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
-	if (server)
+	if (server) {
 		server->loader = loader_create();
+		segments_init(&server->segments);
+	}
 	if (!server || !server->loader) {
 		simpler_log(SIMPLER_LOG_ERROR, "out of memory for a worker");
 		free(server);

@@ -7,8 +7,9 @@
  * finished something, then an area for each worker.
  *
  * A callable arrives on the worker's control socket (SOCK_SEQPACKET) as a record_install, its
- * module's descriptor beside it the first time. The parent sends it before the first task that
- * needs it; the worker reads the socket when a task names a callable it does not know.
+ * module's descriptor beside it the first time; memory that came after the worker was forked as a
+ * record_segment. The parent sends each before the first task that needs it; the worker reads the
+ * socket when a task names a callable or memory it does not know.
  */
 #ifndef IPC_WORKER_PROCESS_H
 #define IPC_WORKER_PROCESS_H

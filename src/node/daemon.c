@@ -28,6 +28,7 @@
 #include "node/address.h"
 #include "node/node.h"
 #include "node/port_file.h"
+#include "node/shm_server.h"
 #include "os/events.h"
 #include "os/memory.h"
 #include "os/process.h"
@@ -55,6 +56,7 @@ struct daemon {
 	uint64_t arena_bytes;
 	void *arena; /* the pool's main segment */
 	int arena_fd, signals;
+	struct shm_server *shm; /* NULL: memory is not shared */
 	struct rpc_health *health;
 	struct rpc_service services[SERVICES];
 	struct rpc_server *server;
@@ -197,6 +199,7 @@ static void session_ended(void *context, uint64_t session, bool detached)
 	(void)detached;
 	catalog_leave(daemon->node.catalog, session);
 	pool_end_session(daemon->node.pool, session);
+	events_wake(daemon->node.wakeup); /* its segment may be nobody's now */
 }
 
 static simpler_status build_node(struct daemon *daemon)
@@ -233,6 +236,49 @@ static simpler_status build_node(struct daemon *daemon)
 	return engine_client_create(&daemon->engine_options, node->catalog, &node->engine);
 }
 
+/* --- memory of sessions --- */
+
+/* The engine is told of it before there is storage that tasks could name. Should that fail, the
+ * segment is there, unused, when it is asked for again. */
+static simpler_status open_segment(struct node *node, uint64_t session, struct segment_view *out)
+{
+	struct record_segment record;
+	simpler_status status = pool_open_segment(node->pool, session, out);
+
+	if (status != SIMPLER_OK)
+		return status;
+	record = (struct record_segment){ .id = out->id, .bytes = out->bytes };
+	status = engine_client_share(node->engine, &record, out->memfd);
+	if (status == SIMPLER_OK)
+		pool_begin_segment(node->pool, session);
+	return status;
+}
+
+static simpler_status open_for_peer(void *context, uint64_t session, struct segment_view *out)
+{
+	struct node *node = context;
+	simpler_status status = sessions_enter(node->sessions, session);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = open_segment(node, session, out);
+	sessions_leave(node->sessions, session);
+	return status;
+}
+
+static simpler_status share_memory(struct daemon *daemon)
+{
+	simpler_status status;
+
+	daemon->node.shm_address = "";
+	if (!daemon->options->shm)
+		return SIMPLER_OK;
+	status = shm_server_create(open_for_peer, &daemon->node, &daemon->shm);
+	if (status == SIMPLER_OK)
+		daemon->node.shm_address = shm_server_address(daemon->shm);
+	return status;
+}
+
 static simpler_status build(struct daemon *daemon)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -249,6 +295,8 @@ static simpler_status build(struct daemon *daemon)
 		status = build_node(daemon);
 	if (status == SIMPLER_OK)
 		status = rpc_health_create(answer_health, &daemon->node, &daemon->health);
+	if (status == SIMPLER_OK)
+		status = share_memory(daemon);
 	if (status == SIMPLER_OK)
 		status = start_server(daemon);
 	if (status == SIMPLER_OK)
@@ -343,12 +391,13 @@ static int64_t earlier(int64_t a, int64_t b)
 
 static void wait_for_events(struct daemon *daemon, int64_t deadline)
 {
-	struct pollfd fds[2 + ENGINE_CLIENT_FDS] = {
+	struct pollfd fds[2 + ENGINE_CLIENT_FDS + SHM_SERVER_FDS] = {
 		{ .fd = daemon->signals, .events = POLLIN },
 		{ .fd = daemon->node.wakeup, .events = POLLIN },
 	};
 
 	engine_client_fds(daemon->node.engine, &fds[2]);
+	shm_server_fds(daemon->shm, &fds[2 + ENGINE_CLIENT_FDS]);
 	atomic_store(&daemon->node.looks_at, deadline);
 	/* Whatever it returns: what there is to do is looked for afterwards. */
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
@@ -367,6 +416,18 @@ static simpler_status check_start(struct daemon *daemon)
 	return engine_client_state(engine) == ENGINE_READY ? announce(daemon) : SIMPLER_OK;
 }
 
+/* Segments of sessions that are over, as soon as this thread looks: they have no memory any more.
+ */
+static void drop_segments(struct node *node)
+{
+	uint32_t id;
+
+	while ((id = pool_ended_segment(node->pool)) != 0) {
+		engine_client_unshare(node->engine, id);
+		pool_drop_segment(node->pool, id);
+	}
+}
+
 static simpler_status live(struct daemon *daemon)
 {
 	simpler_status status;
@@ -380,8 +441,10 @@ static simpler_status live(struct daemon *daemon)
 		if (status != SIMPLER_OK || is_drained(daemon))
 			return status;
 		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);
+		next = earlier(next, shm_server_step(daemon->shm));
 		next = earlier(next, pool_expire(daemon->node.pool));
 		next = earlier(next, sessions_expire(daemon->node.sessions));
+		drop_segments(&daemon->node);
 		next = earlier(next, catalog_expire(daemon->node.catalog));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
@@ -419,6 +482,7 @@ static void take_apart(struct daemon *daemon)
 		(void)unlink(daemon->options->port_file);
 	stop_serving(daemon);
 	rpc_health_destroy(daemon->health);
+	shm_server_destroy(daemon->shm);
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
 	sessions_destroy(daemon->node.sessions);

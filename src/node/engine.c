@@ -2,7 +2,8 @@
  * The engine of a node: a level-3 worker behind two rings.
  *
  * Threads:
- *   main            reads the control socket: installs callables; ends the process at its close
+ *   main            reads the control socket: installs callables, takes memory; ends the process at
+ *                   its close
  *   orchestrators   take requests off the ring, run orchestration functions, push outcomes; there
  *                   is always one more than are busy, up to a limit, so that a request never waits
  *                   behind a running one
@@ -28,6 +29,7 @@
 #include "ipc/install.h"
 #include "ipc/ring.h"
 #include "node/engine_link.h"
+#include "os/descriptor.h"
 #include "os/memory.h"
 #include "os/socket.h"
 #include "worker/orchestrators.h"
@@ -49,6 +51,9 @@ struct engine {
 	struct memory_segment arena;
 	struct hosted *hosted;
 	struct orchestrators orchestrators;
+
+	pthread_mutex_t control_lock; /* guards reading control, and: */
+	uint8_t record[RECORD_INSTALL_MAX];
 
 	pthread_mutex_t requests_lock; /* guards `requests` */
 	struct ring requests;
@@ -202,27 +207,53 @@ static simpler_status answer(uint64_t token, simpler_status status)
 	                   record_outcome_encode(&outcome, bytes, sizeof(bytes)), NULL, 0);
 }
 
+/* Under the lock: read one record. SIMPLER_EUNAVAILABLE when the front end has closed control. */
+static simpler_status read_record(struct engine *engine)
+{
+	struct control_message message;
+	simpler_status status = control_receive(ENGINE_CONTROL_FD, engine->record, &message);
+
+	if (status != SIMPLER_OK)
+		return status;
+	if (message.kind == RECORD_SEGMENT)
+		return hosted_take_segment(engine->hosted, &message.segment, message.fd);
+	status = hosted_install(engine->hosted, &message.install, message.fd);
+	return answer(message.install.callable, status) == SIMPLER_OK ? SIMPLER_OK
+	                                                              : SIMPLER_EUNAVAILABLE;
+}
+
+/* Read what is there now. */
+static simpler_status read_control(struct engine *engine)
+{
+	simpler_status status = SIMPLER_OK;
+
+	pthread_mutex_lock(&engine->control_lock);
+	while (status == SIMPLER_OK && descriptor_wait_readable(ENGINE_CONTROL_FD, 0))
+		status = read_record(engine);
+	pthread_mutex_unlock(&engine->control_lock);
+	return status;
+}
+
+/* An orchestrator, whose task names memory that was sent before the task. What is wrong with
+ * control shows in the main thread, too. */
+static void catch_up(void *context)
+{
+	(void)read_control(context);
+}
+
 /* Until the front end closes control, which it does when it ends, however it ends: true. False when
  * something else is wrong, and the front end still there. */
 static bool serve_control(struct engine *engine)
 {
-	static uint8_t buffer[RECORD_INSTALL_MAX];
-	struct record_install install;
 	simpler_status status;
-	int module_fd;
 
-	for (;;) {
-		status = install_receive(ENGINE_CONTROL_FD, buffer, &install, &module_fd);
-		if (status == SIMPLER_EUNAVAILABLE)
-			return true;
-		if (status != SIMPLER_OK) {
-			simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
-			return false;
-		}
-		status = hosted_install(engine->hosted, &install, module_fd);
-		if (answer(install.callable, status) != SIMPLER_OK)
-			return true;
-	}
+	do {
+		(void)descriptor_wait_readable(ENGINE_CONTROL_FD, CLOCK_NEVER);
+		status = read_control(engine);
+	} while (status == SIMPLER_OK);
+	if (status != SIMPLER_EUNAVAILABLE)
+		simpler_log(SIMPLER_LOG_ERROR, "control: %s", simpler_last_error());
+	return status == SIMPLER_EUNAVAILABLE;
 }
 
 /* --- birth --- */
@@ -316,10 +347,13 @@ static simpler_status start(struct engine *engine)
 		.tree = &engine->tree,
 		.above_fds = { ENGINE_ARENA_FD },
 		.above_count = 1,
+		.catch_up = catch_up,
 		.lost = on_helper_lost,
+		.context = engine,
 	};
 	simpler_status status = attach_memory(engine);
 
+	(void)pthread_mutex_init(&engine->control_lock, NULL);
 	options.above[0] = engine->arena;
 	if (status == SIMPLER_OK)
 		status = hosted_create(&options, &engine->hosted);

@@ -29,6 +29,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/engine_link.h"
+#include "node/engine_memory.h"
 #include "node/in_flight.h"
 #include "node/installer.h"
 #include "os/descriptor.h"
@@ -44,6 +45,8 @@
 #define LOOK_AT_OUTCOMES_MS 1000
 /* Between two attempts to tell it of a stop. */
 #define SEND_AGAIN_MS 5
+/* Of the end of memory, which nobody waits for. */
+#define TELL_AGAIN_MS 1000
 
 struct engine_client {
 	const struct engine_options *options;
@@ -61,6 +64,7 @@ struct engine_client {
 
 	/* The supervisor's own. */
 	struct engine_process process;
+	struct engine_memory memory;
 	pthread_t outcome_thread;
 	int64_t started, retry; /* when this engine was; when the next is to be */
 	uint64_t backoff_ms;
@@ -453,6 +457,8 @@ static simpler_status came_up(struct engine_client *client, const struct error *
 		return error_raise(SIMPLER_EPROTOCOL, "it says twice that it is up");
 	if (error->status != SIMPLER_OK)
 		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
+	if (engine_memory_begin(&client->memory, client->process.control) != SIMPLER_OK)
+		return simpler_last_status();
 	move(client, ENGINE_INSTALLING);
 	installer_begin(&client->installer, client->process.control);
 	became_ready_if_complete(client);
@@ -491,6 +497,27 @@ static void read_control(struct engine_client *client)
 		status = handle_answer(client, bytes, size);
 	if (status != SIMPLER_OK)
 		kill_for_nonsense(client);
+}
+
+/* --- the memory of sessions --- */
+
+/* The socket of an engine that has been told of what there was; -1: there is none. */
+static int told_control(struct engine_client *client)
+{
+	enum engine_state state = engine_client_state(client);
+
+	return state == ENGINE_INSTALLING || state == ENGINE_READY ? client->process.control : -1;
+}
+
+simpler_status engine_client_share(struct engine_client *client,
+                                   const struct record_segment *segment, int fd)
+{
+	return engine_memory_share(&client->memory, told_control(client), segment, fd);
+}
+
+void engine_client_unshare(struct engine_client *client, uint32_t id)
+{
+	engine_memory_end(&client->memory, told_control(client), id);
 }
 
 /* --- the supervisor --- */
@@ -591,6 +618,9 @@ static int64_t step_alive(struct engine_client *client)
 	if (trial_due < due)
 		due = trial_due;
 	send_forgets(client);
+	if (!engine_memory_flush(&client->memory, told_control(client)) &&
+	    due > clock_after_ms(TELL_AGAIN_MS))
+		due = clock_after_ms(TELL_AGAIN_MS);
 	if (!send_stops(client) && due > clock_after_ms(SEND_AGAIN_MS))
 		due = clock_after_ms(SEND_AGAIN_MS);
 	return due;
@@ -623,6 +653,7 @@ void engine_client_destroy(struct engine_client *client)
 	if (!client)
 		return;
 	installer_destroy(&client->installer);
+	engine_memory_release(&client->memory);
 	in_flight_destroy(&client->in_flight);
 	(void)pthread_mutex_destroy(&client->visit_lock);
 	(void)pthread_mutex_destroy(&client->pop_lock);

@@ -77,6 +77,12 @@ simpler_status engine_client_install(struct engine_client *client, uint64_t key,
 
 /* Execute the engine. The first start is the caller's to judge; later ones are tried for ever. */
 simpler_status engine_client_start(struct engine_client *client);
+/* The memory of a session, for tasks from now on; its descriptor is borrowed until the end. This
+ * engine is told of it before this returns, each later one before it is READY. Errors as of
+ * engine_memory_share(). */
+simpler_status engine_client_share(struct engine_client *client,
+                                   const struct record_segment *segment, int fd);
+void engine_client_unshare(struct engine_client *client, uint32_t id);
 /* Unused ones are -1. */
 void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CLIENT_FDS]);
 /* Do what there is to do now. Returns when to call again at the latest (base/clock.h). */

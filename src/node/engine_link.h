@@ -18,7 +18,9 @@
  * Control, engine to front end: one record_outcome with token 0 when its workers are up, or with
  * what went wrong. Front end to engine: record_install, with the module's descriptor the first
  * time; each is answered by a record_outcome whose token is the callable's key. A task may name a
- * callable only after that answer was SIMPLER_OK.
+ * callable only after that answer was SIMPLER_OK. And record_segment, for the memory of sessions:
+ * it is not answered, as a task that is pushed after it was sent finds it there. One that says that
+ * memory has ended comes when no task uses it any more.
  *
  * Any number of requests are in flight; outcomes come in any order. A request's token is the front
  * end's to choose and is returned in its outcome.

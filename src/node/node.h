@@ -27,6 +27,7 @@ struct node {
 	struct dispatch_table *dispatches;
 	struct sessions *sessions;
 	uint64_t boot_id;         /* another one at each start */
+	const char *shm_address;  /* where sessions get their memory; "" when they can't */
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
 	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
 	/* When the daemon's thread next looks for leases, sessions and preparations that are over;

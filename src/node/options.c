@@ -36,6 +36,8 @@ const char options_usage[] =
 	"  --device NAME          the device that the chips are of, or the path of a shared\n"
 	"                         object with its driver (default sim)\n"
 	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
+	"  --shm on|off           whether parents of this machine share memory with the node\n"
+	"                         (default on)\n"
 	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
 	"                         allocate, 1M to 16384G (default 1G)\n"
 	"  --module-bytes N[K|M|G]\n"
@@ -68,6 +70,7 @@ enum option_id {
 	OPTION_CHIPS,
 	OPTION_DEVICE,
 	OPTION_POOL_BYTES,
+	OPTION_SHM,
 	OPTION_HEAP,
 	OPTION_MODULE_BYTES,
 	OPTION_STORE,
@@ -91,6 +94,7 @@ static const struct option long_options[] = {
 	{ "chips", required_argument, NULL, OPTION_CHIPS },
 	{ "device", required_argument, NULL, OPTION_DEVICE },
 	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
+	{ "shm", required_argument, NULL, OPTION_SHM },
 	{ "heap", required_argument, NULL, OPTION_HEAP },
 	{ "module-bytes", required_argument, NULL, OPTION_MODULE_BYTES },
 	{ "store", required_argument, NULL, OPTION_STORE },
@@ -157,6 +161,12 @@ static bool parse_bytes(const char *text, uint64_t *out)
 		return false;
 	*out = value;
 	return true;
+}
+
+static bool parse_switch(const char *text, bool *out)
+{
+	*out = strcmp(text, "on") == 0;
+	return *out || strcmp(text, "off") == 0;
 }
 
 static bool parse_node_id(const char *text, char out[OPTIONS_NODE_ID_MAX + 1])
@@ -245,6 +255,9 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		               ? SIMPLER_OK
 		               : refuse("pool-bytes", value,
 		                        "bytes from 1M to 16384G, such as 512M");
+	case OPTION_SHM:
+		return parse_switch(value, &out->shm) ? SIMPLER_OK
+		                                      : refuse("shm", value, "on or off");
 	case OPTION_MODULE_BYTES:
 		return parse_bytes(value, &out->module_bytes)
 		               ? SIMPLER_OK
@@ -349,6 +362,7 @@ static void set_defaults(struct options *out)
 	memset(out, 0, sizeof(*out));
 	snprintf(out->listen, sizeof(out->listen), "127.0.0.1:5050");
 	out->pool_bytes = UINT64_C(1) << 30;
+	out->shm = true;
 	out->log_level = SIMPLER_LOG_INFO;
 	out->drain_grace = 30;
 	out->sub_workers = OPTIONS_PROCESSORS;

@@ -33,6 +33,7 @@ struct options {
 	unsigned chips;
 	char device[OPTIONS_DEVICE_MAX + 1];
 	uint64_t pool_bytes, heap_bytes;
+	bool shm; /* parents of this machine get the memory that their tensors are in */
 	simpler_log_level log_level;
 	bool insecure;
 	enum policy_mode code;

@@ -25,6 +25,7 @@ static void answer_attached(struct rpc_call *call, const struct session_state *s
 	struct rpc_buffer buffer;
 
 	(void)snprintf(attached.node_id, sizeof(attached.node_id), "%s", node->id);
+	(void)snprintf(attached.shm_address, sizeof(attached.shm_address), "%s", node->shm_address);
 	node_look_at(node, state->until);
 	reply(call, msg_attached_encode(&attached, &buffer), &buffer);
 }

@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* Room for SOCKET_MAX_FDS descriptors, aligned as the kernel's macros want it. */
@@ -18,6 +20,79 @@ simpler_status socket_pair(int ends[2])
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot create a socket pair");
 	return SIMPLER_OK;
 }
+
+/* --- names --- */
+
+static socklen_t name_to(const char *name, struct sockaddr_un *out)
+{
+	size_t size = strlen(name);
+
+	assert(size > 0 && size <= SOCKET_NAME_MAX);
+	memset(out, 0, sizeof(*out));
+	out->sun_family = AF_UNIX;
+	memcpy(&out->sun_path[1], name, size);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + size);
+}
+
+#define BACKLOG 16
+
+simpler_status socket_listen(const char *name, int *listener)
+{
+	struct sockaddr_un address;
+	socklen_t size = name_to(name, &address);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (fd < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot create a socket");
+	if (bind(fd, (struct sockaddr *)&address, size) == 0 && listen(fd, BACKLOG) == 0) {
+		*listener = fd;
+		return SIMPLER_OK;
+	}
+	error = errno;
+	(void)close(fd);
+	return error_raise_errno(error == EADDRINUSE ? SIMPLER_EEXIST : SIMPLER_ESYSTEM, error,
+	                         "cannot listen at the abstract socket '@%s'", name);
+}
+
+simpler_status socket_accept(int listener, int *socket)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	/* Whatever is wrong with one that connected: the next one is another. */
+	if (fd < 0)
+		return error_raise_errno(SIMPLER_ENOTFOUND, errno, "nobody waits");
+	*socket = fd;
+	return SIMPLER_OK;
+}
+
+simpler_status socket_connect(const char *name, int *out)
+{
+	struct sockaddr_un address;
+	socklen_t size = name_to(name, &address);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (fd < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot create a socket");
+	if (connect(fd, (struct sockaddr *)&address, size) == 0) {
+		*out = fd;
+		return SIMPLER_OK;
+	}
+	error = errno;
+	(void)close(fd);
+	return error_raise_errno(SIMPLER_EUNAVAILABLE, error,
+	                         "cannot connect to the abstract socket '@%s'", name);
+}
+
+bool socket_peer_is_ours(int socket)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
+/* --- datagrams --- */
 
 static simpler_status raise_io(const char *what)
 {

@@ -136,9 +136,11 @@ void pool_renew_session(struct pool *pool, uint64_t session);
  * close its segment. */
 void pool_end_session(struct pool *pool, uint64_t session);
 
-/* The session's own segment, made now if it has none: storage that it allocates from now on lies
- * there. SIMPLER_ENOSPACE naming the limit. */
+/* The session's own segment, made now if it has none. SIMPLER_ENOSPACE naming the limit. */
 simpler_status pool_open_segment(struct pool *pool, uint64_t session, struct segment_view *out);
+/* Storage that the session allocates from now on lies in its segment: all who are to use it know of
+ * it. */
+void pool_begin_segment(struct pool *pool, uint64_t session);
 /* The id of a segment whose session is over and of which nothing is left; 0: none. It is to be
  * dropped when nobody else is to be told of it any more. */
 uint32_t pool_ended_segment(struct pool *pool);

@@ -267,6 +267,11 @@ simpler_status pool_open_segment(struct pool *pool, uint64_t session, struct seg
 	return status == SIMPLER_EEXIST ? SIMPLER_OK : status;
 }
 
+void pool_begin_segment(struct pool *pool, uint64_t session)
+{
+	store_begin(pool->store, session);
+}
+
 uint32_t pool_ended_segment(struct pool *pool)
 {
 	return store_empty(pool->store);

@@ -16,7 +16,7 @@ struct store_segment {
 	struct segment_view view; /* fixed */
 	struct arena *arena;
 	struct pages pages;
-	bool closed;
+	bool begun, closed;
 	struct store_segment *next;
 };
 
@@ -187,6 +187,17 @@ static void trim(struct store_segment *segment)
 	arena_each_gap(segment->arena, trim_gap, segment);
 }
 
+void store_begin(struct store *store, uint64_t owner)
+{
+	struct store_segment *segment;
+
+	pthread_mutex_lock(&store->lock);
+	segment = segment_of(store, owner);
+	if (segment)
+		segment->begun = true;
+	pthread_mutex_unlock(&store->lock);
+}
+
 void store_close(struct store *store, uint64_t owner)
 {
 	struct store_segment *segment;
@@ -323,7 +334,7 @@ simpler_status store_alloc(struct store *store, uint64_t owner, uint64_t nbytes,
 
 	pthread_mutex_lock(&store->lock);
 	piece.segment = owner == 0 ? NULL : segment_of(store, owner);
-	if (!piece.segment)
+	if (!piece.segment || !piece.segment->begun)
 		piece.segment = &store->main;
 	status = take_block(store, piece.segment, nbytes, &piece.block);
 	pthread_mutex_unlock(&store->lock);

@@ -7,7 +7,10 @@
  * nothing else: whatever that owner allocates from then on lies there. Since the owner may have it
  * mapped for as long as it likes, such a segment is nobody else's afterwards:
  *
- *   OPEN --store_close()--> CLOSED --its last piece is freed--> empty --store_drop()--> gone
+ *   OPEN --store_begin()--> IN USE --store_close()--> CLOSED --its last piece is freed--> empty
+ *     `--------------------------------store_close()-------------------------------------^
+ *
+ * and gone by store_drop().
  *
  * The limit is hard for what is in use and what is kept for the next use together: before memory is
  * committed that would go beyond it, what is kept anywhere goes back to the system.
@@ -48,12 +51,14 @@ simpler_status store_create(const struct segment_view *main, struct store **out)
 void store_destroy(struct store *store);
 
 /*
- * A segment with this id for `owner`, which is not 0.
+ * A segment with this id for `owner`, which is not 0; nothing is allocated there yet.
  *
  * @return SIMPLER_EEXIST when it has one, which `*out` is then; SIMPLER_ENOSPACE naming the limit.
  */
 simpler_status store_open(struct store *store, uint64_t owner, uint32_t id,
                           struct segment_view *out);
+/* What the owner allocates from now on lies there. */
+void store_begin(struct store *store, uint64_t owner);
 /* Nothing is allocated in the owner's segment any more. One without is left alone. */
 void store_close(struct store *store, uint64_t owner);
 /* The id of a segment that is closed and empty; 0 when there is none. */

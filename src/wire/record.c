@@ -1,8 +1,8 @@
 /*
  * Fields follow each other without gaps, in the order of the structs; a variable part is preceded
  * by its length, except that an outcome's text is all that remains. What may come on the same ring
- * as something else begins with its kind. A record must end where its last field ends, so that
- * every record has exactly one encoding.
+ * or socket as something else begins with its kind. A record must end where its last field ends, so
+ * that every record has exactly one encoding.
  */
 #include "wire/record.h"
 
@@ -27,7 +27,7 @@ static enum record_kind get_kind(struct reader *reader)
 	uint32_t word;
 
 	get(reader, &word, sizeof(word));
-	return word <= RECORD_FORGET ? (enum record_kind)word : RECORD_NONE;
+	return word <= RECORD_SEGMENT ? (enum record_kind)word : RECORD_NONE;
 }
 
 enum record_kind record_kind_of(const void *bytes, size_t size)
@@ -345,6 +345,7 @@ size_t record_install_encode(const struct record_install *install, void *bytes, 
 	size_t name = strlen(install->name);
 
 	assert(install->state_size <= SIMPLER_STATE_MAX);
+	put_kind(&writer, RECORD_INSTALL);
 	put(&writer, &install->callable, sizeof(install->callable));
 	put_byte(&writer, install->kind);
 	put_source(&writer, install);
@@ -360,6 +361,8 @@ simpler_status record_install_decode(const void *bytes, size_t size, struct reco
 	struct reader reader = read_from(bytes, size);
 	simpler_status status;
 
+	if (get_kind(&reader) != RECORD_INSTALL)
+		return malformed("an install", "it is of another kind");
 	get(&reader, &out->callable, sizeof(out->callable));
 	out->kind = get_byte(&reader);
 	status = get_source(&reader, out);
@@ -374,4 +377,33 @@ simpler_status record_install_decode(const void *bytes, size_t size, struct reco
 		return malformed("an install", "its state is over its limit");
 	out->state = take(&reader, out->state_size);
 	return get_end(&reader, "an install");
+}
+
+/* --- segment --- */
+
+size_t record_segment_encode(const struct record_segment *segment, void *bytes, size_t capacity)
+{
+	struct writer writer = write_to(bytes, capacity);
+
+	put_kind(&writer, RECORD_SEGMENT);
+	put(&writer, &segment->id, sizeof(segment->id));
+	put(&writer, &segment->bytes, sizeof(segment->bytes));
+	return written(&writer);
+}
+
+simpler_status record_segment_decode(const void *bytes, size_t size, struct record_segment *out)
+{
+	struct reader reader = read_from(bytes, size);
+	simpler_status status;
+
+	if (get_kind(&reader) != RECORD_SEGMENT)
+		return malformed("a segment", "it is of another kind");
+	get(&reader, &out->id, sizeof(out->id));
+	get(&reader, &out->bytes, sizeof(out->bytes));
+	status = get_end(&reader, "a segment");
+	if (status == SIMPLER_OK && out->id < RECORD_FIRST_SEGMENT)
+		return malformed("a segment", "its number is one of those that are there at birth");
+	if (status == SIMPLER_OK && out->bytes > INT64_MAX)
+		return malformed("a segment", "it has more than 2^63-1 bytes");
+	return status;
 }

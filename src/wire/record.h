@@ -26,7 +26,14 @@
 #define RECORD_OBJECT_MAX   255 /* bytes of the name of a program's shared library */
 
 /* What a record is that may be one of several. */
-enum record_kind { RECORD_NONE, RECORD_TASK, RECORD_STOP, RECORD_FORGET };
+enum record_kind {
+	RECORD_NONE,
+	RECORD_TASK,
+	RECORD_STOP,
+	RECORD_FORGET,
+	RECORD_INSTALL,
+	RECORD_SEGMENT
+};
 
 /* A tensor argument: element 0,0,... is at `offset` of memory segment `segment`, and the elements
  * have `nbytes`, one behind the other in row-major order unless `strided`. A decoded one has a
@@ -102,14 +109,25 @@ struct record_install {
 	const uint8_t *state; /* points into the decoded bytes */
 };
 
+/* Memory that came after the receiver was forked, its descriptor beside the record; or, with no
+ * bytes and no descriptor, word that nothing of it is used any more. Numbers begin at
+ * RECORD_FIRST_SEGMENT, and none is used twice. */
+struct record_segment {
+	uint32_t id;
+	uint64_t bytes;
+};
+/* Those below are the ones that a process is forked with. */
+#define RECORD_FIRST_SEGMENT 1024u
+
 #define RECORD_TASK_MAX                                                                            \
 	(128 + RECORD_PREFIX_MAX + SIMPLER_MAX_TENSORS * 160 + SIMPLER_MAX_SCALARS * 8)
+#define RECORD_SEGMENT_MAX 16
 #define RECORD_STOP_MAX    16
 #define RECORD_FORGET_MAX  16
 #define RECORD_OUTCOME_MAX (64 + ERROR_TEXT_BYTES)
 #define RECORD_INSTALL_MAX (512 + SIMPLER_STATE_MAX)
 
-/* RECORD_NONE for what is none of the others. */
+/* RECORD_NONE for what is none of them. An outcome has no kind. */
 enum record_kind record_kind_of(const void *bytes, size_t size);
 
 size_t record_task_encode(const struct record_task *task, void *bytes, size_t capacity);
@@ -128,5 +146,8 @@ simpler_status record_outcome_decode(const void *bytes, size_t size, struct reco
 
 size_t record_install_encode(const struct record_install *install, void *bytes, size_t capacity);
 simpler_status record_install_decode(const void *bytes, size_t size, struct record_install *out);
+
+size_t record_segment_encode(const struct record_segment *segment, void *bytes, size_t capacity);
+simpler_status record_segment_decode(const void *bytes, size_t size, struct record_segment *out);
 
 #endif

@@ -54,6 +54,7 @@ simpler_status core_create(const struct core_options *options, struct worker_cor
 	core->level = options->level;
 	core->grace_ms = options->grace_ms;
 	(void)pthread_mutex_init(&core->lock, NULL);
+	segments_init(&core->later);
 	init_condition(&core->room);
 	init_condition(&core->timer.changed);
 	if (make_parts(core, options) != SIMPLER_OK) {
@@ -87,6 +88,7 @@ void core_destroy(struct worker_core *core)
 	timers_release(&core->timers);
 	dag_destroy(core->graph);
 	heap_destroy(core->heap);
+	segments_release(&core->later);
 	if (core->callables)
 		callables_destroy(core->callables);
 	if (core->modules)

@@ -22,6 +22,7 @@
 
 #include "dag/dag.h"
 #include "exec/exec.h"
+#include "ipc/segments.h"
 #include "simpler/orch.h"
 #include "tensor/heap.h"
 #include "wire/args.h"
@@ -116,6 +117,7 @@ struct worker_core {
 	/* Shared with the children of this machine. */
 	struct memory_segment segments[WORKER_MAX_SEGMENTS];
 	uint32_t segment_count;
+	struct segments later; /* that came after the children were forked */
 
 	/* Fixed from init on. */
 	struct child_state children[WORKER_MAX_CHILDREN];

@@ -19,6 +19,7 @@ struct hosted {
 	struct loader *loader;
 	uint32_t above_count; /* segments that tasks' tensors may lie in */
 	simpler_status (*fetch)(void *context, uint64_t callable);
+	void (*catch_up)(void *context);
 	void *context;
 
 	pthread_mutex_t lock;  /* guards `tasks` and what is in them */
@@ -158,6 +159,7 @@ simpler_status hosted_create(const struct hosted_options *options, struct hosted
 	hosted->pid = getpid();
 	hosted->above_count = options->above_count;
 	hosted->fetch = options->fetch;
+	hosted->catch_up = options->catch_up;
 	hosted->context = options->context;
 	(void)pthread_mutex_init(&hosted->lock, NULL);
 	(void)pthread_cond_init(&hosted->let_go, NULL);
@@ -179,6 +181,21 @@ void hosted_stop_children(struct hosted *hosted)
 }
 
 /* --- callables --- */
+
+simpler_status hosted_take_segment(struct hosted *hosted, const struct record_segment *segment,
+                                   int fd)
+{
+	simpler_status status = segments_take(&hosted->core->later, segment, fd);
+
+	if (segment->bytes == 0) {
+		local_group_unshare(hosted->group, segment->id);
+		return status;
+	}
+	if (status == SIMPLER_OK)
+		return local_group_share(hosted->group, segment, fd);
+	(void)close(fd);
+	return status;
+}
 
 simpler_status hosted_install(struct hosted *hosted, const struct record_install *install,
                               int module_fd)
@@ -349,6 +366,23 @@ static simpler_status run_call(struct hosted *hosted, struct hosted_task *task,
 	return status;
 }
 
+static simpler_status take_args(struct hosted *hosted, const struct record_task *record,
+                                struct simpler_args *out)
+{
+	struct worker_core *core = hosted->core;
+	struct memory_segment segments[SIMPLER_MAX_TENSORS];
+	uint32_t count;
+
+	if (!segments_of_task(&core->later, core->segments, hosted->above_count, record, segments,
+	                      &count) &&
+	    hosted->catch_up) {
+		hosted->catch_up(hosted->context);
+		(void)segments_of_task(&core->later, core->segments, hosted->above_count, record,
+		                       segments, &count);
+	}
+	return args_from_record(out, record, segments, count);
+}
+
 static simpler_status run_record(struct hosted *hosted, struct hosted_task *task,
                                  const struct record_task *record)
 {
@@ -365,8 +399,7 @@ static simpler_status run_record(struct hosted *hosted, struct hosted_task *task
 	if (status == SIMPLER_OK)
 		status = find_module(hosted, callable, &module);
 	if (status == SIMPLER_OK)
-		status = args_from_record(&args, record, hosted->core->segments,
-		                          hosted->above_count);
+		status = take_args(hosted, record, &args);
 	if (status != SIMPLER_OK) {
 		forget(hosted, task);
 		return status;

@@ -10,9 +10,10 @@
  * known here is one whose task has ended.
  *
  * Memory segments of the workers above keep their ids, 1 to n; its own heap is n + 1. Its children
- * on this machine have all of them.
+ * on this machine have all of them. Those that came later have ids from RECORD_FIRST_SEGMENT on,
+ * and children are sent them when a task of theirs needs them.
  *
- * Thread-safe, but for hosted_install().
+ * Thread-safe, but for hosted_install() and hosted_take_segment().
  */
 #ifndef WORKER_HOSTED_H
 #define WORKER_HOSTED_H
@@ -35,6 +36,9 @@ struct hosted_options {
 	/* A task names a callable that is not installed: install it, or raise why it is not there.
 	 * From any thread. NULL: there is no more to be had than was installed. */
 	simpler_status (*fetch)(void *context, uint64_t callable);
+	/* A task names memory that is not here: take in what this worker has been sent by now. From
+	 * any thread. NULL: there is no more to be had. */
+	void (*catch_up)(void *context);
 	/* The children are lost, and with them what is in progress. Once. */
 	void (*lost)(void *context);
 	void *context;
@@ -54,6 +58,11 @@ simpler_status hosted_create(const struct hosted_options *options, struct hosted
 /* End the children, whatever they do. What is in progress never ends; only ending the process is
  * left to do. */
 void hosted_stop_children(struct hosted *hosted);
+
+/* By one thread at a time, which may be another than installs. Owns `fd`, which is that of the
+ * memory, or -1 where it ends: then no task that is here uses it. */
+simpler_status hosted_take_segment(struct hosted *hosted, const struct record_segment *segment,
+                                   int fd);
 
 /* By one thread at a time. Owns `module_fd`, also on failure; errors as loader_install(). */
 simpler_status hosted_install(struct hosted *hosted, const struct record_install *install,

@@ -7,9 +7,9 @@
  *                   always there for the bell, which also tells of tasks to be stopped
  *   the local group's own two (exec/local.h)
  *
- * The parent sends an install before it posts the first task that needs it. But a task may be taken
- * before the main thread has seen the install: then the thread that has the task reads what is
- * there itself.
+ * The parent sends a callable, or memory, before it posts the first task that needs it. But a task
+ * may be taken before the main thread has seen that: then the thread that has the task reads what
+ * is there itself.
  */
 #include "worker/nested.h"
 
@@ -75,28 +75,34 @@ static void note_failure(struct nested *nested, uint64_t callable)
 
 static void take_install(struct nested *nested, const struct record_install *install, int module_fd)
 {
-	if (!nested->hosted) {
-		if (module_fd >= 0)
-			(void)close(module_fd);
-		return;
-	}
 	/* The same key again is a repetition, not a failure of the callable that is there. */
 	if (hosted_install(nested->hosted, install, module_fd) != SIMPLER_OK &&
 	    simpler_last_status() != SIMPLER_EEXIST)
 		note_failure(nested, install->callable);
 }
 
-/* Under the lock: read one install, if one is there. SIMPLER_EUNAVAILABLE when the parent has
- * closed the socket, or it cannot be read at all. */
-static simpler_status read_install(struct nested *nested)
+static void take_record(struct nested *nested, const struct control_message *message)
 {
-	struct record_install install;
-	int module_fd;
-	simpler_status status =
-		install_receive(nested->self->control, nested->install, &install, &module_fd);
+	if (!nested->hosted) {
+		if (message->fd >= 0)
+			(void)close(message->fd);
+	} else if (message->kind == RECORD_INSTALL) {
+		take_install(nested, &message->install, message->fd);
+	} else if (hosted_take_segment(nested->hosted, &message->segment, message->fd) !=
+	           SIMPLER_OK) {
+		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
+	}
+}
+
+/* Under the lock: read one record, if one is there. SIMPLER_EUNAVAILABLE when the parent has closed
+ * the socket, or it cannot be read at all. */
+static simpler_status read_record(struct nested *nested)
+{
+	struct control_message message;
+	simpler_status status = control_receive(nested->self->control, nested->install, &message);
 
 	if (status == SIMPLER_OK) {
-		take_install(nested, &install, module_fd);
+		take_record(nested, &message);
 		return SIMPLER_OK;
 	}
 	if (status == SIMPLER_EUNAVAILABLE)
@@ -106,12 +112,12 @@ static simpler_status read_install(struct nested *nested)
 }
 
 /* Read what is there now. */
-static simpler_status read_installs(struct nested *nested)
+static simpler_status read_control(struct nested *nested)
 {
 	simpler_status status = SIMPLER_OK;
 
 	while (status == SIMPLER_OK && descriptor_wait_readable(nested->self->control, 0))
-		status = read_install(nested);
+		status = read_record(nested);
 	return status;
 }
 
@@ -136,12 +142,22 @@ static simpler_status fetch(void *context, uint64_t callable)
 
 	pthread_mutex_lock(&nested->control_lock);
 	if (!hosted_has(nested->hosted, callable)) {
-		(void)read_installs(nested);
+		(void)read_control(nested);
 		if (!hosted_has(nested->hosted, callable))
 			status = explain_missing(nested, callable);
 	}
 	pthread_mutex_unlock(&nested->control_lock);
 	return status;
+}
+
+/* An orchestrator, whose task names memory that was sent before the task. */
+static void catch_up(void *context)
+{
+	struct nested *nested = context;
+
+	pthread_mutex_lock(&nested->control_lock);
+	(void)read_control(nested);
+	pthread_mutex_unlock(&nested->control_lock);
 }
 
 /* Until the parent closes the socket, or it cannot be read any more: user code has closed it. */
@@ -152,7 +168,7 @@ static void serve_control(struct nested *nested)
 	do {
 		(void)descriptor_wait_readable(nested->self->control, CLOCK_NEVER);
 		pthread_mutex_lock(&nested->control_lock);
-		status = read_installs(nested);
+		status = read_control(nested);
 		pthread_mutex_unlock(&nested->control_lock);
 	} while (status == SIMPLER_OK);
 }
@@ -269,7 +285,7 @@ static void refuse_all(struct nested *nested, const struct record_outcome *refus
 			put_back(nested, task.slot, task.generation, &outcome);
 		}
 		(void)mailbox_wait(nested->box, ticket, &spin, clock_after_ms(LOOK_MS));
-	} while (read_installs(nested) == SIMPLER_OK);
+	} while (read_control(nested) == SIMPLER_OK);
 }
 
 /* --- life --- */
@@ -298,6 +314,7 @@ static simpler_status create_hosted(struct nested *nested)
 		.above_count = self->segment_count,
 		.crash = &self->area->crash,
 		.fetch = fetch,
+		.catch_up = catch_up,
 		.lost = on_helper_lost,
 		.context = nested,
 	};

@@ -107,14 +107,16 @@ static bool lies_in(const struct memory_segment *segment, uintptr_t low, uint64_
 	return low >= base && low - base <= segment->bytes && span <= segment->bytes - (low - base);
 }
 
-static const struct memory_segment *find_segment(const struct worker_core *core, uintptr_t low,
-                                                 uint64_t span)
+static bool find_segment(struct worker_core *core, uintptr_t low, uint64_t span,
+                         struct memory_segment *out)
 {
 	for (uint32_t i = 0; i < core->segment_count; i++) {
-		if (lies_in(&core->segments[i], low, span))
-			return &core->segments[i];
+		if (lies_in(&core->segments[i], low, span)) {
+			*out = core->segments[i];
+			return true;
+		}
 	}
-	return NULL;
+	return segments_at(&core->later, low, span, out);
 }
 
 /* The heap's own storage is kept for the task. */
@@ -151,9 +153,10 @@ static void note_use(struct draft *draft, const struct exec_tensor *tensor,
 static simpler_status locate(struct draft *draft, uint32_t index, struct exec_tensor *tensor,
                              const struct tensor_footprint *print)
 {
-	const struct worker_core *core = draft->run->core;
+	struct worker_core *core = draft->run->core;
 	uintptr_t low = (uintptr_t)tensor->data - print->before;
-	const struct memory_segment *segment = find_segment(core, low, print->span);
+	struct memory_segment segment;
+	bool found;
 
 	tensor->segment = EXEC_NO_SEGMENT;
 	tensor->offset = 0;
@@ -161,7 +164,8 @@ static simpler_status locate(struct draft *draft, uint32_t index, struct exec_te
 		tensor->segment = core->segments[core->segment_count - 1].id;
 		return SIMPLER_OK;
 	}
-	if (!segment && tensor->backing == SIMPLER_SHARED)
+	found = find_segment(core, low, print->span, &segment);
+	if (!found && tensor->backing == SIMPLER_SHARED)
 		return error_raise(
 			SIMPLER_EINVAL,
 			"it is SIMPLER_SHARED and its bytes are not in memory shared with the "
@@ -170,14 +174,14 @@ static simpler_status locate(struct draft *draft, uint32_t index, struct exec_te
 			"SIMPLER_STAGED towards a remote node");
 	if (tensor->backing == SIMPLER_SHARED)
 		draft->shared_tensor = index;
-	if (!segment) {
+	if (!found) {
 		draft->private_tensor = index;
 		return SIMPLER_OK;
 	}
-	tensor->segment = segment->id;
-	tensor->offset = (uintptr_t)tensor->data - (uintptr_t)segment->base;
+	tensor->segment = segment.id;
+	tensor->offset = (uintptr_t)tensor->data - (uintptr_t)segment.base;
 	draft->task->shared_bytes += tensor->nbytes;
-	return segment == &core->segments[core->segment_count - 1]
+	return segment.id == core->segments[core->segment_count - 1].id
 	               ? hold(draft, (const void *)low, print->span)
 	               : SIMPLER_OK;
 }

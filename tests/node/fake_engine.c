@@ -281,26 +281,33 @@ static bool is_told(const struct record_install *install, const char *what)
 	       memcmp(install->state, what, install->state_size) == 0;
 }
 
+static void take_install(const struct record_install *install)
+{
+	simpler_status status;
+
+	if (is_told(install, FAKE_STATE_DIE))
+		_exit(5);
+	if (is_told(install, FAKE_STATE_STOP))
+		(void)raise(SIGSTOP);
+	while (is_told(install, FAKE_STATE_HANG))
+		pause();
+	status = is_told(install, FAKE_STATE_REFUSE) ? SIMPLER_EINVAL : SIMPLER_OK;
+	pthread_mutex_lock(&lock);
+	installs++;
+	send_outcome(install->callable, status);
+	pthread_mutex_unlock(&lock);
+}
+
 static void serve_control(void)
 {
 	static uint8_t buffer[RECORD_INSTALL_MAX];
-	struct record_install install;
-	simpler_status status;
-	int module_fd;
+	struct control_message message;
 
-	while (install_receive(ENGINE_CONTROL_FD, buffer, &install, &module_fd) == SIMPLER_OK) {
-		(void)close(module_fd);
-		if (is_told(&install, FAKE_STATE_DIE))
-			_exit(5);
-		if (is_told(&install, FAKE_STATE_STOP))
-			(void)raise(SIGSTOP);
-		while (is_told(&install, FAKE_STATE_HANG))
-			pause();
-		status = is_told(&install, FAKE_STATE_REFUSE) ? SIMPLER_EINVAL : SIMPLER_OK;
-		pthread_mutex_lock(&lock);
-		installs++;
-		send_outcome(install.callable, status);
-		pthread_mutex_unlock(&lock);
+	while (control_receive(ENGINE_CONTROL_FD, buffer, &message) == SIMPLER_OK) {
+		if (message.fd >= 0)
+			(void)close(message.fd);
+		if (message.kind == RECORD_INSTALL)
+			take_install(&message.install);
 	}
 }
 

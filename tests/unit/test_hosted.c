@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "os/memory.h"
@@ -73,6 +74,20 @@ static simpler_status fetch(void *context, uint64_t callable)
 	return error_raise(SIMPLER_ENOTFOUND, "it cannot be fetched");
 }
 
+/* Memory that came after the children were forked; or none, when its bytes are 0. */
+static struct record_segment coming;
+static int coming_fd;
+
+static void catch_up(void *context)
+{
+	int fd = coming.bytes > 0 ? dup(coming_fd) : -1;
+
+	(void)context;
+	if (coming.id != 0)
+		assert_int_equal(hosted_take_segment(hosted, &coming, fd), SIMPLER_OK);
+	coming.id = 0;
+}
+
 static void on_lost(void *context)
 {
 	(void)context;
@@ -91,6 +106,7 @@ static int set_up(void **state)
 		                          .host_program = getenv("SIMPLER_HOST"),
 		                          .above_count = 1,
 		                          .fetch = fetch,
+		                          .catch_up = catch_up,
 		                          .lost = on_lost };
 	void *base;
 
@@ -233,6 +249,45 @@ static void a_tensor_elsewhere_is_refused(void **state)
 	free(job);
 }
 
+static void run_add_in(uint32_t segment, simpler_status status)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	assert_non_null(job);
+	expect_job(job, 1, ADD);
+	job->record.tensors[0].segment = segment;
+	assert_int_equal(run_job(job), status);
+	free(job);
+}
+
+/* The sub worker was forked before there was any of it. */
+static void tasks_work_on_memory_that_came_later_until_it_ends(void **state)
+{
+	enum { LATER = RECORD_FIRST_SEGMENT };
+	_Atomic int64_t *there;
+	void *base;
+
+	(void)state;
+	assert_int_equal(memory_create("later", MEMORY_BYTES, &coming_fd), SIMPLER_OK);
+	assert_int_equal(memory_map(coming_fd, MEMORY_BYTES, &base), SIMPLER_OK);
+	there = base;
+	for (uint32_t i = 0; i < 3; i++) {
+		coming = (struct record_segment){ LATER + i, MEMORY_BYTES };
+		run_add_in(LATER + i, SIMPLER_OK); /* it is not here before it is asked for */
+		run_add_in(LATER + i, SIMPLER_OK);
+		assert_int_equal(atomic_load(&there[0]), 2 * i + 2);
+		run_add_in(1, SIMPLER_OK);
+	}
+	assert_int_equal(atomic_load(&cells[0]), 3);
+	coming = (struct record_segment){ .id = LATER + 1 };
+	catch_up(NULL);
+	run_add_in(LATER + 1, SIMPLER_EPROTOCOL);
+	run_add_in(LATER + 2, SIMPLER_OK);
+	run_add_in(LATER, SIMPLER_OK);
+	assert_int_equal(atomic_load(&there[0]), 8);
+	(void)close(coming_fd);
+}
+
 static void a_task_that_is_stopped_before_it_begins_never_does(void **state)
 {
 	struct job *job = calloc(1, sizeof(*job));
@@ -334,6 +389,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		CASE(a_task_is_answered_with_what_came_of_it),
 		CASE(a_tensor_elsewhere_is_refused),
+		CASE(tasks_work_on_memory_that_came_later_until_it_ends),
 		CASE(a_task_that_is_stopped_before_it_begins_never_does),
 		CASE(a_stop_is_for_the_task_with_its_token_alone),
 		CASE(a_running_task_sees_that_it_is_stopped),

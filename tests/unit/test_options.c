@@ -10,7 +10,7 @@
 #include "node/address.h"
 #include "node/options.h"
 
-#define MAX_WORDS 16
+#define MAX_WORDS 20
 
 /* Parse "simpler-l3d" and the given words; the list ends with NULL. */
 static simpler_status parse(const char *const *words, struct options *out,
@@ -37,6 +37,7 @@ static void defaults_hold_without_options(void **state)
 	assert_string_equal(options.node_id, "");
 	assert_int_equal(options.sub_workers, OPTIONS_PROCESSORS);
 	assert_int_equal(options.chips, 0);
+	assert_true(options.shm);
 	assert_string_equal(options.device, "sim");
 	assert_int_equal(options.pool_bytes, 1 << 30);
 	assert_int_equal(options.heap_bytes, 1 << 30);
@@ -54,6 +55,7 @@ static void all_options_together(void **state)
 		                      "--insecure",
 		                      "--sub-workers=3",
 		                      "--pool-bytes=512M",
+		                      "--shm=off",
 		                      "--node-id=rack7:n1",
 		                      "--drain-grace=5",
 		                      "--port-file=/run/p",
@@ -74,6 +76,7 @@ static void all_options_together(void **state)
 	assert_string_equal(options.node_id, "rack7:n1");
 	assert_int_equal(options.sub_workers, 3);
 	assert_int_equal(options.pool_bytes, 512 << 20);
+	assert_false(options.shm);
 	assert_int_equal(options.log_level, SIMPLER_LOG_DEBUG);
 	assert_string_equal(options.port_file, "/run/p");
 	assert_int_equal(options.drain_grace, 5);
@@ -194,6 +197,8 @@ static const struct {
 	{ { "--heap", "16385G" }, SIMPLER_EINVAL, { "--heap", "16384G" } },
 	{ { "--stop-grace", "86400001" }, SIMPLER_EINVAL, { "--stop-grace", "86400000" } },
 	{ { "--stop-grace", "-1" }, SIMPLER_EINVAL, { "--stop-grace", "'-1'" } },
+	{ { "--shm", "yes" }, SIMPLER_EINVAL, { "--shm", "'yes'", "on or off" } },
+	{ { "--shm", "" }, SIMPLER_EINVAL, { "--shm", "on or off" } },
 	{ { "--pool-bytes", "1023K" }, SIMPLER_EINVAL, { "--pool-bytes", "'1023K'", "1M" } },
 	{ { "--pool-bytes", "16385G" }, SIMPLER_EINVAL, { "--pool-bytes", "16384G" } },
 	{ { "--pool-bytes", "99999999999999999G" }, SIMPLER_EINVAL, { "--pool-bytes" } },

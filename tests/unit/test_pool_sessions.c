@@ -370,6 +370,7 @@ static struct segment_view open_segment(struct fixture *fixture, uint64_t sessio
 	struct segment_view segment;
 
 	assert_int_equal(pool_open_segment(fixture->pool, session, &segment), SIMPLER_OK);
+	pool_begin_segment(fixture->pool, session);
 	return segment;
 }
 
@@ -382,7 +383,8 @@ static void a_session_with_a_segment_has_its_storage_there(void **state)
 
 	(void)state;
 	open_pool(&fixture, CAPACITY);
-	before = alloc(&fixture, ANNE, 100, 0);
+	assert_int_equal(pool_open_segment(fixture.pool, ANNE, &segment), SIMPLER_OK);
+	before = alloc(&fixture, ANNE, 100, 0); /* not begun */
 	segment = open_segment(&fixture, ANNE);
 	again = open_segment(&fixture, ANNE);
 	assert_int_equal(segment.id, again.id);

@@ -320,7 +320,7 @@ static void a_stop_and_a_task_are_told_apart(void **state)
 
 static void what_is_neither_has_no_kind(void **state)
 {
-	static const uint32_t words[] = { 0, 4, UINT32_MAX, 0x01000000, 0x10002 };
+	static const uint32_t words[] = { 0, RECORD_SEGMENT + 1, UINT32_MAX, 0x01000000, 0x10002 };
 	const uint32_t good = RECORD_TASK;
 
 	(void)state;
@@ -484,8 +484,8 @@ static void an_install_cut_anywhere_or_with_a_tail_is_refused(void **state)
 	}
 }
 
-/* Offsets of an_install() encoded: callable 0, kind 8, source 9, module 10, digest 11, name 43,
- * state 49. */
+/* Offsets of an_install() encoded: what it is 0, callable 4, kind 12, source 13, module 14, digest
+ * 15, name 47, state 53. */
 static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 {
 	static const struct {
@@ -493,18 +493,19 @@ static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 		size_t at, size;
 		uint64_t value;
 	} changes[] = {
-		{ "kind 0", 8, 1, 0 },
-		{ "kind 4", 8, 1, 4 },
-		{ "source 2", 9, 1, 2 },
-		{ "another source's fields", 9, 1, RECORD_FROM_PROGRAM },
-		{ "a module flag of 2", 10, 1, 2 },
-		{ "a name over its limit", 43, 1, RECORD_NAME_MAX + 1 },
-		{ "a name past the end", 43, 1, RECORD_NAME_MAX },
-		{ "a NUL in the name", 44, 1, 0 },
-		{ "one byte of state more", 49, 4, 10 },
-		{ "one byte of state less", 49, 4, 8 },
-		{ "state over its limit", 49, 4, SIMPLER_STATE_MAX + 1 },
-		{ "state beyond counting", 49, 4, UINT32_MAX },
+		{ "another record", 0, 4, RECORD_SEGMENT },
+		{ "kind 0", 12, 1, 0 },
+		{ "kind 4", 12, 1, 4 },
+		{ "source 2", 13, 1, 2 },
+		{ "another source's fields", 13, 1, RECORD_FROM_PROGRAM },
+		{ "a module flag of 2", 14, 1, 2 },
+		{ "a name over its limit", 47, 1, RECORD_NAME_MAX + 1 },
+		{ "a name past the end", 47, 1, RECORD_NAME_MAX },
+		{ "a NUL in the name", 48, 1, 0 },
+		{ "one byte of state more", 53, 4, 10 },
+		{ "one byte of state less", 53, 4, 8 },
+		{ "state over its limit", 53, 4, SIMPLER_STATE_MAX + 1 },
+		{ "state beyond counting", 53, 4, UINT32_MAX },
 	};
 	static const uint8_t captured[] = "captured";
 	struct record_install in = an_install(captured, sizeof(captured)), out;
@@ -518,6 +519,39 @@ static void an_install_with_a_field_out_of_bounds_is_refused(void **state)
 		if (record_install_decode(exact, size, &out) != SIMPLER_EPROTOCOL)
 			fail_msg("%s was accepted", changes[i].name);
 		free(exact);
+	}
+}
+
+static void a_segment_comes_out_as_it_went_in_and_nothing_else_does(void **state)
+{
+	static const struct {
+		const char *name;
+		struct record_segment segment;
+		simpler_status status;
+	} cases[] = {
+		{ "the first", { RECORD_FIRST_SEGMENT, 4096 }, SIMPLER_OK },
+		{ "the last", { UINT32_MAX, INT64_MAX }, SIMPLER_OK },
+		{ "the end of one", { RECORD_FIRST_SEGMENT, 0 }, SIMPLER_OK },
+		{ "one from birth", { RECORD_FIRST_SEGMENT - 1, 4096 }, SIMPLER_EPROTOCOL },
+		{ "too many bytes", { UINT32_MAX, UINT64_MAX }, SIMPLER_EPROTOCOL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct record_segment out;
+		size_t size = record_segment_encode(&cases[i].segment, bytes, RECORD_SEGMENT_MAX);
+
+		assert_true(size > 0);
+		assert_int_equal(record_kind_of(bytes, size), RECORD_SEGMENT);
+		for (size_t cut = 0; cut <= size + 1; cut++) {
+			simpler_status status = record_segment_decode(bytes, cut, &out);
+
+			if (status != (cut == size ? cases[i].status : SIMPLER_EPROTOCOL))
+				fail_msg("%s, %zu bytes: %d", cases[i].name, cut, status);
+		}
+		if (record_segment_decode(bytes, size, &out) == SIMPLER_OK)
+			assert_true(out.id == cases[i].segment.id &&
+			            out.bytes == cases[i].segment.bytes);
 	}
 }
 
@@ -597,6 +631,7 @@ int main(void)
 		cmocka_unit_test(an_install_comes_out_as_it_went_in),
 		cmocka_unit_test(an_install_cut_anywhere_or_with_a_tail_is_refused),
 		cmocka_unit_test(an_install_with_a_field_out_of_bounds_is_refused),
+		cmocka_unit_test(a_segment_comes_out_as_it_went_in_and_nothing_else_does),
 		cmocka_unit_test(an_install_of_a_function_of_the_program_comes_out_as_it_went_in),
 		cmocka_unit_test(a_refusal_says_what_is_wrong),
 	};

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 #include <fcntl.h>
@@ -188,6 +189,57 @@ static void waiting_needs_no_limit_of_descriptors(void **state)
 	assert_int_equal(wait_status, 0);
 }
 
+/* --- names --- */
+
+static void make_name(char name[64])
+{
+	(void)snprintf(name, 64, "simpler-test-%ld", (long)getpid());
+}
+
+static void who_knows_the_name_connects(void **state)
+{
+	int listener, client, server;
+	struct received got;
+	char name[64];
+
+	(void)state;
+	make_name(name);
+	assert_int_equal(socket_connect(name, &client), SIMPLER_EUNAVAILABLE);
+	assert_int_equal(socket_listen(name, &listener), SIMPLER_OK);
+	assert_int_equal(socket_listen(name, &server), SIMPLER_EEXIST);
+	assert_int_equal(socket_accept(listener, &server), SIMPLER_ENOTFOUND);
+	assert_int_equal(socket_connect(name, &client), SIMPLER_OK);
+	assert_int_equal(socket_accept(listener, &server), SIMPLER_OK);
+	assert_true(socket_peer_is_ours(server) && socket_peer_is_ours(client));
+	assert_int_equal(socket_send(client, "hello", 5, NULL, 0), SIMPLER_OK);
+	assert_true(descriptor_wait_readable(server, CLOCK_NEVER));
+	assert_int_equal(receive(server, 0, &got), SIMPLER_OK);
+	assert_int_equal(socket_send(server, "yes", 3, NULL, 0), SIMPLER_OK);
+	(void)close(server);
+	assert_int_equal(receive(client, 0, &got), SIMPLER_OK);
+	assert_int_equal(receive(client, 0, &got), SIMPLER_EUNAVAILABLE);
+	(void)close(client);
+	(void)close(listener);
+	assert_int_equal(socket_connect(name, &client), SIMPLER_EUNAVAILABLE);
+}
+
+/* Whoever floods a listener that does not look is turned away, and does not wait. */
+static void connecting_never_waits(void **state)
+{
+	int listener, clients[64], count = 0;
+	char name[64];
+
+	(void)state;
+	make_name(name);
+	assert_int_equal(socket_listen(name, &listener), SIMPLER_OK);
+	while (count < 64 && socket_connect(name, &clients[count]) == SIMPLER_OK)
+		count++;
+	assert_true(count > 0 && count < 64);
+	while (count > 0)
+		(void)close(clients[--count]);
+	(void)close(listener);
+}
+
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -199,6 +251,8 @@ int main(void)
 		WITH_PAIR(a_closed_peer_is_an_error_after_its_last_datagram),
 		WITH_PAIR(waiting_ends_with_bytes_with_the_peer_or_at_the_deadline),
 		WITH_PAIR(waiting_needs_no_limit_of_descriptors),
+		cmocka_unit_test(who_knows_the_name_connects),
+		cmocka_unit_test(connecting_never_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,190 @@
+#include "node/shm_server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "os/descriptor.h"
+#include "os/random.h"
+#include "os/socket.h"
+#include "wire/shm.h"
+
+struct peer {
+	int socket;       /* -1: none */
+	int64_t patience; /* until when it may be silent */
+};
+
+struct shm_server {
+	shm_open *open;
+	void *context;
+	char address[SOCKET_NAME_MAX + 2];
+	int listener;
+	struct peer peers[SHM_SERVER_PEERS];
+};
+
+simpler_status shm_server_create(shm_open *open, void *context, struct shm_server **out)
+{
+	struct shm_server *server = calloc(1, sizeof(*server));
+	simpler_status status;
+
+	if (!server)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for the server of shared memory");
+	server->open = open;
+	server->context = context;
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++)
+		server->peers[i].socket = -1;
+	(void)snprintf(server->address, sizeof(server->address), "@simpler-%016" PRIx64,
+	               random_u64());
+	status = socket_listen(&server->address[1], &server->listener);
+	if (status == SIMPLER_OK)
+		*out = server;
+	else
+		free(server);
+	return status;
+}
+
+static void drop(struct peer *peer)
+{
+	(void)close(peer->socket);
+	peer->socket = -1;
+}
+
+void shm_server_destroy(struct shm_server *server)
+{
+	if (!server)
+		return;
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
+		if (server->peers[i].socket >= 0)
+			drop(&server->peers[i]);
+	}
+	(void)close(server->listener);
+	free(server);
+}
+
+const char *shm_server_address(const struct shm_server *server)
+{
+	return server->address;
+}
+
+void shm_server_fds(const struct shm_server *server, struct pollfd fds[SHM_SERVER_FDS])
+{
+	for (uint32_t i = 0; i < SHM_SERVER_FDS; i++)
+		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
+	if (!server)
+		return;
+	fds[0].fd = server->listener;
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++)
+		fds[1 + i].fd = server->peers[i].socket;
+}
+
+/* --- answering --- */
+
+static void answer(const struct peer *peer, const struct shm_answer *said, int fd)
+{
+	uint8_t bytes[SHM_ANSWER_MAX];
+	size_t size = shm_answer_encode(said, bytes, sizeof(bytes));
+
+	/* Nobody has written to it before, so there is room; one that is gone is gone. */
+	if (socket_send(peer->socket, bytes, size, &fd, fd >= 0 ? 1 : 0) != SIMPLER_OK)
+		simpler_log(SIMPLER_LOG_DEBUG, "shared memory: %s", simpler_last_error());
+}
+
+static void answer_error(const struct peer *peer, simpler_status status)
+{
+	struct shm_answer said = { .status = status };
+	const char *why = simpler_last_error_step(0);
+
+	(void)snprintf(said.text, sizeof(said.text), "%s", why ? why : "");
+	answer(peer, &said, -1);
+}
+
+static simpler_status receive(const struct peer *peer, struct shm_ask *out)
+{
+	uint8_t bytes[SHM_ASK_BYTES];
+	size_t size, fd_count;
+	simpler_status status =
+		socket_receive(peer->socket, bytes, sizeof(bytes), &size, NULL, 0, &fd_count);
+
+	return status == SIMPLER_OK ? shm_ask_decode(bytes, size, out) : status;
+}
+
+/* It has said something, or hung up. Either way it is done with. */
+static void serve(struct shm_server *server, struct peer *peer)
+{
+	struct segment_view segment;
+	struct shm_ask ask;
+	simpler_status status = receive(peer, &ask);
+
+	if (status == SIMPLER_OK)
+		status = server->open(server->context, ask.session, &segment);
+	if (status == SIMPLER_OK) {
+		const struct shm_answer said = { .segment = segment.id, .bytes = segment.bytes };
+
+		answer(peer, &said, segment.memfd);
+	} else if (status != SIMPLER_EUNAVAILABLE) {
+		answer_error(peer, status);
+	}
+	drop(peer);
+}
+
+/* --- peers --- */
+
+/* A free place, or that of whoever has been here longest. */
+static struct peer *make_place(struct shm_server *server)
+{
+	struct peer *longest = &server->peers[0];
+
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
+		struct peer *peer = &server->peers[i];
+
+		if (peer->socket < 0)
+			return peer;
+		if (peer->patience < longest->patience)
+			longest = peer;
+	}
+	drop(longest);
+	return longest;
+}
+
+/* As many as there are places at most, so that the others have their turn. */
+static void accept_some(struct shm_server *server)
+{
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
+		struct peer *place;
+		int socket;
+
+		if (socket_accept(server->listener, &socket) != SIMPLER_OK)
+			return;
+		if (!socket_peer_is_ours(socket)) {
+			(void)close(socket);
+			continue;
+		}
+		place = make_place(server);
+		place->socket = socket;
+		place->patience = clock_after_ms(SHM_SERVER_PEER_MS);
+	}
+}
+
+int64_t shm_server_step(struct shm_server *server)
+{
+	int64_t now = clock_now(), next = CLOCK_NEVER;
+
+	if (!server)
+		return CLOCK_NEVER;
+	accept_some(server);
+	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
+		struct peer *peer = &server->peers[i];
+
+		if (peer->socket >= 0 && descriptor_wait_readable(peer->socket, 0))
+			serve(server, peer);
+		else if (peer->socket >= 0 && peer->patience <= now)
+			drop(peer);
+		if (peer->socket >= 0 && peer->patience < next)
+			next = peer->patience;
+	}
+	return next;
+}

@@ -1,0 +1,41 @@
+/*
+ * Where parents of this machine get the memory of their sessions: an abstract unix socket. A peer
+ * says which session it is (wire/shm.h), and is handed the session's segment.
+ *
+ * Nobody can hold it up: whoever is not of this user, or of root, is turned away unheard; one that
+ * says nothing is dropped after SHM_SERVER_PEER_MS; and when all places are taken, the one who has
+ * had his longest goes.
+ *
+ * Driven by one thread, which polls the descriptors and calls shm_server_step() when one is ready
+ * or the time that it returned has come. Never blocks.
+ */
+#ifndef NODE_SHM_SERVER_H
+#define NODE_SHM_SERVER_H
+
+#include <poll.h>
+#include <stdint.h>
+
+#include "tensor/store.h"
+
+#define SHM_SERVER_PEERS   8u
+#define SHM_SERVER_FDS     (1 + SHM_SERVER_PEERS)
+#define SHM_SERVER_PEER_MS 1000u
+
+struct shm_server;
+
+/* The segment of a session, or why it has none. Called by shm_server_step(). */
+typedef simpler_status shm_open(void *context, uint64_t session, struct segment_view *out);
+
+simpler_status shm_server_create(shm_open *open, void *context, struct shm_server **out);
+/* NULL is allowed. */
+void shm_server_destroy(struct shm_server *server);
+
+/* "@" and its name; valid as long as the server. */
+const char *shm_server_address(const struct shm_server *server);
+
+/* Unused ones are -1. */
+void shm_server_fds(const struct shm_server *server, struct pollfd fds[SHM_SERVER_FDS]);
+/* Returns when to call again at the latest (base/clock.h). */
+int64_t shm_server_step(struct shm_server *server);
+
+#endif
