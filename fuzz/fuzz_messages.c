@@ -46,13 +46,35 @@ TARGET(export, msg_export)
 TARGET(grant, msg_grant)
 TARGET(import, msg_import)
 
+/* A chunk in parts of as many bytes as the first one says. */
+static void try_parts(const uint8_t *bytes, size_t size)
+{
+	static struct rpc_part parts[4096];
+	static struct msg_chunk chunk;
+	size_t step = size > 0 ? bytes[0] + 1u : 1, count = 0, left, piece;
+	struct msg_parts data;
+	struct bump bump;
+
+	for (size_t at = 1; at < size && count < 4096; at += step)
+		parts[count++] =
+			(struct rpc_part){ bytes + at, at + step < size ? step : size - at };
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	if (msg_chunk_decode_parts(parts, count, &bump, &chunk, &data) == SIMPLER_OK) {
+		for (left = chunk.data.size; msg_parts_next(&data, SIZE_MAX, &piece); left -= piece)
+			;
+		if (left != 0)
+			abort();
+	}
+	bump_release(&bump);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *, size_t) = {
 		try_health,     try_handle,       try_chunk,        try_alloc,    try_refresh,
 		try_dispatch,   try_outcome,      try_callable_ref, try_callable, try_free,
 		try_module_ref, try_module_chunk, try_attach,       try_attached, try_read,
-		try_export,     try_grant,        try_import,
+		try_export,     try_grant,        try_import,       try_parts,
 	};
 
 	if (size > 0)

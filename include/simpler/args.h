@@ -12,6 +12,7 @@
 #ifndef SIMPLER_ARGS_H
 #define SIMPLER_ARGS_H
 
+#include "simpler/handle.h"
 #include "simpler/tensor.h"
 
 #ifdef __cplusplus
@@ -58,6 +59,41 @@ SIMPLER_API simpler_status simpler_args_add_tensor(simpler_args *args, const sim
 SIMPLER_API simpler_status simpler_args_add_output(simpler_args *args, simpler_dtype dtype,
                                                    uint32_t ndim, const int64_t *shape,
                                                    simpler_tensor *made);
+
+/**
+ * Add a tensor as SIMPLER_STAGED whose bytes go by a transport of the program's choice; otherwise
+ * as simpler_args_add_tensor(), which leaves it open. The task fails with SIMPLER_EUNAVAILABLE when
+ * there is no such transport to its node.
+ */
+SIMPLER_API simpler_status simpler_args_add_staged(simpler_args *args, const simpler_tensor *tensor,
+                                                   simpler_tag tag, simpler_transport transport);
+
+/**
+ * Add a tensor on a node, or a part of one: a row-major view of its bytes from `offset` on. The
+ * task goes to that node and works on it in place; see simpler/remote_tensor.h.
+ *
+ * @param offset  In bytes; a multiple of the element's size.
+ * @return SIMPLER_EINVAL after a scalar was added, for what simpler_tensor_init() refuses, an
+ *         offset that no element can be at, or an unknown tag; SIMPLER_ENOSPACE past
+ *         SIMPLER_MAX_TENSORS. What concerns the handle is the submit's to find.
+ */
+SIMPLER_API simpler_status simpler_args_add_handle(simpler_args *args, simpler_tensor_handle handle,
+                                                   uint64_t offset, simpler_dtype dtype,
+                                                   uint32_t ndim, const int64_t *shape,
+                                                   simpler_tag tag);
+
+/**
+ * Add an OUTPUT that is to stay on the node which runs the task: each submit of these arguments
+ * gives it a handle, for later tasks to use at once, and the node allocates it when the task
+ * starts. It outlives the run, so that its bytes can be read then, and is the program's to free:
+ * also within the run, behind the last submit that uses it.
+ *
+ * @param made  Valid until the last submit.
+ * @return as simpler_args_add_output().
+ */
+SIMPLER_API simpler_status simpler_args_add_remote_output(simpler_args *args, simpler_dtype dtype,
+                                                          uint32_t ndim, const int64_t *shape,
+                                                          simpler_tensor_handle *made);
 
 /**
  * Add a scalar; no tensor can follow. Signed and floating values travel as their 64 bits.

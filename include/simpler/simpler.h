@@ -4,9 +4,11 @@
 
 #include "simpler/args.h"
 #include "simpler/callable.h"
+#include "simpler/handle.h"
 #include "simpler/log.h"
 #include "simpler/orch.h"
 #include "simpler/program.h"
+#include "simpler/remote_tensor.h"
 #include "simpler/status.h"
 #include "simpler/tensor.h"
 #include "simpler/version.h"

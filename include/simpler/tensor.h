@@ -68,7 +68,12 @@ typedef enum simpler_backing {
 	 * A child on this machine takes it only if it lies in shared memory, and then uses it in
 	 * place.
 	 */
-	SIMPLER_STAGED = 2
+	SIMPLER_STAGED = 2,
+	/**
+	 * Storage on a node that a handle names, used there in place: no byte travels with the
+	 * task. Only by simpler_args_add_handle() and simpler_args_add_remote_output().
+	 */
+	SIMPLER_REMOTE = 3
 } simpler_backing;
 
 /** Most bytes of one SIMPLER_INLINE tensor: 1 MiB. */

@@ -291,20 +291,29 @@ SIMPLER_API simpler_status simpler_alloc(simpler_worker *worker, simpler_dtype d
  */
 SIMPLER_API simpler_status simpler_free(simpler_worker *worker, void *data);
 
-/** What was sent to a child over the network so far. */
+/** Bytes of tensors, without what carries them. */
+typedef struct simpler_tensor_traffic {
+	uint64_t sent, received;
+} simpler_tensor_traffic;
+
+/** What went to a child and came from it so far, other than in memory shared with all children. */
 typedef struct simpler_traffic {
-	size_t struct_size;         /**< set by SIMPLER_TRAFFIC_INIT */
-	uint64_t module_bytes_sent; /**< of modules' files, without what carries them */
+	size_t struct_size;             /**< set by SIMPLER_TRAFFIC_INIT */
+	uint64_t module_bytes_sent;     /**< of modules' files, without what carries them */
+	simpler_tensor_traffic inlined; /**< SIMPLER_INLINE, inside dispatches and their answers */
+	simpler_tensor_traffic stream;  /**< by SIMPLER_TRANSPORT_STREAM */
+	simpler_tensor_traffic shm;     /**< by SIMPLER_TRANSPORT_SHM */
+	uint64_t auto_moves;            /**< whose transport SIMPLER_TRANSPORT_AUTO has chosen */
 } simpler_traffic;
 
 #define SIMPLER_TRAFFIC_INIT                                                                       \
 	{                                                                                          \
-		sizeof(simpler_traffic), 0                                                         \
+		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0                        \
 	}
 
 /**
- * What was sent to the child with this id; nothing, to one of this machine. At any time, from any
- * thread; does not block.
+ * What moved between this process and the child with this id; nothing, with one of this machine. At
+ * any time, from any thread; does not block.
  *
  * @param[in,out] out  Begin it with SIMPLER_TRAFFIC_INIT.
  * @return SIMPLER_EINVAL for an id that is no child's, and for another struct_size.

@@ -54,14 +54,56 @@ struct exec_callable {
 /* Memory of this process that is no shared segment. */
 #define EXEC_NO_SEGMENT UINT32_MAX
 
+/*
+ * Storage on a node, which tasks use and programs read and write. Counted: the table of handles has
+ * a reference until the handle is freed, and each task that names it one until it has ended. With
+ * the last one the node is told to let it go.
+ */
+struct exec_child;
+struct exec_storage {
+	struct exec_child *child; /* the node */
+	uint64_t nbytes;
+	bool writable;
+	bool abandoned; /* the node needs not be told: it was, or the session is over */
+	_Atomic uint32_t references;
+	void (*unused)(struct exec_storage *storage);
+};
+
+static inline void exec_storage_hold(struct exec_storage *storage)
+{
+	atomic_fetch_add(&storage->references, 1);
+}
+
+static inline void exec_storage_drop(struct exec_storage *storage)
+{
+	if (atomic_fetch_sub(&storage->references, 1) == 1)
+		storage->unused(storage);
+}
+
+/* Drop it unless that has consequences, which are then for a moment without locks. */
+static inline bool exec_storage_drop_unless_last(struct exec_storage *storage)
+{
+	uint32_t seen = atomic_load(&storage->references);
+
+	while (seen > 1) {
+		if (atomic_compare_exchange_weak(&storage->references, &seen, seen - 1))
+			return true;
+	}
+	return false;
+}
+
 struct exec_tensor {
 	void *data;      /* index 0,0,..., at an address of this process */
 	uint64_t nbytes; /* of its elements */
 	/* Where `data` lies: in a segment that all children of this machine have mapped, or
 	 * EXEC_NO_SEGMENT. */
 	uint32_t segment;
-	uint64_t offset;
+	uint64_t offset; /* there, or in `storage` */
+	/* Of a SIMPLER_REMOTE one, which has no `data`; the task has a reference. */
+	struct exec_storage *storage;
 	uint8_t dtype, tag, backing, ndim;
+	uint8_t transport; /* of a SIMPLER_STAGED one: a simpler_transport */
+	bool makes;        /* the task is the one that allocates `storage` */
 	const int64_t *shape;
 	const int64_t *strides; /* in elements; NULL: contiguous */
 };
@@ -146,6 +188,10 @@ struct exec_child {
 	uint32_t capacity; /* tasks it takes at once */
 	uint32_t width;    /* of those, how many it runs at once */
 	struct exec_traffic traffic;
+	/* Storage with a reference for the caller, which nothing is on the node for yet: the first
+	 * task that `makes` it allocates that. NULL for a child without storage of its own. */
+	simpler_status (*make_storage)(struct exec_child *child, uint64_t nbytes,
+	                               struct exec_storage **out);
 	/* The scheduler's, under the worker's lock: */
 	uint32_t in_progress;
 	uint32_t bound; /* of those, tasks that are bound to it */

@@ -1,10 +1,10 @@
 /*
  * A task on a remote node, step by step:
  *
- *   ALLOCATE each staged tensor's storage, and SEND its bytes if its tag reads them
- *   DISPATCH
- *   FETCH each staged tensor that the task wrote, if it succeeded
- *   FREE what was allocated, whatever happened
+ *   ALLOCATE storage for each staged tensor, and for each that is to stay on the node
+ *   SEND the bytes of a staged tensor whose tag reads them; with some transports that allocates,
+ * too DISPATCH FETCH each staged tensor that the task wrote, if it succeeded FREE what was
+ * allocated for staged tensors, whatever happened
  *
  * One step's call is in progress at a time and its completion begins the next, on the RPC client's
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
@@ -31,14 +31,14 @@
 #include "base/clock.h"
 #include "exec/node_session.h"
 #include "exec/remote_node.h"
+#include "exec/remote_storage.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 
-#define CHUNK_BYTES ((uint64_t)1 << 20)
 /* A task that was stopped waits no longer than this until its storage is free; the leases do it. */
 #define STOPPED_FREE_MS 1000u
 
-enum step { STEP_ALLOCATE, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
+enum step { STEP_ALLOCATE, STEP_SEND, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
 
 struct remote_task {
 	struct remote_child *node;
@@ -47,15 +47,16 @@ struct remote_task {
 	uint32_t tensor; /* the one that the step is at */
 	bool failed;
 	struct error error;
-	uint64_t moved; /* bytes of the present tensor sent or received */
-	bool closed;    /* the last chunk was sent */
+	struct transport_move move; /* of the present tensor */
 	/* Under the child's lock: */
 	struct remote_task *prev, *next;
-	uint64_t id;                  /* the task's */
-	_Atomic bool stopped;         /* set once; looked at without the lock as well */
-	struct rpc_client_call *call; /* in progress, and to be cancelled by a stop; or NULL */
-	/* Storage on the node, by tensor; handle_id 0 where there is none. */
-	struct msg_handle handles[];
+	uint64_t id;          /* the task's */
+	_Atomic bool stopped; /* set once; looked at without the lock as well */
+	/* In progress, and to be cancelled by a stop; or NULL: */
+	struct rpc_client_call *call;
+	struct transport *moving;
+	/* Storage on the node for staged tensors, by tensor; handle_id 0 where there is none. */
+	struct transport_storage places[];
 };
 
 /* --- calls that a stop cancels --- */
@@ -90,6 +91,8 @@ static void stop_run(struct remote_task *run)
 	atomic_store(&run->stopped, true);
 	if (run->call)
 		rpc_client_call_cancel(run->call);
+	if (run->moving)
+		transport_cancel(run->moving, &run->move);
 }
 
 static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
@@ -171,22 +174,40 @@ static bool begin_unary(struct remote_task *run, const char *path, int64_t deadl
 	return true;
 }
 
-static bool begin_stream(struct remote_task *run, const char *path, struct rpc_buffer *first,
-                         const struct rpc_stream_handlers *handlers)
-{
-	struct rpc_client_call *call = open_call(run, path, CLOCK_NEVER);
+static void on_moved(struct transport_move *move, const struct error *error);
 
-	if (!call) {
-		rpc_buffer_release(first);
-		return give_up_for_memory(run);
-	}
-	rpc_stream_begin(call, first, handlers, run);
+/* The present tensor's bytes. */
+static bool begin_move(struct remote_task *run, struct transport *transport, bool write)
+{
+	struct remote_child *node = run->node;
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+
+	run->move.write = write;
+	run->move.storage = &run->places[run->tensor];
+	run->move.span = (struct span){ .run_bytes = tensor->nbytes, .runs = 1 };
+	run->move.local = (struct layout){ .data = tensor->data,
+		                           .bytes = tensor->nbytes,
+		                           .run = tensor->nbytes };
+	run->move.deadline = CLOCK_NEVER;
+	run->move.done = on_moved;
+	transport_move_init(&run->move);
+	pthread_mutex_lock(&node->lock);
+	run->moving = transport;
+	if (atomic_load(&run->stopped))
+		transport_cancel(transport, &run->move);
+	pthread_mutex_unlock(&node->lock);
+	transport_start(transport, &run->move);
 	return true;
 }
 
 static bool is_staged(const struct exec_tensor *tensor)
 {
 	return tensor->backing == SIMPLER_STAGED;
+}
+
+static bool is_inline(const struct exec_tensor *tensor)
+{
+	return !tensor->storage && !is_staged(tensor);
 }
 
 static void describe_shape(const struct exec_tensor *tensor, struct msg_shape *out)
@@ -199,28 +220,34 @@ static void describe_shape(const struct exec_tensor *tensor, struct msg_shape *o
 
 /* --- ALLOCATE and SEND --- */
 
-/* A handle came back: from AllocTensor, or from PushTensor at its end. */
+/* A handle came back from AllocTensor, for the present tensor. */
 static void take_handle(struct remote_task *run, const uint8_t *data, size_t size)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
-	struct msg_handle *handle = &run->handles[run->tensor];
+	struct remote_storage *remote = remote_storage_of(tensor->storage);
+	struct transport_storage *place = remote ? &remote->place : &run->places[run->tensor];
+	uint64_t nbytes = remote ? remote->storage.nbytes : tensor->nbytes;
+	struct msg_handle answer;
 	struct bump bump;
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	if (msg_handle_decode(data, size, &bump, handle) != SIMPLER_OK) {
-		handle->handle_id = 0;
+	if (msg_handle_decode(data, size, &bump, &answer) != SIMPLER_OK)
 		fail_here(run);
-	} else if (handle->handle_id == 0 || handle->nbytes != tensor->nbytes) {
+	else if (answer.handle_id == 0 || answer.nbytes != nbytes)
 		fail(run, RPC_INTERNAL, "the node allocated storage of another size than asked");
-	}
-	handle->transport_desc.size = 0; /* it pointed into the message */
+	else
+		transport_storage_take(place, &answer);
+	if (remote && !run->failed)
+		atomic_store(&remote->stored, true);
 	bump_release(&bump);
 }
 
+/* The present tensor has storage, and is through unless its bytes are to be sent. */
 static void on_allocated(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                          size_t size)
 {
 	struct remote_task *run = context;
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
 	call_ended(run);
 	if (code != RPC_OK)
@@ -229,6 +256,8 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 		take_handle(run, data, size);
 	if (run->failed)
 		begin_freeing(run);
+	else if (is_staged(tensor) && exec_tag_reads(tensor->tag))
+		run->step = STEP_SEND;
 	else
 		run->tensor++;
 	advance(run);
@@ -236,95 +265,98 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 
 static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 {
+	const struct remote_storage *remote = remote_storage_of(tensor->storage);
 	struct msg_alloc message = { .nbytes = tensor->nbytes };
 	struct rpc_buffer buffer;
 
 	describe_shape(tensor, &message.shape);
+	if (remote) {
+		message.nbytes = remote->storage.nbytes;
+		message.ttl_ms = remote->ttl_ms;
+	}
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
 	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, &buffer, on_allocated);
 }
 
-static simpler_status next_chunk(struct remote_task *run, struct rpc_buffer *buffer)
+static void on_moved(struct transport_move *move, const struct error *error)
 {
-	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
-	uint64_t left = tensor->nbytes - run->moved;
-	struct msg_chunk chunk = { .offset = run->moved };
+	struct remote_task *run =
+		(struct remote_task *)((char *)move - offsetof(struct remote_task, move));
 
-	/* The first chunk asks for storage with a handle of id 0; the others continue it. */
-	chunk.has_handle = run->moved == 0;
-	chunk.handle.nbytes = tensor->nbytes;
-	chunk.data.data = (const uint8_t *)tensor->data + run->moved;
-	chunk.data.size = (size_t)(left < CHUNK_BYTES ? left : CHUNK_BYTES);
-	chunk.last = chunk.data.size == left;
-	run->moved += chunk.data.size;
-	return msg_chunk_encode(&chunk, buffer);
-}
-
-static void on_chunk_sent(void *context, struct rpc_client_call *call)
-{
-	struct remote_task *run = context;
-	struct rpc_buffer buffer;
-
-	if (run->closed || run->failed)
-		return;
-	if (run->moved == run->task->tensors[run->tensor].nbytes) {
-		run->closed = true;
-		rpc_stream_close_send(call);
-	} else if (next_chunk(run, &buffer) == SIMPLER_OK) {
-		rpc_stream_send(call, &buffer);
-	} else {
-		fail_here(run);
-		rpc_client_call_cancel(call);
+	pthread_mutex_lock(&run->node->lock);
+	run->moving = NULL;
+	pthread_mutex_unlock(&run->node->lock);
+	if (error && !run->failed) {
+		run->failed = true;
+		run->error = *error;
+		error_add(&run->error,
+		          move->write ? "sending tensor %u"
+		                      : "fetching tensor %u, whose buffer may be half-written",
+		          run->tensor);
 	}
-}
-
-static void on_pushed(void *context, struct rpc_client_call *call, const uint8_t *data, size_t size)
-{
-	(void)call;
-	take_handle(context, data, size);
-}
-
-static void on_push_end(void *context, enum rpc_code code, const char *text)
-{
-	struct remote_task *run = context;
-
-	call_ended(run);
-	if (code != RPC_OK)
-		fail(run, code, text);
-	else if (run->handles[run->tensor].handle_id == 0)
-		fail(run, RPC_INTERNAL, "the node ended a push without a handle");
-	if (run->failed)
+	if (run->failed) {
 		begin_freeing(run);
-	else
+	} else {
+		run->step = move->write ? STEP_ALLOCATE : STEP_FETCH;
 		run->tensor++;
+	}
 	advance(run);
 }
 
-static bool push(struct remote_task *run)
+static bool send_tensor(struct remote_task *run)
 {
-	static const struct rpc_stream_handlers handlers = { .on_message = on_pushed,
-		                                             .on_sent = on_chunk_sent,
-		                                             .on_end = on_push_end };
-	struct rpc_buffer first;
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	struct transport *transport;
 
-	run->moved = 0;
-	run->closed = false;
-	if (next_chunk(run, &first) != SIMPLER_OK)
+	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
+	    SIMPLER_OK)
 		return give_up(run);
-	return begin_stream(run, MSG_PUSH_TENSOR, &first, &handlers);
+	return begin_move(run, transport, true);
+}
+
+/* The graph has the others that use an output wait for the task that makes it, unless they said
+ * that they need not, or are of another run, which goes on when that task failed. */
+static bool prepare_remote(struct remote_task *run, const struct exec_tensor *tensor)
+{
+	const struct remote_storage *remote = remote_storage_of(tensor->storage);
+
+	if (atomic_load(&remote->stored)) {
+		run->tensor++;
+		return false;
+	}
+	if (tensor->makes)
+		return allocate(run, tensor);
+	(void)error_raise(SIMPLER_ESTATE,
+	                  "tensor %u is not on the node: the task that is to make it has not run, "
+	                  "or has failed",
+	                  run->tensor);
+	return give_up(run);
+}
+
+static bool prepare_staged(struct remote_task *run, const struct exec_tensor *tensor)
+{
+	struct transport *transport;
+
+	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
+	    SIMPLER_OK)
+		return give_up(run);
+	if (!exec_tag_reads(tensor->tag) || !transport->allocates)
+		return allocate(run, tensor);
+	run->places[run->tensor].handle.nbytes = tensor->nbytes;
+	return begin_move(run, transport, true);
 }
 
 static bool allocate_next(struct remote_task *run)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
-	if (!is_staged(tensor)) {
-		run->tensor++;
-		return false;
-	}
-	return exec_tag_reads(tensor->tag) && tensor->nbytes > 0 ? push(run)
-	                                                         : allocate(run, tensor);
+	if (tensor->storage)
+		return prepare_remote(run, tensor);
+	if (is_staged(tensor))
+		return prepare_staged(run, tensor);
+	run->tensor++;
+	return false;
 }
 
 /* --- DISPATCH --- */
@@ -336,12 +368,16 @@ static void describe_tensor(const struct remote_task *run, uint32_t index,
 
 	memset(out, 0, sizeof(*out));
 	describe_shape(tensor, &out->shape);
-	out->is_handle = is_staged(tensor);
-	if (out->is_handle) {
-		out->handle = run->handles[index];
+	out->is_handle = is_staged(tensor) || tensor->storage;
+	if (tensor->storage) {
+		out->handle = remote_storage_of(tensor->storage)->place.handle;
+		out->offset = tensor->offset;
+	} else if (out->is_handle) {
+		out->handle = run->places[index].handle;
 	} else if (exec_tag_reads(tensor->tag)) {
 		out->inline_data.data = tensor->data;
 		out->inline_data.size = (size_t)tensor->nbytes;
+		atomic_fetch_add(&run->node->inline_sent, tensor->nbytes);
 	}
 }
 
@@ -380,7 +416,7 @@ static void take_outputs(struct remote_task *run, const struct msg_outcome *outc
 		if (!exec_tag_writes(tensor->tag))
 			continue;
 		next++;
-		if (!is_staged(tensor) &&
+		if (is_inline(tensor) &&
 		    (output->is_handle || output->inline_data.size != tensor->nbytes)) {
 			fail(run, RPC_INTERNAL, "the node answered with an output of another size");
 			return;
@@ -388,8 +424,9 @@ static void take_outputs(struct remote_task *run, const struct msg_outcome *outc
 	}
 }
 
-static void copy_inline_outputs(const struct exec_task *task, const struct msg_outcome *outcome)
+static void copy_inline_outputs(const struct remote_task *run, const struct msg_outcome *outcome)
 {
+	const struct exec_task *task = run->task;
 	uint32_t next = 0;
 
 	for (uint32_t i = 0; i < task->tensor_count; i++) {
@@ -397,9 +434,11 @@ static void copy_inline_outputs(const struct exec_task *task, const struct msg_o
 
 		if (!exec_tag_writes(tensor->tag))
 			continue;
-		if (!is_staged(tensor) && tensor->nbytes > 0)
+		if (is_inline(tensor) && tensor->nbytes > 0) {
 			memcpy(tensor->data, outcome->outputs[next].inline_data.data,
 			       (size_t)tensor->nbytes);
+			atomic_fetch_add(&run->node->inline_received, tensor->nbytes);
+		}
 		next++;
 	}
 }
@@ -419,7 +458,7 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	else
 		take_outputs(run, &outcome);
 	if (!run->failed)
-		copy_inline_outputs(run->task, &outcome);
+		copy_inline_outputs(run, &outcome);
 	bump_release(&bump);
 }
 
@@ -469,71 +508,19 @@ static bool dispatch(struct remote_task *run)
 
 /* --- FETCH --- */
 
-static void on_fetched(void *context, struct rpc_client_call *call, const uint8_t *data,
-                       size_t size)
-{
-	struct remote_task *run = context;
-	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
-	struct msg_chunk chunk;
-	struct bump bump;
-
-	if (run->failed)
-		return;
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	if (msg_chunk_decode(data, size, &bump, &chunk) != SIMPLER_OK)
-		fail_here(run);
-	else if (chunk.offset != run->moved || chunk.data.size > tensor->nbytes - run->moved)
-		fail(run, RPC_INTERNAL, "the node sent a chunk out of place");
-	if (run->failed) {
-		rpc_client_call_cancel(call);
-	} else if (chunk.data.size > 0) {
-		memcpy((uint8_t *)tensor->data + run->moved, chunk.data.data, chunk.data.size);
-		run->moved += chunk.data.size;
-	}
-	bump_release(&bump);
-}
-
-static void on_fetch_sent(void *context, struct rpc_client_call *call)
-{
-	(void)context;
-	rpc_stream_close_send(call);
-}
-
-static void on_fetch_end(void *context, enum rpc_code code, const char *text)
-{
-	struct remote_task *run = context;
-
-	call_ended(run);
-	if (code != RPC_OK)
-		fail(run, code, text);
-	else if (run->moved != run->task->tensors[run->tensor].nbytes)
-		fail(run, RPC_DATA_LOSS, "the node sent fewer bytes than the tensor has");
-	if (run->failed) {
-		error_add(&run->error, "fetching tensor %u, whose buffer may be half-written",
-		          run->tensor);
-		begin_freeing(run);
-	} else {
-		run->tensor++;
-	}
-	advance(run);
-}
-
 static bool fetch_next(struct remote_task *run)
 {
-	static const struct rpc_stream_handlers handlers = { .on_message = on_fetched,
-		                                             .on_sent = on_fetch_sent,
-		                                             .on_end = on_fetch_end };
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
-	struct rpc_buffer buffer;
+	struct transport *transport;
 
 	if (!is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
 		run->tensor++;
 		return false;
 	}
-	run->moved = 0;
-	if (msg_handle_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK)
+	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
+	    SIMPLER_OK)
 		return give_up(run);
-	return begin_stream(run, MSG_PULL_TENSOR, &buffer, &handlers);
+	return begin_move(run, transport, false);
 }
 
 /* --- FREE, and the end --- */
@@ -559,8 +546,8 @@ static bool free_next(struct remote_task *run)
 		atomic_load(&run->stopped) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
 	struct rpc_buffer buffer;
 
-	if (run->handles[run->tensor].handle_id == 0 ||
-	    msg_free_encode(&run->handles[run->tensor], &buffer) != SIMPLER_OK) {
+	if (run->places[run->tensor].handle.handle_id == 0 ||
+	    msg_free_encode(&run->places[run->tensor].handle, &buffer) != SIMPLER_OK) {
 		run->tensor++;
 		return false;
 	}
@@ -600,6 +587,8 @@ static bool next(struct remote_task *run)
 			return allocate_next(run);
 		run->step = STEP_DISPATCH;
 		return false;
+	case STEP_SEND:
+		return send_tensor(run);
 	case STEP_DISPATCH:
 		return dispatch(run);
 	case STEP_FETCH:
@@ -622,10 +611,10 @@ static void advance(struct remote_task *run)
 		;
 }
 
-static bool any_staged(const struct exec_task *task)
+static bool any_stored(const struct exec_task *task)
 {
 	for (uint32_t i = 0; i < task->tensor_count; i++) {
-		if (is_staged(&task->tensors[i]))
+		if (!is_inline(&task->tensors[i]))
 			return true;
 	}
 	return false;
@@ -634,9 +623,11 @@ static bool any_staged(const struct exec_task *task)
 static void remote_start(struct exec_child *child, struct exec_task *task)
 {
 	struct remote_child *node = (struct remote_child *)child;
-	size_t handles = task->tensor_count * sizeof(struct msg_handle);
-	struct remote_task *run = malloc(sizeof(*run) + handles);
+	struct remote_task *run;
+	size_t places = task->tensor_count * sizeof(run->places[0]);
 	struct error error;
+
+	run = malloc(sizeof(*run) + places);
 
 	if (!run) {
 		error_init(&error, SIMPLER_ENOMEM, "out of memory for a dispatch");
@@ -647,10 +638,11 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->task = task;
 	run->tensor = 0;
 	run->failed = false;
-	memset(run->handles, 0, handles);
-	run->step = any_staged(task) ? STEP_ALLOCATE : STEP_DISPATCH;
+	memset(run->places, 0, places);
+	run->step = any_stored(task) ? STEP_ALLOCATE : STEP_DISPATCH;
 	run->id = task->id;
 	run->call = NULL;
+	run->moving = NULL;
 	pthread_mutex_lock(&node->lock);
 	atomic_init(&run->stopped, atomic_load(&task->stop_at) != 0);
 	DL_PREPEND(node->running, run);
@@ -664,6 +656,10 @@ static void remote_close(struct exec_child *child)
 {
 	struct remote_child *node = (struct remote_child *)child;
 
+	for (unsigned i = 0; i < REMOTE_TRANSPORTS; i++) {
+		if (node->transports[i])
+			node->transports[i]->ops->close(node->transports[i]);
+	}
 	rpc_channel_close(node->channel);
 	remote_await_answers(node);
 }
@@ -700,6 +696,7 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a remote node");
 	node->child.ops = &remote_ops;
 	node->child.runs = SIMPLER_KIND_ORCH;
+	node->child.make_storage = remote_make_storage;
 	node->child.capacity = node->child.width = capacity;
 	(void)snprintf(node->address, sizeof(node->address), "%s", address);
 	(void)snprintf(node->child.name, sizeof(node->child.name), "node %s", address);
@@ -707,10 +704,16 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
 		free(node);
 		return error_context("adding node %s", address);
 	}
+	node->client = client;
 	node->session = session;
 	rpc_channel_set_session(node->channel, node_session_id(session));
 	(void)pthread_mutex_init(&node->lock, NULL);
 	(void)pthread_cond_init(&node->answered, NULL);
+	if (stream_transport_create(node->channel, &node->transports[SIMPLER_TRANSPORT_STREAM]) !=
+	    SIMPLER_OK) {
+		remote_close(&node->child);
+		return error_context("adding node %s", address);
+	}
 	*out = &node->child;
 	return SIMPLER_OK;
 }

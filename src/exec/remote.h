@@ -20,4 +20,14 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
  * node_session_attach(). */
 simpler_status remote_connect(struct exec_child *child, int64_t deadline);
 
+/* Payload of tensors that went to a node and came from it, by what carried it. */
+struct remote_bytes {
+	uint64_t sent, received;
+};
+struct remote_traffic {
+	struct remote_bytes inlined, stream, shm;
+	uint64_t auto_moves; /* that named no transport */
+};
+void remote_count(const struct exec_child *child, struct remote_traffic *out);
+
 #endif

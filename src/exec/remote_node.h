@@ -3,6 +3,8 @@
  *
  *   remote.c          a task, step by step
  *   remote_catalog.c  connecting, and what it is asked about callables
+ *   remote_storage.c  storage, and what is done to it outside tasks
+ *   remote_bytes.c    the transports, and which one moves bytes
  */
 #ifndef EXEC_REMOTE_NODE_H
 #define EXEC_REMOTE_NODE_H
@@ -10,21 +12,39 @@
 #include <pthread.h>
 
 #include "exec/remote.h"
+#include "simpler/handle.h"
+#include "transport/transport.h"
+
+/* By simpler_transport; 0 is `auto`, which is none. */
+#define REMOTE_TRANSPORTS 3
 
 struct rpc_channel;
 struct remote_task;
 
 struct remote_child {
 	struct exec_child child;
+	struct rpc_client *client; /* borrowed */
 	struct rpc_channel *channel;
 	struct node_session *session; /* borrowed */
 	char address[104];
+	/* Towards the node; NULL where there is none. Fixed once it is connected. */
+	struct transport *transports[REMOTE_TRANSPORTS];
+	atomic_bool told_auto;       /* which one `auto` is */
+	_Atomic uint64_t auto_moves; /* how often it was left open */
+	_Atomic uint64_t inline_sent, inline_received;
 	pthread_mutex_t lock; /* guards: */
 	/* All tasks in progress, `capacity` at most. Only a stop looks for one. */
 	struct remote_task *running;
 	uint32_t asked;          /* requests that are open */
 	pthread_cond_t answered; /* one less */
 };
+
+/* --- remote_bytes.c --- */
+
+/* Of the choice a program made. SIMPLER_EUNAVAILABLE for a transport that is named and not there:
+ * nothing goes another way behind the program's back. */
+simpler_status remote_choose(struct remote_child *node, simpler_transport choice,
+                             struct transport **out);
 
 /* --- remote_catalog.c --- */
 

@@ -218,6 +218,20 @@ MSG_DECLARE(attached, msg_attached)
  * once then. The chunk's own data is not looked at. */
 simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struct rpc_buffer *out,
                                uint8_t **data);
+/* A chunk without a copy of its bytes (messages_chunk.c). The head is all of it but the bytes of
+ * `data`, which the caller has follow it; see rpc_buffer_attach(). */
+simpler_status msg_chunk_encode_head(const struct msg_chunk *chunk, struct rpc_buffer *out);
+/* Bytes that lie in parts; as long-lived as those. */
+struct msg_parts {
+	const struct rpc_part *part;
+	size_t at; /* in the part */
+	size_t left;
+};
+/* The next bytes that lie in one piece, `most` of them at the most; NULL and 0 behind the last. */
+const uint8_t *msg_parts_next(struct msg_parts *parts, size_t most, size_t *size);
+/* `out->data` has the size only; the bytes are in `*data`. */
+simpler_status msg_chunk_decode_parts(const struct rpc_part *parts, size_t count, struct bump *bump,
+                                      struct msg_chunk *out, struct msg_parts *data);
 
 simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *bump,
                                struct msg_handle *out); /* TensorFreeReq */

@@ -67,6 +67,11 @@ static simpler_status check_use(simpler_tag tag, simpler_backing backing, uint64
 {
 	if ((unsigned)tag > SIMPLER_NO_DEP)
 		return error_raise(SIMPLER_EINVAL, "%d is no tag (simpler_tag)", (int)tag);
+	if (backing == SIMPLER_REMOTE)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"a tensor of this process is not SIMPLER_REMOTE; add what is on a "
+			"node by its handle, with simpler_args_add_handle()");
 	if ((unsigned)backing > SIMPLER_STAGED)
 		return error_raise(SIMPLER_EINVAL, "%d is no backing (simpler_backing)",
 		                   (int)backing);
@@ -129,6 +134,8 @@ static void append(simpler_args *args, const simpler_tensor *tensor, simpler_tag
 	args->tags[args->tensor_count] = tag;
 	args->backings[args->tensor_count] = backing;
 	args->made[args->tensor_count] = made;
+	args->remotes[args->tensor_count].made = NULL;
+	args->remotes[args->tensor_count].transport = SIMPLER_TRANSPORT_AUTO;
 	args->tensor_count++;
 }
 
@@ -165,6 +172,60 @@ static simpler_status add_output(simpler_args *args, simpler_dtype dtype, uint32
 	return SIMPLER_OK;
 }
 
+static simpler_status add_staged(simpler_args *args, const simpler_tensor *tensor, simpler_tag tag,
+                                 simpler_transport transport)
+{
+	simpler_status status;
+
+	if ((unsigned)transport > SIMPLER_TRANSPORT_SHM)
+		return error_raise(SIMPLER_EINVAL, "%d is no transport (simpler_transport)",
+		                   (int)transport);
+	status = add_tensor(args, tensor, tag, SIMPLER_STAGED);
+	if (status == SIMPLER_OK)
+		args->remotes[args->tensor_count - 1].transport = transport;
+	return status;
+}
+
+static simpler_status check_view(simpler_tensor *tensor, uint64_t offset, simpler_dtype dtype,
+                                 uint32_t ndim, const int64_t *shape, simpler_tag tag)
+{
+	uint64_t nbytes;
+	simpler_status status = tensor_describe(tensor, dtype, ndim, shape, &nbytes);
+
+	if (status)
+		return status;
+	if ((unsigned)tag > SIMPLER_NO_DEP)
+		return error_raise(SIMPLER_EINVAL, "%d is no tag (simpler_tag)", (int)tag);
+	if (offset % simpler_dtype_size(dtype) != 0)
+		return error_raise(SIMPLER_EINVAL,
+		                   "an offset of %" PRIu64 " bytes is no multiple of the %zu that "
+		                   "an element of %s has",
+		                   offset, simpler_dtype_size(dtype), simpler_dtype_name(dtype));
+	if (offset > INT64_MAX || nbytes > INT64_MAX - offset)
+		return error_raise(SIMPLER_EINVAL,
+		                   "offset %" PRIu64 " and %" PRIu64 " bytes do not fit 63 bits",
+		                   offset, nbytes);
+	return SIMPLER_OK;
+}
+
+/* `view` says what is known of the place. */
+static simpler_status add_remote(simpler_args *args, const struct args_remote *view,
+                                 simpler_dtype dtype, uint32_t ndim, const int64_t *shape,
+                                 simpler_tag tag)
+{
+	simpler_tensor tensor;
+	simpler_status status = check_room(args);
+
+	if (status)
+		return status;
+	status = check_view(&tensor, view->offset, dtype, ndim, shape, tag);
+	if (status)
+		return error_context("tensor %" PRIu32 " of the arguments", args->tensor_count);
+	append(args, &tensor, tag, SIMPLER_REMOTE, NULL);
+	args->remotes[args->tensor_count - 1] = *view;
+	return SIMPLER_OK;
+}
+
 simpler_status simpler_args_add_tensor(simpler_args *args, const simpler_tensor *tensor,
                                        simpler_tag tag, simpler_backing backing)
 {
@@ -179,6 +240,39 @@ simpler_status simpler_args_add_output(simpler_args *args, simpler_dtype dtype, 
 	simpler_status status = check_builder(args);
 
 	return status ? status : keep(args, add_output(args, dtype, ndim, shape, made));
+}
+
+simpler_status simpler_args_add_staged(simpler_args *args, const simpler_tensor *tensor,
+                                       simpler_tag tag, simpler_transport transport)
+{
+	simpler_status status = check_builder(args);
+
+	return status ? status : keep(args, add_staged(args, tensor, tag, transport));
+}
+
+simpler_status simpler_args_add_handle(simpler_args *args, simpler_tensor_handle handle,
+                                       uint64_t offset, simpler_dtype dtype, uint32_t ndim,
+                                       const int64_t *shape, simpler_tag tag)
+{
+	const struct args_remote view = { .handle = handle, .offset = offset };
+	simpler_status status = check_builder(args);
+
+	return status ? status : keep(args, add_remote(args, &view, dtype, ndim, shape, tag));
+}
+
+simpler_status simpler_args_add_remote_output(simpler_args *args, simpler_dtype dtype,
+                                              uint32_t ndim, const int64_t *shape,
+                                              simpler_tensor_handle *made)
+{
+	const struct args_remote view = { .made = made };
+	simpler_status status = check_builder(args);
+
+	if (status)
+		return status;
+	if (!made)
+		return keep(args, error_raise(SIMPLER_EINVAL, "`made` is a NULL pointer: nobody "
+		                                              "could use or free the output"));
+	return keep(args, add_remote(args, &view, dtype, ndim, shape, SIMPLER_OUTPUT));
 }
 
 simpler_status simpler_args_add_scalar(simpler_args *args, uint64_t value)

@@ -16,6 +16,13 @@ struct simpler_args {
 	/* Where to describe a tensor that a submit is to allocate: see simpler_args_add_output().
 	 * NULL for all others. */
 	simpler_tensor *made[SIMPLER_MAX_TENSORS];
+	/* Of SIMPLER_REMOTE and SIMPLER_STAGED ones. */
+	struct args_remote {
+		simpler_tensor_handle handle;
+		uint64_t offset;
+		simpler_tensor_handle *made; /* as above */
+		simpler_transport transport;
+	} remotes[SIMPLER_MAX_TENSORS];
 	uint64_t scalars[SIMPLER_MAX_SCALARS];
 	struct error error; /* the builder's first; status SIMPLER_OK if there is none */
 };

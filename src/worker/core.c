@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "worker/schedule.h"
+#include "worker/tensor_table.h"
 
 static void init_condition(pthread_cond_t *condition)
 {
@@ -37,8 +38,9 @@ static simpler_status make_parts(struct worker_core *core, const struct core_opt
 
 	core->modules = modules_create();
 	core->callables = callables_create();
+	core->tensors = tensor_table_create();
 	core->graph = dag_create(&graph);
-	if (!core->modules || !core->callables || !core->graph)
+	if (!core->modules || !core->callables || !core->graph || !core->tensors)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a worker");
 	if (dag_scope_open(core->graph, &core->worker_scope) != SIMPLER_OK)
 		return simpler_last_status();
@@ -89,6 +91,8 @@ void core_destroy(struct worker_core *core)
 	dag_destroy(core->graph);
 	heap_destroy(core->heap);
 	segments_release(&core->later);
+	if (core->tensors)
+		tensor_table_destroy(core->tensors);
 	if (core->callables)
 		callables_destroy(core->callables);
 	if (core->modules)

@@ -71,6 +71,7 @@ struct task {
 	uint64_t timeout_ms;
 	/* Fixed: */
 	simpler_kind kind;
+	bool has_storage;             /* of nodes, among its tensors */
 	bool local_only, remote_only; /* what its tensors' places leave to choose from */
 	uint64_t shared_bytes;        /* of its tensors, that lie in shared memory */
 	uint32_t member_count;
@@ -113,7 +114,8 @@ struct worker_core {
 	uint64_t heap_bytes;
 	struct modules *modules;
 	struct callables *callables;
-	struct heap *heap; /* segment `segments[segment_count - 1]` */
+	struct tensor_table *tensors; /* on nodes */
+	struct heap *heap;            /* segment `segments[segment_count - 1]` */
 	/* Shared with the children of this machine. */
 	struct memory_segment segments[WORKER_MAX_SEGMENTS];
 	uint32_t segment_count;

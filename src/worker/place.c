@@ -10,8 +10,8 @@
  *   any        to the child that has a free hand, then that holds most of the task's bytes, then
  *              that has least in progress
  *
- * Shared memory is held by every child of this machine and by no node. Nothing is known yet of
- * bytes that lie on nodes.
+ * Shared memory is held by every child of this machine and by no node. What lies on a node decides
+ * where a task goes earlier, at its submit (draft_remote.c): it comes here directed.
  */
 #include "worker/schedule.h"
 
@@ -208,6 +208,8 @@ static struct exec_child *choose_for_member(const struct worker_core *core, cons
 
 		for (uint32_t j = 0; j < at && !taken; j++)
 			taken = task->members[j].child == child;
+		for (uint32_t j = at + 1; j < task->member_count && !taken; j++)
+			taken = task->members[j].target == lane->children[i];
 		if (!taken && has_free_hand(child) && place_is_eligible(task, child) &&
 		    (!best || is_better(task, child, best)))
 			best = child;
@@ -229,8 +231,10 @@ static bool choose_for_group(const struct worker_core *core, struct task *task)
 static void reserve_for(struct worker_core *core, const struct task *task, struct chores *chores)
 {
 	struct lane *lane = &core->lanes[task->kind];
-	bool named = task->members[0].target != SIMPLER_ANY_WORKER;
+	bool named = true;
 
+	for (uint32_t i = 0; i < task->member_count; i++)
+		named = named && task->members[i].target != SIMPLER_ANY_WORKER;
 	lane->any_reserved = true;
 	for (uint32_t i = 0; i < (named ? task->member_count : lane->child_count); i++) {
 		uint32_t index = named ? task->members[i].target : lane->children[i];

@@ -112,10 +112,42 @@ static void drop_reference(struct task *task, struct chores *chores)
 		task_queue_append(&chores->release, task);
 }
 
+/* What it holds on nodes, as far as nothing follows from that: so a program that frees a tensor
+ * when a run has returned is the last to do so. The rest goes with the task. */
+static void let_go_of_storage(struct task *task)
+{
+	for (uint32_t i = 0; i < task->member_count; i++) {
+		const struct exec_task *exec = &task->members[i].exec;
+
+		for (uint32_t j = 0; j < exec->tensor_count; j++) {
+			/* The task's own memory, const for children. */
+			struct exec_tensor *tensor = (struct exec_tensor *)&exec->tensors[j];
+
+			if (tensor->storage && exec_storage_drop_unless_last(tensor->storage))
+				tensor->storage = NULL;
+		}
+	}
+}
+
+void schedule_discard(struct task *task)
+{
+	for (uint32_t i = 0; task->has_storage && i < task->member_count; i++) {
+		const struct exec_task *exec = &task->members[i].exec;
+
+		for (uint32_t j = 0; j < exec->tensor_count; j++) {
+			if (exec->tensors[j].storage)
+				exec_storage_drop(exec->tensors[j].storage);
+		}
+	}
+	free(task);
+}
+
 static void end_task(struct task *task, struct chores *chores)
 {
 	struct run *run = task->run;
 
+	if (task->has_storage)
+		let_go_of_storage(task);
 	if (task->next_of_run)
 		task->next_of_run->before_of_run = task->before_of_run;
 	if (task->before_of_run)
@@ -388,7 +420,7 @@ static void do_simple(struct worker_core *core, struct chores *chores)
 		core->progress.wake(core->progress.context);
 	while ((task = take_first(&chores->release)) != NULL) {
 		callables_release(core->callables, task->members[0].exec.callable);
-		free(task);
+		schedule_discard(task);
 	}
 	start_all(&chores->start);
 	if (chores->unused_count > 0)
@@ -576,7 +608,7 @@ simpler_status schedule_submit(struct task *task, const struct submission *submi
 	}
 	pthread_mutex_unlock(&core->lock);
 	if (status != SIMPLER_OK)
-		free(task);
+		schedule_discard(task);
 	schedule_do(core, &chores);
 	/* So that what ends meanwhile need not be collected by a thread of its own, which would be
 	 * one more than this machine may have cores for. */

@@ -50,6 +50,9 @@ struct submission {
 simpler_status schedule_submit(struct task *task, const struct submission *submission,
                                simpler_task *out);
 
+/* Release a task that is in no graph, with what it holds on nodes. */
+void schedule_discard(struct task *task);
+
 /* Wait for room, of which there was none when core->room_made was `seen`. False when none was made
  * and there is no hope or no time left. Under the lock, which is given up meanwhile. */
 bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up);

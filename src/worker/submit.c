@@ -5,37 +5,17 @@
  * A task is one piece of memory: struct task, its members, then for all members their tensors, the
  * tensors' dimensions, the scalars, and a config if the submit gave one.
  */
-#include "worker/submit.h"
+#include "worker/draft.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "wire/tensor.h"
-#include "worker/schedule.h"
 #include "worker/storage.h"
 
 /* Memory of this process that is no shared segment: its addresses are its offsets. */
 #define STORE_OF_CALLER UINT64_MAX
-
-#define NO_TENSOR UINT32_MAX
-
-struct draft {
-	struct run *run;
-	const struct submit_call *call;
-	struct task *task;
-	/* Where the next of each kind goes, in the task's memory. */
-	struct exec_tensor *tensors;
-	int64_t *dimensions;
-	uint64_t *scalars;
-	dag_task_id *after;
-	/* What the graph is told: arrays of one entry a tensor. */
-	struct dag_use *uses;
-	dag_storage_id *holds;
-	size_t use_count, hold_count;
-	/* The tensors that decide where it can run; NO_TENSOR: none. */
-	uint32_t shared_tensor, private_tensor;
-};
 
 static int64_t give_up_at(const simpler_submit_options *options)
 {
@@ -144,9 +124,7 @@ static void note_use(struct draft *draft, const struct exec_tensor *tensor,
 	use->nbytes = print->span;
 	use->pitch = print->pitch;
 	use->width = print->width;
-	use->access = tensor->tag == SIMPLER_OUTPUT_EXISTING ? DAG_VOUCHED
-	              : tensor->tag == SIMPLER_INPUT         ? DAG_READ
-	                                                     : DAG_WRITE;
+	use->access = draft_access(tensor->tag);
 	draft->use_count++;
 }
 
@@ -234,6 +212,11 @@ static simpler_status take_tensor(struct draft *draft, const simpler_args *args,
 	out->backing = (uint8_t)args->backings[index];
 	out->ndim = (uint8_t)view->ndim;
 	out->shape = copy_dimensions(draft, view->shape, view->ndim);
+	out->storage = NULL;
+	out->makes = false;
+	out->transport = (uint8_t)args->remotes[index].transport;
+	if (args->backings[index] == SIMPLER_REMOTE)
+		return draft_take_remote(draft, args, index, out);
 	return args->made[index] ? take_unplaced(draft, view, index, out)
 	                         : take_placed(draft, view, index, out);
 }
@@ -251,11 +234,11 @@ static simpler_status take_args(struct draft *draft, struct member *member,
 	exec->scalars = draft->scalars;
 	if (!args)
 		return SIMPLER_OK;
-	exec->tensor_count = args->tensor_count;
 	exec->scalar_count = args->scalar_count;
 	memcpy(draft->scalars, args->scalars, args->scalar_count * sizeof(uint64_t));
 	draft->scalars += args->scalar_count;
 	for (uint32_t i = 0; i < args->tensor_count && status == SIMPLER_OK; i++) {
+		exec->tensor_count++; /* so that those taken are known if one is refused */
 		status = take_tensor(draft, args, i, draft->tensors++);
 		if (status != SIMPLER_OK)
 			(void)error_context("tensor %u", i);
@@ -287,7 +270,6 @@ static simpler_status take_all_args(struct draft *draft)
 
 		member->task = draft->task;
 		member->target = call->targets ? call->targets[i] : SIMPLER_ANY_WORKER;
-		member->exec.bound = group || member->target != SIMPLER_ANY_WORKER;
 		status = take_args(draft, member, call->args[i]);
 		if (status != SIMPLER_OK && group)
 			(void)error_context("member %zu of the group", i);
@@ -382,15 +364,18 @@ static simpler_status check_any(const struct draft *draft)
 	return SIMPLER_OK;
 }
 
-static simpler_status check_distinct(const struct submit_call *call)
+static simpler_status check_distinct(const struct task *task)
 {
-	for (size_t i = 1; i < call->count; i++) {
-		for (size_t j = 0; j < i; j++) {
-			if (call->targets[i] == call->targets[j])
+	for (uint32_t i = 1; i < task->member_count; i++) {
+		uint32_t target = task->members[i].target;
+
+		for (uint32_t j = 0; j < i; j++) {
+			if (target != SIMPLER_ANY_WORKER && target == task->members[j].target)
 				return error_raise(SIMPLER_EINVAL,
-				                   "members %zu and %zu of the group name the same "
-				                   "worker, %u; name distinct ones",
-				                   j, i, call->targets[i]);
+				                   "members %u and %u of the group name the same "
+				                   "worker, %u, or tensors of it; name distinct "
+				                   "ones",
+				                   j, i, target);
 		}
 	}
 	return SIMPLER_OK;
@@ -422,16 +407,20 @@ static simpler_status refuse_both(const struct draft *draft)
 
 static simpler_status check_targets(const struct draft *draft)
 {
-	const struct submit_call *call = draft->call;
+	const struct task *task = draft->task;
 	simpler_status status = SIMPLER_OK;
+	bool any = false;
 
-	if (draft->task->local_only && draft->task->remote_only)
+	if (task->local_only && task->remote_only)
 		return refuse_both(draft);
-	if (!call->targets)
-		return check_any(draft);
-	for (size_t i = 0; i < call->count && status == SIMPLER_OK; i++)
-		status = check_target(draft, call->targets[i]);
-	return status == SIMPLER_OK ? check_distinct(call) : status;
+	for (uint32_t i = 0; i < task->member_count && status == SIMPLER_OK; i++) {
+		any |= task->members[i].target == SIMPLER_ANY_WORKER;
+		if (task->members[i].target != SIMPLER_ANY_WORKER)
+			status = check_target(draft, task->members[i].target);
+	}
+	if (status == SIMPLER_OK && any)
+		status = check_any(draft);
+	return status == SIMPLER_OK ? check_distinct(task) : status;
 }
 
 /* --- outputs --- */
@@ -478,6 +467,13 @@ static simpler_status make_outputs(struct draft *draft)
 	return SIMPLER_OK;
 }
 
+static simpler_status make_all_outputs(struct draft *draft)
+{
+	simpler_status status = make_outputs(draft);
+
+	return status == SIMPLER_OK ? draft_make_remote_outputs(draft) : status;
+}
+
 static void discard_outputs(struct draft *draft, size_t first_made)
 {
 	for (size_t i = first_made; i < draft->hold_count; i++)
@@ -499,7 +495,8 @@ static simpler_status submit_draft(struct draft *draft, simpler_task *out)
 {
 	const simpler_submit_options *options = draft->call->options;
 	size_t first_made = draft->hold_count;
-	simpler_status status = make_outputs(draft);
+	bool has_storage = draft->task->has_storage;
+	simpler_status status = make_all_outputs(draft);
 	const struct submission submission = {
 		.uses = draft->uses,
 		.use_count = draft->use_count,
@@ -513,7 +510,9 @@ static simpler_status submit_draft(struct draft *draft, simpler_task *out)
 	if (status == SIMPLER_OK)
 		status = schedule_submit(draft->task, &submission, out);
 	else
-		free(draft->task);
+		schedule_discard(draft->task);
+	if (status != SIMPLER_OK && has_storage)
+		draft_discard_remote_outputs(draft);
 	if (status != SIMPLER_OK && draft->hold_count > first_made)
 		discard_outputs(draft, first_made);
 	return status;
@@ -530,9 +529,11 @@ static simpler_status build(struct draft *draft, const struct sizes *sizes, simp
 	if (status == SIMPLER_OK)
 		status = take_after(draft);
 	if (status == SIMPLER_OK)
+		status = draft_aim(draft);
+	if (status == SIMPLER_OK)
 		status = check_targets(draft);
 	if (status != SIMPLER_OK) {
-		free(draft->task);
+		schedule_discard(draft->task);
 		return status;
 	}
 	return submit_draft(draft, out);

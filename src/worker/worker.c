@@ -172,6 +172,23 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 	return SIMPLER_OK;
 }
 
+static simpler_tensor_traffic of_bytes(struct remote_bytes bytes)
+{
+	return (simpler_tensor_traffic){ bytes.sent, bytes.received };
+}
+
+static void count_tensors(const struct exec_child *child, simpler_traffic *out)
+{
+	struct remote_traffic tensors = { .auto_moves = 0 };
+
+	if (!child->local)
+		remote_count(child, &tensors);
+	out->inlined = of_bytes(tensors.inlined);
+	out->stream = of_bytes(tensors.stream);
+	out->shm = of_bytes(tensors.shm);
+	out->auto_moves = tensors.auto_moves;
+}
+
 simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_worker_id child,
                                       simpler_traffic *out)
 {
@@ -190,6 +207,7 @@ simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_work
 		                   child, worker->core->child_count);
 	traffic = &worker->core->children[child].child->traffic;
 	out->module_bytes_sent = atomic_load(&traffic->module_bytes);
+	count_tensors(worker->core->children[child].child, out);
 	return SIMPLER_OK;
 }
 

@@ -132,8 +132,10 @@ static const struct {
 	  "overlap, and OUTPUT_EXISTING writes" },
 	{ "no tag", 1, SIMPLER_INT64, 5, SIMPLER_SHARED, "5 is no tag" },
 	{ "a negative tag", 1, SIMPLER_INT64, -1, SIMPLER_SHARED, "-1 is no tag" },
-	{ "no backing", 1, SIMPLER_INT64, SIMPLER_INPUT, 3, "3 is no backing" },
-	{ "strided, no backing", 2, SIMPLER_INT64, SIMPLER_INPUT, 3, "3 is no backing" },
+	{ "no backing", 1, SIMPLER_INT64, SIMPLER_INPUT, 4, "4 is no backing" },
+	{ "strided, no backing", 2, SIMPLER_INT64, SIMPLER_INPUT, 4, "4 is no backing" },
+	{ "of a node", 1, SIMPLER_INT64, SIMPLER_INPUT, SIMPLER_REMOTE,
+	  "simpler_args_add_handle()" },
 };
 
 static simpler_tensor vector_of_stride(int64_t stride)

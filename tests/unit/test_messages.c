@@ -111,6 +111,104 @@ static void chunk_round_trip(void **state)
 	done();
 }
 
+/* Split at any byte, with an empty part in between. */
+static void a_chunk_reads_the_same_in_parts(void **state)
+{
+	const struct msg_chunk in = {
+		.has_handle = true,
+		.handle = { .node_id = "here", .handle_id = 9, .nbytes = 700 },
+		.offset = 300,
+		.data = { "some bytes of a tensor", 22 },
+		.last = true,
+		.has_span = true,
+		.span = { 8, 16, 32, 5 }
+	};
+	struct rpc_buffer head;
+	uint8_t bytes[512];
+	size_t size;
+
+	(void)state;
+	assert_int_equal(msg_chunk_encode_head(&in, &head), SIMPLER_OK);
+	assert_in_range(head.size, 1, sizeof(bytes) - in.data.size);
+	memcpy(bytes, head.data, head.size);
+	memcpy(bytes + head.size, in.data.data, in.data.size);
+	size = head.size + in.data.size;
+	rpc_buffer_release(&head);
+	for (size_t at = 0; at <= size; at++) {
+		const struct rpc_part parts[] = { { bytes, at },
+			                          { bytes, 0 },
+			                          { bytes + at, size - at } };
+		char got[64] = "";
+		size_t used = 0, piece;
+		struct msg_chunk out;
+		struct msg_parts data;
+		const uint8_t *from;
+		struct bump own;
+
+		bump_init(&own, MSG_BUMP_LIMIT(size));
+		assert_int_equal(msg_chunk_decode_parts(parts, 3, &own, &out, &data), SIMPLER_OK);
+		assert_true(out.has_handle && out.has_span && out.last);
+		assert_string_equal(out.handle.node_id, "here");
+		assert_int_equal(out.handle.handle_id, 9);
+		assert_int_equal(out.offset, 300);
+		assert_int_equal(out.span.pitch, 32);
+		assert_int_equal(out.data.size, 22);
+		while ((from = msg_parts_next(&data, 7, &piece)) != NULL) {
+			memcpy(got + used, from, piece);
+			used += piece;
+		}
+		assert_string_equal(got, "some bytes of a tensor");
+		bump_release(&own);
+	}
+}
+
+static void parts_that_are_no_chunk_are_refused(void **state)
+{
+	static const struct {
+		const char *name, *bytes;
+		size_t size;
+	} cases[] = {
+		{ "a key without a value", "\x10", 1 },
+		{ "a number that does not end", "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+		  12 },
+		{ "fewer bytes than it says",
+		  "\x1a\x05"
+		  "abc",
+		  5 },
+		{ "a size past 2^63", "\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11 },
+		{ "field 0", "\x00\x00", 2 },
+		{ "a group", "\x3b\x3c", 2 },
+		{ "an offset of bytes",
+		  "\x12\x01"
+		  "a",
+		  3 },
+		{ "data that is a number", "\x18\x01", 2 },
+		{ "a handle that is none", "\x0a\x01\xff", 3 },
+		{ "a handle longer than it can be", "\x0a\x80\x40", 3 },
+		{ "8 bytes that are 3",
+		  "\x39"
+		  "abc",
+		  4 },
+		{ "bytes past 2^64",
+		  "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x01"
+		  "a",
+		  14 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct rpc_part part = { (const uint8_t *)cases[i].bytes, cases[i].size };
+		struct msg_chunk out;
+		struct msg_parts data;
+		struct bump own;
+
+		bump_init(&own, MSG_BUMP_LIMIT(part.size));
+		if (msg_chunk_decode_parts(&part, 1, &own, &out, &data) != SIMPLER_EINVAL)
+			fail_msg("%s is taken for a chunk", cases[i].name);
+		bump_release(&own);
+	}
+}
+
 static void a_large_chunk_fits_the_limit(void **state)
 {
 	const size_t size = (size_t)16 << 20;
@@ -697,6 +795,8 @@ int main(void)
 		cmocka_unit_test(health_round_trip),
 		cmocka_unit_test(handle_round_trips),
 		cmocka_unit_test(chunk_round_trip),
+		cmocka_unit_test(a_chunk_reads_the_same_in_parts),
+		cmocka_unit_test(parts_that_are_no_chunk_are_refused),
 		cmocka_unit_test(a_large_chunk_fits_the_limit),
 		cmocka_unit_test(alloc_round_trip),
 		cmocka_unit_test(callable_round_trips),

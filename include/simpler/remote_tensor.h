@@ -1,0 +1,128 @@
+/*
+ * Tensors on nodes: storage that a program allocates there, writes, reads, and has tasks use where
+ * it is.
+ *
+ * A handle names storage on one node. It outlives runs; any number of tasks of any runs use it, in
+ * place and with no byte sent along, ordered by the graph as tensors of this process are. It lives
+ * until simpler_tensor_free() or the worker's close. The worker renews its lease in the background;
+ * when this process dies or is cut off, the node keeps it no longer than the session's time to
+ * live.
+ *
+ * Writing and reading here is not ordered with tasks: have the run end first, or give each its own
+ * range. Bytes that a failed write or read was to fill may be any; errors say so.
+ *
+ * All functions may be called from any thread, once the worker is initialized and until it closes.
+ * Those without a completion block, at most for `timeout_ms` of their options, which counts from
+ * the call on; then they fail with SIMPLER_EDEADLINE. All of them fail with SIMPLER_EUNAVAILABLE,
+ * naming the node, when it is lost, and with SIMPLER_ESTALE for a handle that was freed, of another
+ * worker, or whose node was started anew.
+ */
+#ifndef SIMPLER_REMOTE_TENSOR_H
+#define SIMPLER_REMOTE_TENSOR_H
+
+#include "simpler/handle.h"
+#include "simpler/worker.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Options of all functions here. Each looks at what concerns it. */
+typedef struct simpler_tensor_options {
+	size_t struct_size;          /**< set by SIMPLER_TENSOR_OPTIONS_INIT */
+	uint64_t timeout_ms;         /**< of the whole call */
+	uint64_t ttl_ms;             /**< of new storage: its lease; 0 is the node's choice */
+	simpler_transport transport; /**< of a write or a read */
+	bool read_only;              /**< of new storage: no task and no write may change it */
+} simpler_tensor_options;
+
+#define SIMPLER_TENSOR_OPTIONS_INIT                                                                \
+	{                                                                                          \
+		sizeof(simpler_tensor_options), 60000, 0, SIMPLER_TRANSPORT_AUTO, false            \
+	}
+
+/**
+ * Allocate storage for a tensor on a node. Fresh storage reads as zero.
+ *
+ * @param node     Its id as a child of this worker.
+ * @param options  NULL means the defaults, here and below.
+ * @param[out] out Set on SIMPLER_OK; release with simpler_tensor_free().
+ * @return SIMPLER_EINVAL for what simpler_tensor_init() refuses, and for a child of this machine,
+ *         which shares memory with this process: use simpler_alloc(); SIMPLER_ENOSPACE when the
+ *         node's pool has no room, with what was asked, what is used, and its capacity.
+ */
+SIMPLER_API simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_worker_id node,
+                                                simpler_dtype dtype, uint32_t ndim,
+                                                const int64_t *shape,
+                                                const simpler_tensor_options *options,
+                                                simpler_tensor_handle *out);
+
+/**
+ * Give storage back. From then on no submit, write or read may use the handle. The storage goes
+ * when the last task that was submitted with it has ended; only if that is now does this wait for
+ * the node.
+ */
+SIMPLER_API simpler_status simpler_tensor_free(simpler_worker *worker, simpler_tensor_handle handle,
+                                               const simpler_tensor_options *options);
+
+/** Bytes on the node: `runs` of `run_bytes` each, the first at `offset`, each next one `pitch`
+ * bytes behind the start of the last. With one run `pitch` is of no matter. */
+typedef struct simpler_span {
+	uint64_t offset, run_bytes, pitch, runs;
+} simpler_span;
+
+/**
+ * Write the elements of a tensor of this process into storage, or read them from there.
+ *
+ * @param span    Where they are there: as many bytes as `local` has. NULL: from the beginning on.
+ * @param local   Where they are here, in row-major order of its indexes; with any strides.
+ * @return SIMPLER_EINVAL for a span of another size, or past the storage's end; SIMPLER_EPERM for a
+ *         write to what is read-only; SIMPLER_EUNAVAILABLE for a named transport that is not there;
+ *         SIMPLER_ESTATE when the task that is to make the storage has not.
+ */
+SIMPLER_API simpler_status simpler_tensor_write(simpler_worker *worker,
+                                                simpler_tensor_handle handle,
+                                                const simpler_span *span,
+                                                const simpler_tensor *local,
+                                                const simpler_tensor_options *options);
+SIMPLER_API simpler_status simpler_tensor_read(simpler_worker *worker, simpler_tensor_handle handle,
+                                               const simpler_span *span,
+                                               const simpler_tensor *local,
+                                               const simpler_tensor_options *options);
+
+/**
+ * The same without waiting: what `local` describes is the runtime's until the completion has ended.
+ * Where memory is shared with the node the bytes are copied before the call returns.
+ * simpler_completion_cancel() ends it early, with SIMPLER_ECANCELLED.
+ *
+ * @param[out] out Set on SIMPLER_OK; release with simpler_completion_destroy(), before the worker
+ *                 is closed.
+ */
+SIMPLER_API simpler_status simpler_tensor_write_async(simpler_worker *worker,
+                                                      simpler_tensor_handle handle,
+                                                      const simpler_span *span,
+                                                      const simpler_tensor *local,
+                                                      const simpler_tensor_options *options,
+                                                      simpler_completion **out);
+SIMPLER_API simpler_status simpler_tensor_read_async(simpler_worker *worker,
+                                                     simpler_tensor_handle handle,
+                                                     const simpler_span *span,
+                                                     const simpler_tensor *local,
+                                                     const simpler_tensor_options *options,
+                                                     simpler_completion **out);
+
+/** Have its lease last `ttl_ms` of the options from now on. The worker does so by itself for what
+ * it has; this is for who wants more, and to find out whether the storage is there. */
+SIMPLER_API simpler_status simpler_tensor_refresh(simpler_worker *worker,
+                                                  simpler_tensor_handle handle,
+                                                  const simpler_tensor_options *options);
+
+/** Its size and its node. Does not ask the node. */
+SIMPLER_API simpler_status simpler_tensor_look(simpler_worker *worker, simpler_tensor_handle handle,
+                                               uint64_t *nbytes, simpler_worker_id *node);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Storage on a node, and what is done to it outside tasks.
+ *
+ * An operation is the caller's. It fills in what is marked so and begins it; from then on until
+ * `done` is called it stays as it is. `done` is called once, on the RPC client's thread or in here;
+ * after it nothing looks at the operation any more. remote_op_cancel() may be called by any thread
+ * from remote_op_init() on until `done` is called, which the caller sees to.
+ */
+#ifndef EXEC_REMOTE_STORAGE_H
+#define EXEC_REMOTE_STORAGE_H
+
+#include "exec/remote_node.h"
+
+struct remote_storage {
+	struct exec_storage storage;
+	/* Set once the node has it: by the operation that allocates it, or by the task that does.
+	 */
+	_Atomic bool stored;
+	struct transport_storage place; /* fixed from then on */
+	uint64_t ttl_ms;                /* of its lease; 0: the node's choice */
+};
+
+/* For exec_child.make_storage. */
+simpler_status remote_make_storage(struct exec_child *child, uint64_t nbytes,
+                                   struct exec_storage **out);
+static inline struct remote_storage *remote_storage_of(struct exec_storage *storage)
+{
+	return (struct remote_storage *)storage;
+}
+
+struct remote_op {
+	/* The caller's: */
+	void (*done)(struct remote_op *op, const struct error *error);
+	struct remote_storage *storage;
+	int64_t deadline;
+	/* Private: */
+	struct remote_child *node;
+	pthread_mutex_t lock; /* guards what a cancel looks at */
+	bool cancelled;
+	struct rpc_client_call *call;
+	struct transport *moving;
+	struct transport_move move;
+};
+
+/* Before one of those below is begun, and when it is over and nobody cancels it any more. */
+void remote_op_init(struct remote_op *op);
+void remote_op_release(struct remote_op *op);
+void remote_op_cancel(struct remote_op *op);
+
+void remote_begin_alloc(struct remote_op *op);
+void remote_begin_refresh(struct remote_op *op, uint64_t ttl_ms);
+/* The caller has the last reference, and drops it afterwards. */
+void remote_begin_free(struct remote_op *op);
+/* `span` lies within the storage and has the bytes of `local`. */
+void remote_begin_move(struct remote_op *op, bool write, const struct span *span,
+                       const simpler_tensor *local, simpler_transport choice);
+
+/* Wait in this thread for `*ended`, which a `done` sets, helping the RPC client meanwhile. False at
+ * once when another thread does that already. */
+bool remote_attend(struct exec_child *child, const _Atomic bool *ended);
+
+#endif

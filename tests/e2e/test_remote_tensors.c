@@ -1,0 +1,700 @@
+/*
+ * Tensors that a program stores on nodes: allocated, written, read, used in place by tasks. All
+ * results are read from tensors (R08).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "simpler/simpler.h"
+#include "test_modules.h"
+
+#define POOL_BYTES (64 << 20)
+
+struct fixture {
+	struct daemon nodes[2];
+	simpler_worker *worker;
+	simpler_module *module;
+	simpler_orch_fn shift, sum_bytes, fail;
+};
+
+static simpler_orch_fn find(const struct fixture *fixture, const char *name)
+{
+	simpler_orch_fn fn;
+
+	assert_int_equal(simpler_module_orch_fn(fixture->module, name, simpler_no_state(), &fn),
+	                 SIMPLER_OK);
+	return fn;
+}
+
+static void connect_worker(struct fixture *fixture, unsigned nodes)
+{
+	assert_int_equal(simpler_worker_create(NULL, &fixture->worker), SIMPLER_OK);
+	for (unsigned i = 0; i < nodes; i++)
+		assert_int_equal(
+			simpler_worker_add_remote(fixture->worker, fixture->nodes[i].address, NULL),
+			SIMPLER_OK);
+	assert_int_equal(simpler_module_load(fixture->worker, TEST_MODULES_DIR "/remote_cases.so",
+	                                     &fixture->module),
+	                 SIMPLER_OK);
+	assert_int_equal(simpler_worker_init(fixture->worker), SIMPLER_OK);
+	fixture->shift = find(fixture, "shift");
+	fixture->sum_bytes = find(fixture, "sum_bytes");
+	fixture->fail = find(fixture, "fail");
+}
+
+static int set_up(void **state)
+{
+	static const char *const options[] = { "--sub-workers", "2", "--pool-bytes", "64M", NULL };
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+	assert_non_null(fixture);
+	for (int i = 0; i < 2; i++)
+		daemon_start(&fixture->nodes[i], options);
+	connect_worker(fixture, 2);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	simpler_worker_close(fixture->worker);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(daemon_stop(&fixture->nodes[i]), 0);
+	free(fixture);
+	return 0;
+}
+
+static void assert_ok(simpler_status status)
+{
+	if (status != SIMPLER_OK)
+		fail_msg("%s", simpler_last_error());
+}
+
+static void assert_fails(simpler_status status, simpler_status expected, const char *text)
+{
+	if (status != expected || !strstr(simpler_last_error(), text))
+		fail_msg("%s instead of %s saying '%s': %s", simpler_status_name(status),
+		         simpler_status_name(expected), text, simpler_last_error());
+}
+
+static simpler_tensor over(void *data, simpler_dtype dtype, int64_t count)
+{
+	simpler_tensor tensor;
+
+	assert_ok(simpler_tensor_init_1d(&tensor, data, dtype, count));
+	return tensor;
+}
+
+static simpler_tensor_handle alloc(struct fixture *fixture, unsigned node, simpler_dtype dtype,
+                                   int64_t count)
+{
+	simpler_tensor_handle handle;
+
+	assert_ok(simpler_tensor_alloc(fixture->worker, node, dtype, 1, &count, NULL, &handle));
+	return handle;
+}
+
+static void free_tensor(struct fixture *fixture, simpler_tensor_handle handle)
+{
+	assert_ok(simpler_tensor_free(fixture->worker, handle, NULL));
+}
+
+static void write_all(struct fixture *fixture, simpler_tensor_handle handle, simpler_tensor local)
+{
+	assert_ok(simpler_tensor_write(fixture->worker, handle, NULL, &local, NULL));
+}
+
+static void read_all(struct fixture *fixture, simpler_tensor_handle handle, simpler_tensor local)
+{
+	assert_ok(simpler_tensor_read(fixture->worker, handle, NULL, &local, NULL));
+}
+
+static void add_view(simpler_args *args, simpler_tensor_handle handle, uint64_t offset,
+                     simpler_dtype dtype, int64_t count, simpler_tag tag)
+{
+	assert_ok(simpler_args_add_handle(args, handle, offset, dtype, 1, &count, tag));
+}
+
+/* One run of one task. */
+struct one_task {
+	simpler_orch_fn fn;
+	const simpler_args *args;
+	simpler_worker_id worker;
+};
+
+static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
+                                 const simpler_config *config, simpler_bytes state)
+{
+	const struct one_task *task = state.data;
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+
+	(void)args;
+	(void)config;
+	options.worker = task->worker;
+	return simpler_submit_next_level(orch, task->fn, task->args, &options, NULL);
+}
+
+static simpler_status run_on(struct fixture *fixture, simpler_orch_fn fn, const simpler_args *args,
+                             simpler_worker_id worker)
+{
+	struct one_task task = { fn, args, worker };
+	simpler_bytes state = { &task, sizeof(task) };
+
+	return simpler_run(fixture->worker, submit_one, NULL, NULL, state);
+}
+
+static simpler_status run(struct fixture *fixture, simpler_orch_fn fn, const simpler_args *args)
+{
+	return run_on(fixture, fn, args, SIMPLER_ANY_WORKER);
+}
+
+static simpler_traffic traffic_of(struct fixture *fixture, unsigned node)
+{
+	simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
+
+	assert_ok(simpler_worker_traffic(fixture->worker, node, &traffic));
+	return traffic;
+}
+
+static uint64_t sent(const simpler_traffic *traffic)
+{
+	return traffic->inlined.sent + traffic->stream.sent + traffic->shm.sent;
+}
+
+static uint64_t received(const simpler_traffic *traffic)
+{
+	return traffic->inlined.received + traffic->stream.received + traffic->shm.received;
+}
+
+/* --- writing and reading --- */
+
+static void what_was_written_is_read_at_all_sizes(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 4095, 4096, 4097, 1 << 20, (5 << 20) + 3 };
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint8_t *out = malloc(sizes[i] + 1), *in = calloc(1, sizes[i] + 1);
+		simpler_tensor_handle handle =
+			alloc(fixture, i % 2, SIMPLER_UINT8, (int64_t)sizes[i]);
+
+		for (size_t k = 0; k < sizes[i]; k++)
+			out[k] = (uint8_t)(k * 31 + i);
+		in[sizes[i]] = 0xa5;
+		write_all(fixture, handle, over(out, SIMPLER_UINT8, (int64_t)sizes[i]));
+		read_all(fixture, handle, over(in, SIMPLER_UINT8, (int64_t)sizes[i]));
+		assert_memory_equal(in, out, sizes[i]);
+		assert_int_equal(in[sizes[i]], 0xa5);
+		free_tensor(fixture, handle);
+		free(out);
+		free(in);
+	}
+}
+
+static void fresh_storage_reads_as_zero(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t values[4] = { 1, 2, 3, 4 };
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_INT64, 4);
+
+	read_all(fixture, handle, over(values, SIMPLER_INT64, 4));
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(values[i], 0);
+	free_tensor(fixture, handle);
+}
+
+static void a_range_is_written_and_read_without_the_rest(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_INT64, 8);
+	const simpler_span span = { .offset = 3 * sizeof(int64_t), .run_bytes = 16, .runs = 1 };
+	int64_t all[8], part[2] = { 7, 8 }, back[2] = { 0 };
+	simpler_tensor from = over(part, SIMPLER_INT64, 2), to = over(back, SIMPLER_INT64, 2);
+
+	for (int i = 0; i < 8; i++)
+		all[i] = 100 + i;
+	write_all(fixture, handle, over(all, SIMPLER_INT64, 8));
+	assert_ok(simpler_tensor_write(fixture->worker, handle, &span, &from, NULL));
+	assert_ok(simpler_tensor_read(fixture->worker, handle, &span, &to, NULL));
+	assert_memory_equal(back, part, sizeof(part));
+	read_all(fixture, handle, over(all, SIMPLER_INT64, 8));
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(all[i], i == 3 ? 7 : i == 4 ? 8 : 100 + i);
+	free_tensor(fixture, handle);
+}
+
+/* A column of a matrix on the node, to and from a column of one here. */
+static void columns_go_to_columns(void **state)
+{
+	enum { ROWS = 700, THERE = 600, HERE = 9 };
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 1, SIMPLER_INT32, ROWS * THERE);
+	const simpler_span column = { .offset = 5 * sizeof(int32_t),
+		                      .run_bytes = 2 * sizeof(int32_t),
+		                      .pitch = THERE * sizeof(int32_t),
+		                      .runs = ROWS };
+	int32_t(*here)[HERE] = calloc(ROWS, sizeof(*here));
+	int32_t(*there)[THERE] = calloc(ROWS, sizeof(*there));
+	int64_t shape[] = { ROWS, 2 };
+	simpler_tensor local;
+
+	assert_ok(simpler_tensor_init(&local, &here[0][3], SIMPLER_INT32, 2, shape));
+	local.strides[0] = HERE;
+	for (int i = 0; i < ROWS; i++) {
+		here[i][3] = i;
+		here[i][4] = -i;
+		here[i][2] = here[i][5] = 77;
+	}
+	assert_ok(simpler_tensor_write(fixture->worker, handle, &column, &local, NULL));
+	read_all(fixture, handle, over(there, SIMPLER_INT32, ROWS * THERE));
+	for (int i = 0; i < ROWS; i++) {
+		assert_int_equal(there[i][4], 0);
+		assert_int_equal(there[i][5], i);
+		assert_int_equal(there[i][6], -i);
+		assert_int_equal(there[i][7], 0);
+		here[i][3] = here[i][4] = 1;
+	}
+	assert_ok(simpler_tensor_read(fixture->worker, handle, &column, &local, NULL));
+	for (int i = 0; i < ROWS; i++) {
+		assert_int_equal(here[i][2], 77);
+		assert_int_equal(here[i][3], i);
+		assert_int_equal(here[i][4], -i);
+		assert_int_equal(here[i][5], 77);
+	}
+	free_tensor(fixture, handle);
+	free(here);
+	free(there);
+}
+
+static void what_does_not_fit_is_refused_with_the_numbers(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_UINT8, 100);
+	const simpler_span past = { .offset = 90, .run_bytes = 20, .runs = 1 };
+	const simpler_span other = { .offset = 0, .run_bytes = 10, .runs = 1 };
+	uint8_t bytes[200] = { 0 };
+	simpler_tensor twenty = over(bytes, SIMPLER_UINT8, 20);
+	simpler_tensor many = over(bytes, SIMPLER_UINT8, 101);
+
+	assert_fails(simpler_tensor_write(fixture->worker, handle, &past, &twenty, NULL),
+	             SIMPLER_EINVAL, "ends at byte 110, and the storage has 100");
+	assert_fails(simpler_tensor_read(fixture->worker, handle, &other, &twenty, NULL),
+	             SIMPLER_EINVAL, "the span has 10 bytes, and the tensor of this process 20");
+	assert_fails(simpler_tensor_read(fixture->worker, handle, NULL, &many, NULL),
+	             SIMPLER_EINVAL, "ends at byte 101, and the storage has 100");
+	free_tensor(fixture, handle);
+}
+
+static void a_freed_handle_is_stale_whoever_has_its_slot(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle first = alloc(fixture, 0, SIMPLER_INT64, 1), second;
+	simpler_args *args = simpler_args_create();
+	int64_t value = 1;
+	simpler_tensor local = over(&value, SIMPLER_INT64, 1);
+
+	free_tensor(fixture, first);
+	second = alloc(fixture, 0, SIMPLER_INT64, 1);
+	assert_int_equal(second.slot, first.slot);
+	assert_fails(simpler_tensor_read(fixture->worker, first, NULL, &local, NULL),
+	             SIMPLER_ESTALE, "names no tensor of this worker");
+	assert_fails(simpler_tensor_write(fixture->worker, first, NULL, &local, NULL),
+	             SIMPLER_ESTALE, "names no tensor of this worker");
+	assert_fails(simpler_tensor_free(fixture->worker, first, NULL), SIMPLER_ESTALE,
+	             "names no tensor of this worker");
+	assert_fails(simpler_tensor_refresh(fixture->worker, first, NULL), SIMPLER_ESTALE,
+	             "names no tensor of this worker");
+	add_view(args, first, 0, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	assert_fails(run(fixture, fixture->shift, args), SIMPLER_ESTALE, "tensor 0");
+	read_all(fixture, second, local);
+	assert_int_equal(value, 0);
+	free_tensor(fixture, second);
+	simpler_args_destroy(args);
+}
+
+static void a_handle_of_another_worker_is_stale(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture other = *fixture;
+	simpler_tensor_handle handle;
+	int64_t value = 1;
+	simpler_tensor local = over(&value, SIMPLER_INT64, 1);
+
+	connect_worker(&other, 1);
+	handle = alloc(&other, 0, SIMPLER_INT64, 1);
+	(void)alloc(fixture, 0, SIMPLER_INT64, 1);
+	assert_fails(simpler_tensor_read(fixture->worker, handle, NULL, &local, NULL),
+	             SIMPLER_ESTALE, "names no tensor of this worker");
+	simpler_worker_close(other.worker);
+}
+
+static void a_full_pool_tells_what_was_asked_used_and_its_capacity(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle first = alloc(fixture, 0, SIMPLER_UINT8, 40 << 20), second;
+	int64_t count = 40 << 20;
+
+	assert_fails(
+		simpler_tensor_alloc(fixture->worker, 0, SIMPLER_UINT8, 1, &count, NULL, &second),
+		SIMPLER_ENOSPACE, "67108864");
+	free_tensor(fixture, first);
+	/* The room is there at once. */
+	second = alloc(fixture, 0, SIMPLER_UINT8, count);
+	free_tensor(fixture, second);
+}
+
+static void storage_for_reading_only_is_not_written(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	simpler_args *args = simpler_args_create();
+	simpler_tensor_handle handle;
+	int64_t value = 1, count = 1, sum = -1;
+	simpler_tensor local = over(&value, SIMPLER_INT64, 1), out = over(&sum, SIMPLER_INT64, 1);
+
+	options.read_only = true;
+	assert_ok(simpler_tensor_alloc(fixture->worker, 0, SIMPLER_INT64, 1, &count, &options,
+	                               &handle));
+	assert_fails(simpler_tensor_write(fixture->worker, handle, NULL, &local, NULL),
+	             SIMPLER_EPERM, "for reading only");
+	add_view(args, handle, 0, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	assert_fails(run(fixture, fixture->shift, args), SIMPLER_EPERM, "INOUT writes it");
+	simpler_args_reset(args);
+	add_view(args, handle, 0, SIMPLER_INT64, 1, SIMPLER_INPUT);
+	assert_ok(simpler_args_add_tensor(args, &out, SIMPLER_OUTPUT, SIMPLER_INLINE));
+	assert_ok(run(fixture, fixture->sum_bytes, args));
+	assert_int_equal(sum, 0);
+	free_tensor(fixture, handle);
+	simpler_args_destroy(args);
+}
+
+/* --- without waiting --- */
+
+static void many_writes_and_reads_are_in_progress_at_once(void **state)
+{
+	enum { COUNT = 12, ELEMENTS = 300000 };
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handles[COUNT];
+	simpler_completion *writes[COUNT], *reads[COUNT];
+	int64_t *values = malloc(2 * COUNT * ELEMENTS * sizeof(*values));
+
+	for (size_t i = 0; i < COUNT * ELEMENTS; i++)
+		values[i] = (int64_t)(i * 3);
+	for (size_t i = 0; i < COUNT; i++) {
+		simpler_tensor local = over(values + i * ELEMENTS, SIMPLER_INT64, ELEMENTS);
+
+		handles[i] = alloc(fixture, i % 2, SIMPLER_INT64, ELEMENTS);
+		assert_ok(simpler_tensor_write_async(fixture->worker, handles[i], NULL, &local,
+		                                     NULL, &writes[i]));
+	}
+	for (size_t i = 0; i < COUNT; i++) {
+		struct pollfd fd = { simpler_completion_fd(writes[i]), POLLIN, 0 };
+
+		assert_int_equal(poll(&fd, 1, 30000), 1);
+		assert_true(simpler_completion_poll(writes[i]));
+		assert_ok(simpler_completion_result(writes[i]));
+		assert_ok(simpler_completion_destroy(writes[i]));
+	}
+	for (size_t i = 0; i < COUNT; i++) {
+		simpler_tensor local =
+			over(values + (COUNT + i) * ELEMENTS, SIMPLER_INT64, ELEMENTS);
+
+		assert_ok(simpler_tensor_read_async(fixture->worker, handles[i], NULL, &local, NULL,
+		                                    &reads[i]));
+	}
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_true(simpler_completion_wait(reads[i], 30000));
+		assert_ok(simpler_completion_result(reads[i]));
+		assert_ok(simpler_completion_destroy(reads[i]));
+		free_tensor(fixture, handles[i]);
+	}
+	assert_memory_equal(values, values + COUNT * ELEMENTS, COUNT * ELEMENTS * sizeof(*values));
+	free(values);
+}
+
+static void a_cancelled_read_ends_as_cancelled_or_whole(void **state)
+{
+	enum { BYTES = 20 << 20 };
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_UINT8, BYTES);
+	unsigned cancelled = 0;
+
+	for (int i = 0; i < 10; i++) {
+		uint8_t *bytes = malloc(BYTES);
+		simpler_tensor local = over(bytes, SIMPLER_UINT8, BYTES);
+		simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+		simpler_completion *read;
+		simpler_status status;
+
+		options.transport = SIMPLER_TRANSPORT_STREAM;
+		assert_ok(simpler_tensor_read_async(fixture->worker, handle, NULL, &local, &options,
+		                                    &read));
+		simpler_completion_cancel(read);
+		assert_true(simpler_completion_wait(read, 30000));
+		status = simpler_completion_result(read);
+		if (status != SIMPLER_OK)
+			assert_fails(status, SIMPLER_ECANCELLED, "may be half-written");
+		cancelled += status != SIMPLER_OK;
+		assert_ok(simpler_completion_destroy(read));
+		free(bytes); /* nobody writes to it any more */
+	}
+	assert_true(cancelled > 0);
+	free_tensor(fixture, handle);
+}
+
+static void a_deadline_ends_a_call(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	simpler_tensor_handle handle;
+	int64_t count = 1;
+
+	options.timeout_ms = 0;
+	assert_fails(simpler_tensor_alloc(fixture->worker, 0, SIMPLER_INT64, 1, &count, &options,
+	                                  &handle),
+	             SIMPLER_EDEADLINE, fixture->nodes[0].address);
+}
+
+/* --- tasks --- */
+
+static void R14_a_task_updates_a_handle_in_place_with_no_byte_of_it_sent(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t values[1000];
+	simpler_tensor_handle handle = alloc(fixture, 1, SIMPLER_INT64, 1000);
+	simpler_args *args = simpler_args_create();
+	simpler_traffic before, after;
+
+	for (int i = 0; i < 1000; i++)
+		values[i] = i;
+	write_all(fixture, handle, over(values, SIMPLER_INT64, 1000));
+	add_view(args, handle, 0, SIMPLER_INT64, 1000, SIMPLER_INOUT);
+	assert_ok(simpler_args_add_scalar(args, 5));
+	before = traffic_of(fixture, 1);
+	for (int i = 0; i < 20; i++)
+		assert_ok(run(fixture, fixture->shift, args));
+	after = traffic_of(fixture, 1);
+	assert_int_equal(sent(&after), sent(&before));
+	assert_int_equal(received(&after), received(&before));
+	read_all(fixture, handle, over(values, SIMPLER_INT64, 1000));
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(values[i], i + 100);
+	free_tensor(fixture, handle);
+	simpler_args_destroy(args);
+}
+
+static void a_view_is_the_part_that_it_says(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_INT64, 10);
+	simpler_args *args = simpler_args_create();
+	int64_t values[10] = { 0 };
+
+	add_view(args, handle, 3 * sizeof(int64_t), SIMPLER_INT64, 4, SIMPLER_INOUT);
+	assert_ok(simpler_args_add_scalar(args, 9));
+	assert_ok(run(fixture, fixture->shift, args));
+	read_all(fixture, handle, over(values, SIMPLER_INT64, 10));
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(values[i], i >= 3 && i < 7 ? 9 : 0);
+	simpler_args_reset(args);
+	add_view(args, handle, 7 * sizeof(int64_t), SIMPLER_INT64, 4, SIMPLER_INOUT);
+	assert_fails(run(fixture, fixture->shift, args), SIMPLER_EINVAL,
+	             "32 bytes from offset 56 on, and the storage has 80");
+	simpler_args_reset(args);
+	assert_fails(
+		simpler_args_add_handle(args, handle, 3, SIMPLER_INT64, 0, NULL, SIMPLER_INPUT),
+		SIMPLER_EINVAL, "no multiple");
+	free_tensor(fixture, handle);
+	simpler_args_destroy(args);
+}
+
+static void a_task_goes_to_the_node_of_its_tensors(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handles[2] = { alloc(fixture, 0, SIMPLER_INT64, 1),
+		                             alloc(fixture, 1, SIMPLER_INT64, 1) };
+	simpler_args *args = simpler_args_create();
+
+	add_view(args, handles[0], 0, SIMPLER_INT64, 1, SIMPLER_INOUT);
+	assert_fails(run_on(fixture, fixture->shift, args, 1), SIMPLER_EINVAL,
+	             "simpler_tensor_import()");
+	add_view(args, handles[1], 0, SIMPLER_INT64, 1, SIMPLER_INPUT);
+	assert_fails(run(fixture, fixture->shift, args), SIMPLER_EINVAL, fixture->nodes[1].address);
+	free_tensor(fixture, handles[0]);
+	free_tensor(fixture, handles[1]);
+	simpler_args_destroy(args);
+}
+
+/* --- outputs that stay --- */
+
+struct chain {
+	struct fixture *fixture;
+	simpler_tensor_handle made;
+	simpler_orch_fn producer;
+	bool free_early;
+	int64_t sum;
+};
+
+static simpler_status submit_chain(simpler_orch *orch, const simpler_args *unused,
+                                   const simpler_config *config, simpler_bytes state)
+{
+	struct chain *chain = *(struct chain *const *)state.data;
+	simpler_args *args = simpler_args_create();
+	int64_t count = 100;
+	simpler_tensor out = over(&chain->sum, SIMPLER_INT64, 1);
+	simpler_status status;
+
+	(void)unused;
+	(void)config;
+	assert_ok(simpler_args_add_remote_output(args, SIMPLER_INT64, 1, &count, &chain->made));
+	assert_ok(simpler_args_add_scalar(args, 1));
+	status = simpler_submit_next_level(orch, chain->producer, args, NULL, NULL);
+	simpler_args_reset(args);
+	if (status == SIMPLER_OK) {
+		add_view(args, chain->made, 0, SIMPLER_INT64, count, SIMPLER_INOUT);
+		assert_ok(simpler_args_add_scalar(args, 2));
+		status = simpler_submit_next_level(orch, chain->fixture->shift, args, NULL, NULL);
+	}
+	simpler_args_reset(args);
+	if (status == SIMPLER_OK) {
+		add_view(args, chain->made, 0, SIMPLER_INT64, count, SIMPLER_INPUT);
+		assert_ok(simpler_args_add_tensor(args, &out, SIMPLER_OUTPUT, SIMPLER_INLINE));
+		status = simpler_submit_next_level(orch, chain->fixture->sum_bytes, args, NULL,
+		                                   NULL);
+	}
+	if (status == SIMPLER_OK && chain->free_early)
+		free_tensor(chain->fixture, chain->made);
+	simpler_args_destroy(args);
+	return status;
+}
+
+static simpler_status run_chain(struct chain *chain)
+{
+	return simpler_run(chain->fixture->worker, submit_chain, NULL, NULL,
+	                   (simpler_bytes){ &chain, sizeof(chain) });
+}
+
+static void an_output_is_made_on_the_node_and_stays(void **state)
+{
+	struct fixture *fixture = *state;
+	struct chain chain = { .fixture = fixture, .producer = fixture->shift };
+	int64_t values[100];
+	uint64_t nbytes;
+
+	assert_ok(run_chain(&chain));
+	assert_int_equal(chain.sum, 300);
+	assert_ok(simpler_tensor_look(fixture->worker, chain.made, &nbytes, NULL));
+	assert_int_equal(nbytes, sizeof(values));
+	read_all(fixture, chain.made, over(values, SIMPLER_INT64, 100));
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(values[i], 3);
+	free_tensor(fixture, chain.made);
+}
+
+static void an_output_freed_in_the_run_stays_for_the_tasks_that_were_submitted(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int i = 0; i < 50; i++) {
+		struct chain chain = { .fixture = fixture,
+			               .producer = fixture->shift,
+			               .free_early = true };
+
+		assert_ok(run_chain(&chain));
+		assert_int_equal(chain.sum, 300);
+		assert_int_equal(simpler_tensor_free(fixture->worker, chain.made, NULL),
+		                 SIMPLER_ESTALE);
+	}
+}
+
+static void an_output_whose_task_failed_holds_nothing_or_what_it_left(void **state)
+{
+	struct fixture *fixture = *state;
+	struct chain chain = { .fixture = fixture, .producer = fixture->fail };
+
+	assert_int_equal((int)run_chain(&chain), 1042);
+	free_tensor(fixture, chain.made);
+	assert_int_equal(simpler_tensor_free(fixture->worker, chain.made, NULL), SIMPLER_ESTALE);
+}
+
+/* --- what moves --- */
+
+static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
+{
+	static const struct {
+		simpler_tag tag;
+		uint64_t sent, received; /* times the size */
+	} cases[] = {
+		{ SIMPLER_INPUT, 1, 0 },  { SIMPLER_OUTPUT, 0, 1 },
+		{ SIMPLER_INOUT, 1, 1 },  { SIMPLER_OUTPUT_EXISTING, 0, 1 },
+		{ SIMPLER_NO_DEP, 1, 0 },
+	};
+	static const simpler_backing backings[] = { SIMPLER_INLINE, SIMPLER_STAGED };
+	struct fixture *fixture = *state;
+	simpler_args *args = simpler_args_create();
+	int64_t values[3000];
+
+	for (size_t b = 0; b < 2; b++) {
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			simpler_traffic before = traffic_of(fixture, 0), after;
+			simpler_tensor tensor = over(values, SIMPLER_INT64, 3000);
+
+			for (size_t k = 0; k < 3000; k++)
+				values[k] = (int64_t)k;
+			simpler_args_reset(args);
+			assert_ok(
+				simpler_args_add_tensor(args, &tensor, cases[i].tag, backings[b]));
+			assert_ok(simpler_args_add_scalar(args, 4));
+			assert_ok(run_on(fixture, fixture->shift, args, 0));
+			after = traffic_of(fixture, 0);
+			assert_int_equal(sent(&after) - sent(&before),
+			                 cases[i].sent * sizeof(values));
+			assert_int_equal(received(&after) - received(&before),
+			                 cases[i].received * sizeof(values));
+			for (size_t k = 0; k < 3000; k++)
+				assert_int_equal(values[k],
+				                 (cases[i].sent || !cases[i].received ? k : 0) +
+				                         (cases[i].received ? 4 : 0));
+		}
+	}
+	simpler_args_destroy(args);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_was_written_is_read_at_all_sizes),
+		cmocka_unit_test(fresh_storage_reads_as_zero),
+		cmocka_unit_test(a_range_is_written_and_read_without_the_rest),
+		cmocka_unit_test(columns_go_to_columns),
+		cmocka_unit_test(what_does_not_fit_is_refused_with_the_numbers),
+		cmocka_unit_test(a_freed_handle_is_stale_whoever_has_its_slot),
+		cmocka_unit_test(a_handle_of_another_worker_is_stale),
+		cmocka_unit_test(a_full_pool_tells_what_was_asked_used_and_its_capacity),
+		cmocka_unit_test(storage_for_reading_only_is_not_written),
+		cmocka_unit_test(many_writes_and_reads_are_in_progress_at_once),
+		cmocka_unit_test(a_cancelled_read_ends_as_cancelled_or_whole),
+		cmocka_unit_test(a_deadline_ends_a_call),
+		cmocka_unit_test(R14_a_task_updates_a_handle_in_place_with_no_byte_of_it_sent),
+		cmocka_unit_test(a_view_is_the_part_that_it_says),
+		cmocka_unit_test(a_task_goes_to_the_node_of_its_tensors),
+		cmocka_unit_test(an_output_is_made_on_the_node_and_stays),
+		cmocka_unit_test(
+			an_output_freed_in_the_run_stays_for_the_tasks_that_were_submitted),
+		cmocka_unit_test(an_output_whose_task_failed_holds_nothing_or_what_it_left),
+		cmocka_unit_test(R13_output_only_tensors_send_no_byte_to_the_node),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
