@@ -17,7 +17,7 @@
 #define ENGINE_MAX_UNLINKS 2
 /* The dynamic loader needs a second for the largest module, and a constructor that opens a device
  * several. One that needs longer does not return, and everybody else's callables wait behind it.
- * Less than a parent waits for the answer to a push. */
+ * It is for the trial of a module and for the engine each; a parent waits for twice as long. */
 #define ENGINE_INSTALL_MS 30000u
 
 struct engine_options {

@@ -1,5 +1,5 @@
-/* A module that its trial and one engine load, and that ends all that load it afterwards: each takes
- * away one of the bytes of the file that SIMPLER_TEST_LOADS names. */
+/* A module that its trial and one engine load, and that ends all that load it afterwards: each
+ * takes away one of the bytes of the file that SIMPLER_TEST_LOADS names. */
 #include <fcntl.h>
 #include <simpler/module.h>
 #include <stdlib.h>

@@ -51,6 +51,7 @@ static const struct {
 	{ "trial_crashes", SIMPLER_EINVAL, "was killed by signal 6" },
 	{ "trial_exits", SIMPLER_EINVAL, "exited with status 3; a constructor returns" },
 	{ "trial_kills_its_group", SIMPLER_EINVAL, "was killed by signal 9" },
+	{ "trial_ifunc", SIMPLER_EINVAL, "loading it crashed: " },
 	{ "needs_absent", SIMPLER_EINVAL, "needs the library 'libabsent.so.3'" },
 	{ "needs_future", SIMPLER_EINVAL, "needs 'GLIBC_9.99' of the library 'libc.so.6'" },
 	{ "needs_newer", SIMPLER_EINVAL, "built against a newer version" },
