@@ -191,26 +191,25 @@ static simpler_status make(struct registration *registration, const struct exec_
 	return SIMPLER_OK;
 }
 
-/* Under the lock: from COMING to PRESENT, or to nowhere. */
-static simpler_status bring(struct shipment *shipment, struct exec_callable *callable)
+/* Under the lock: from COMING to PRESENT, or to nowhere, with the reason. */
+static bool bring(struct shipment *shipment, struct exec_callable *callable, struct error *error)
 {
-	struct error error;
 	bool committing, done;
 
-	shipment->error = &error;
+	shipment->error = error;
 	committing = do_step(shipment, EXEC_PREPARE, callable);
 	done = committing && do_step(shipment, EXEC_COMMIT, callable);
 	shipment->error = NULL;
 	if (done) {
 		shipment->state = PRESENT;
 		(void)pthread_cond_broadcast(&shipment->registration->changed);
-		return SIMPLER_OK;
+		return true;
 	}
 	(void)do_step(shipment, EXEC_ABORT, callable);
 	if (committing)
 		(void)do_step(shipment, EXEC_WITHDRAW, callable);
 	remove_shipment(shipment);
-	return error_restore(&error);
+	return false;
 }
 
 /* Under the lock: until it is PRESENT or nowhere. */
@@ -228,17 +227,18 @@ static simpler_status ship(struct registration *registration, struct exec_callab
                            uint32_t node_count)
 {
 	struct shipment *shipment = settled(registration, &callable->digest);
-	simpler_status status = SIMPLER_OK;
+	struct error error;
+	simpler_status status;
 
 	if (callable->shipment)
 		return SIMPLER_OK;
 	if (!shipment) {
 		status = make(registration, callable, node_count, &shipment);
-		if (status == SIMPLER_OK)
-			status = bring(shipment, callable);
+		if (status != SIMPLER_OK)
+			return status;
+		if (!bring(shipment, callable, &error))
+			return error_restore(&error);
 	}
-	if (status != SIMPLER_OK)
-		return status;
 	shipment->needed++;
 	callable->shipment = shipment;
 	return SIMPLER_OK;

@@ -27,8 +27,8 @@ struct registration *registration_create(struct worker_core *core);
 /* Have it on all nodes that run its kind. The caller uses it. Blocks. Returns the answer of a node
  * that did not take it. */
 simpler_status registration_ship(struct registration *registration, struct exec_callable *callable);
-/* For callables_on_gone(). */
-void registration_gone(void *registration, struct exec_callable *callable);
+/* For callables_on_gone(), with the registration as its context. */
+void registration_gone(void *context, struct exec_callable *callable);
 /* Ask nothing more: the children are to be closed. Destroy it when they are. */
 void registration_close(struct registration *registration);
 void registration_destroy(struct registration *registration);

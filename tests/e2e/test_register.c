@@ -34,6 +34,8 @@
 #define NODES   2
 #define LARGE   ((uint64_t)64 << 20)
 #define SECONDS 30
+/* One byte more than there may be. */
+#define LONG_NAME "a234567890123456789012345678901234567890123456789012345678901234"
 
 struct node {
 	struct daemon daemon;
@@ -637,16 +639,8 @@ static void a_library_that_one_node_lacks_is_registered_on_none(void **state)
 
 static void a_name_that_is_a_path_is_no_librarys(void **state)
 {
-	static const char *const names[] = { "",
-		                             ".",
-		                             "..",
-		                             ".hidden",
-		                             "/lib/x",
-		                             "a/b",
-		                             "../a",
-		                             "a b",
-		                             "a12345678901234567890123456789012345678901234567890"
-		                             "1234567890123" };
+	static const char *const names[] = { "",    ".",    "..",  ".hidden", "/lib/x",
+		                             "a/b", "../a", "a b", LONG_NAME };
 	simpler_worker *worker;
 	simpler_module *library;
 
