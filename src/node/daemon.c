@@ -42,7 +42,7 @@
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
-#define SERVICES       7
+#define SERVICES       8
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
 
 enum life { STARTING, SERVING, DRAINING };
@@ -98,6 +98,7 @@ static simpler_status start_server(struct daemon *daemon)
 		{ node_module_methods, NODE_MODULE_METHODS, &daemon->node },
 		{ node_pool_methods, NODE_POOL_METHODS, &daemon->node },
 		{ node_stream_methods, NODE_STREAM_METHODS, &daemon->node },
+		{ node_import_methods, NODE_IMPORT_METHODS, &daemon->node },
 		rpc_health_service(daemon->health),
 		rpc_reflection_service(),
 	};
@@ -227,7 +228,8 @@ static simpler_status build_node(struct daemon *daemon)
 	if (!node->catalog)
 		return simpler_last_status();
 	node->dispatches = dispatch_table_create(node);
-	if (!node->dispatches)
+	node->peers = peers_create(address_classify(options->listen));
+	if (!node->dispatches || !node->peers)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
 	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
 	status = sessions_create(&daemon->session_owner, 1, clock_now, &node->sessions);
@@ -485,6 +487,7 @@ static void take_apart(struct daemon *daemon)
 	shm_server_destroy(daemon->shm);
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
+	peers_destroy(daemon->node.peers);
 	sessions_destroy(daemon->node.sessions);
 	catalog_destroy(daemon->node.catalog);
 	policy_destroy(daemon->node.policy);

@@ -4,9 +4,9 @@
  *
  *   descriptor 3  control: a SOCK_SEQPACKET socket
  *   descriptor 4  the tensor arena, segment ENGINE_ARENA_SEGMENT
- *   descriptor 5  command memory: the ring of requests (record_task, record_stop, record_forget; front
- *                 end to engine) and behind it the ring of outcomes (record_outcome, engine to
- *                 front end), each of ENGINE_RING_BYTES
+ *   descriptor 5  command memory: the ring of requests (record_task, record_stop, record_forget;
+ * front end to engine) and behind it the ring of outcomes (record_outcome, engine to front end),
+ * each of ENGINE_RING_BYTES
  *
  *   simpler-host engine --sub-workers N --arena-bytes N --node-id ID --log-level LEVEL
  *                       --heap-bytes N --stop-grace MS [--chips N --device NAME]
@@ -32,8 +32,8 @@
  * stopped before, is left alone. An orchestration function that never returns cannot be ended in
  * this way: the front end waits for engine_stop_ms(), and kills the engine.
  *
- * A record_forget names a callable that is gone, so that the engine does not keep all that ever were
- * there. It comes when no task of it is in flight, and none follows.
+ * A record_forget names a callable that is gone, so that the engine does not keep all that ever
+ * were there. It comes when no task of it is in flight, and none follows.
  *
  * The engine ends when control closes, whatever it is doing: its workers are killed, and each PATH
  * (the daemon's unix socket, its port file) is removed, since a front end that was killed could

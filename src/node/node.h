@@ -11,6 +11,7 @@
 
 #include "catalog/catalog.h"
 #include "node/engine_client.h"
+#include "node/peers.h"
 #include "node/sessions.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
@@ -26,6 +27,7 @@ struct node {
 	struct engine_client *engine;
 	struct dispatch_table *dispatches;
 	struct sessions *sessions;
+	struct peers *peers;
 	uint64_t boot_id;         /* another one at each start */
 	const char *shm_address;  /* where sessions get their memory; "" when they can't */
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
@@ -44,11 +46,13 @@ struct node {
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
 #define NODE_STREAM_METHODS  3
+#define NODE_IMPORT_METHODS  1
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
 extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];
 extern const struct rpc_method node_module_methods[NODE_MODULE_METHODS];
 extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
 extern const struct rpc_method node_stream_methods[NODE_STREAM_METHODS];
+extern const struct rpc_method node_import_methods[NODE_IMPORT_METHODS];
 
 /* NULL when memory is out. */
 struct dispatch_table *dispatch_table_create(struct node *node);

@@ -1,0 +1,278 @@
+/*
+ * TensorPool.ImportTensor. A tensor of this node gets another handle, at once. One of another node
+ * is read from that node's daemon, straight into storage of the importing session: the parent only
+ * brokered the grant, and no byte goes through it.
+ *
+ * Such an import is a call here and a stream there. The call is answered by the stream's end, in
+ * the thread of the connections, and has the stream cancelled when its client cancels it, is gone,
+ * or its deadline passes; the stream's end answers it then, too. The call's state lasts until the
+ * call is over, which is after its answer.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "node/node.h"
+
+struct import {
+	struct rpc_call *call;
+	uint64_t session; /* entered */
+	struct peer *peer;
+	char node_id[MSG_NODE_ID_MAX + 1]; /* whose tensor it is, and where that was asked for */
+	char address[MSG_ADDRESS_MAX + 1];
+	struct pool_view view; /* pinned */
+	uint64_t received;
+	bool last;     /* the last chunk has come */
+	bool answered; /* with the handle */
+	simpler_status wrong;
+	struct error why; /* what came made no sense, when `wrong` is not SIMPLER_OK */
+
+	pthread_mutex_t lock; /* guards the rest */
+	struct rpc_client_call *stream;
+	bool over; /* the stream is */
+};
+
+/* --- what comes --- */
+
+static simpler_status take_chunk(struct import *import, const struct msg_chunk *chunk)
+{
+	uint64_t left = import->view.nbytes - import->received;
+
+	if (import->last || chunk->offset != import->received || chunk->data.size > left)
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "%zu bytes at offset %llu came where %llu were to come at %llu",
+		                   chunk->data.size, (unsigned long long)chunk->offset,
+		                   (unsigned long long)left, (unsigned long long)import->received);
+	if (chunk->data.size > 0)
+		memcpy(import->view.bytes + import->received, chunk->data.data, chunk->data.size);
+	import->received += chunk->data.size;
+	import->last = chunk->last;
+	return SIMPLER_OK;
+}
+
+static void on_chunk(void *context, struct rpc_client_call *stream, const uint8_t *data,
+                     size_t size)
+{
+	struct import *import = context;
+	struct msg_chunk chunk;
+	simpler_status status;
+	struct bump bump;
+
+	if (import->wrong != SIMPLER_OK)
+		return;
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	status = msg_chunk_decode(data, size, &bump, &chunk);
+	if (status == SIMPLER_OK)
+		status = take_chunk(import, &chunk);
+	bump_release(&bump);
+	if (status == SIMPLER_OK)
+		return;
+	import->wrong = status;
+	error_save(&import->why);
+	rpc_client_call_cancel(stream);
+}
+
+static void on_request_sent(void *context, struct rpc_client_call *stream)
+{
+	(void)context;
+	rpc_stream_close_send(stream);
+}
+
+/* --- the end --- */
+
+static simpler_status judge(struct import *import, enum rpc_code code, const char *text)
+{
+	if (import->wrong != SIMPLER_OK)
+		return error_restore(&import->why);
+	if (code != RPC_OK)
+		return error_raise(rpc_status_of(code), "%s", text && *text ? text : "it failed");
+	if (!import->last || import->received != import->view.nbytes)
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "%llu of %llu bytes came: the grant names another size",
+		                   (unsigned long long)import->received,
+		                   (unsigned long long)import->view.nbytes);
+	return SIMPLER_OK;
+}
+
+static void answer(struct import *import)
+{
+	struct node *node = node_of(import->call);
+	uint8_t place[SHM_PLACE_BYTES];
+	struct rpc_buffer buffer;
+	struct msg_handle handle;
+	simpler_status status = node_keep_handle(node, import->view.handle, place, &handle);
+
+	if (status == SIMPLER_OK)
+		status = msg_handle_encode(&handle, &buffer);
+	import->answered = status == SIMPLER_OK;
+	reply(import->call, status, &buffer);
+}
+
+static void on_stream_end(void *context, enum rpc_code code, const char *text)
+{
+	struct import *import = context;
+	simpler_status status = judge(import, code, text);
+
+	pthread_mutex_lock(&import->lock);
+	import->over = true;
+	pthread_mutex_unlock(&import->lock);
+	if (status == SIMPLER_OK) {
+		answer(import);
+		return;
+	}
+	error_context("importing from node '%s' at %s", import->node_id, import->address);
+	reply_error(import->call);
+}
+
+/* Of a call that had no stream yet, begin() answers. */
+static void import_cancelled(struct rpc_call *call)
+{
+	struct import *import = rpc_call_state(call);
+
+	if (!import)
+		return;
+	pthread_mutex_lock(&import->lock);
+	if (import->stream && !import->over)
+		rpc_client_call_cancel(import->stream);
+	pthread_mutex_unlock(&import->lock);
+}
+
+/* The storage is the client's once it is told of it. */
+static void import_end(struct rpc_call *call, bool cancelled)
+{
+	struct import *import = rpc_call_state(call);
+	struct node *node = node_of(call);
+
+	if (!import)
+		return;
+	if (import->view.handle != 0) {
+		if (cancelled || !import->answered)
+			(void)pool_free(node->pool, import->session, import->view.handle);
+		pool_unpin(node->pool, import->view.handle);
+	}
+	if (import->peer)
+		peers_give(node->peers, import->peer);
+	node_leave(node, import->session);
+	(void)pthread_mutex_destroy(&import->lock);
+	free(import);
+}
+
+/* --- the beginning --- */
+
+static const struct rpc_stream_handlers handlers = {
+	.on_message = on_chunk,
+	.on_sent = on_request_sent,
+	.on_end = on_stream_end,
+};
+
+static simpler_status make_storage(struct node *node, struct import *import,
+                                   const struct msg_import *request)
+{
+	struct pool_view view;
+	simpler_status status = pool_alloc(node->pool, import->session,
+	                                   request->grant.handle.nbytes, request->ttl_ms, &view);
+
+	if (status == SIMPLER_OK)
+		status = pool_pin(node->pool, import->session, view.handle, POOL_WRITE,
+		                  &import->view);
+	return status;
+}
+
+static simpler_status open_stream(struct node *node, struct import *import)
+{
+	struct rpc_client_call *stream;
+	simpler_status status = peers_take(node->peers, import->address, &import->peer);
+
+	if (status != SIMPLER_OK)
+		return status;
+	stream = rpc_client_call_create(peer_channel(import->peer), MSG_READ_TENSOR, CLOCK_NEVER);
+	if (!stream)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a transfer");
+	pthread_mutex_lock(&import->lock);
+	import->stream = stream;
+	pthread_mutex_unlock(&import->lock);
+	return SIMPLER_OK;
+}
+
+static simpler_status read_remote(struct node *node, struct import *import,
+                                  const struct msg_import *request)
+{
+	const struct msg_read read = { .handle = request->grant.handle,
+		                       .token = { request->grant.token, MSG_TOKEN_BYTES } };
+	struct rpc_buffer buffer;
+	simpler_status status = make_storage(node, import, request);
+
+	if (status == SIMPLER_OK)
+		status = msg_read_encode(&read, &buffer);
+	if (status != SIMPLER_OK)
+		return status;
+	status = open_stream(node, import);
+	if (status == SIMPLER_OK)
+		rpc_stream_begin(import->stream, &buffer, &handlers, import);
+	else
+		rpc_buffer_release(&buffer);
+	return status;
+}
+
+static void import_here(struct rpc_call *call, uint64_t session, const struct msg_import *request)
+{
+	struct node *node = node_of(call);
+	struct pool_view view;
+
+	if (pool_import(node->pool, session, request->grant.handle.handle_id, request->grant.token,
+	                request->ttl_ms, &view) == SIMPLER_OK)
+		node_reply_handle(call, &view);
+	else
+		reply_error(call);
+	node_leave(node, session);
+}
+
+static void import_from(struct rpc_call *call, uint64_t session, const struct msg_import *request)
+{
+	struct node *node = node_of(call);
+	struct import *import = calloc(1, sizeof(*import));
+
+	if (!import) {
+		error_raise(SIMPLER_ENOMEM, "out of memory for a transfer");
+		reply_error(call);
+		node_leave(node, session);
+		return;
+	}
+	import->call = call;
+	import->session = session;
+	memcpy(import->node_id, request->grant.handle.node_id, sizeof(import->node_id));
+	memcpy(import->address, request->address, sizeof(import->address));
+	(void)pthread_mutex_init(&import->lock, NULL);
+	rpc_call_set_state(call, import);
+	if (read_remote(node, import, request) != SIMPLER_OK)
+		reply_error(call);
+}
+
+static void import_tensor(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct msg_import request;
+	simpler_status status;
+	uint64_t session;
+	struct bump bump;
+
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	status = msg_import_decode(data, size, &bump, &request);
+	bump_release(&bump);
+	if (status == SIMPLER_OK)
+		status = node_enter(call, &session);
+	if (status != SIMPLER_OK)
+		reply_error(call);
+	else if (strcmp(request.grant.handle.node_id, node_of(call)->id) == 0)
+		import_here(call, session, &request);
+	else
+		import_from(call, session, &request);
+}
+
+const struct rpc_method node_import_methods[NODE_IMPORT_METHODS] = {
+	{ .path = MSG_IMPORT_TENSOR,
+	  .on_message = import_tensor,
+	  .on_cancel = import_cancelled,
+	  .on_end = import_end },
+};

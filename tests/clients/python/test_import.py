@@ -1,0 +1,239 @@
+#!/usr/bin/python3
+"""Tensors that other nodes, or other sessions of one node, import: bytes go from node to node, and
+the client only carries the grant."""
+import os
+import signal
+import socket
+
+import grpc
+
+from harness import (INOUT, INPUT, MIB, OUTPUT, SECONDS, Client, Daemon, DaemonTest, main,
+                     module_callable, stored, wait_until, wire)
+
+Code = grpc.StatusCode
+PAGE = 4096
+SIZES = (0, 1, PAGE - 1, PAGE, PAGE + 1, MIB - 1, MIB, MIB + 1, 7 * MIB + 3)
+
+
+def pattern(size):
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+class Importing(DaemonTest):
+    """Node A is the class's daemon, and B another one; a session of one number on both."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.other = Daemon("--sub-workers", "1", "--pool-bytes", "32M", "--node-id", "node-b")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.other.ask_to_stop()
+        status = cls.other.wait()
+        super().tearDownClass()
+        if status != 0:
+            raise AssertionError(f"node B ended with {status} after SIGTERM")
+
+    def setUp(self):
+        self.a = Client(self.daemon.address, "a1")
+        self.b = Client(self.other.address, "a1")
+        self.neighbour = Client(self.daemon.address, "b2")
+        self.clients = self.a, self.b, self.neighbour
+        for client in self.clients:
+            client.attach()
+
+    def tearDown(self):
+        for client in self.clients:
+            client.detach()
+            client.close()
+        super().tearDown()
+        wait_until(self.pool_is_free, "nothing is left on node A")
+        with_none = Client(self.other.address)
+        with_none.free(with_none.alloc(self.pool_bytes))
+        with_none.close()
+
+    # --- from another node ---
+
+    def test_bytes_come_from_the_other_node(self):
+        for size in SIZES:
+            with self.subTest(size=size):
+                there = self.a.write(self.a.alloc(size), pattern(size))
+                here = self.b.import_(self.a.export(there), self.daemon.address)
+                self.assertEqual((here.node_id, here.nbytes), ("node-b", size))
+                self.assertEqual(self.b.pull(here), pattern(size))
+                self.a.free(there)
+                self.b.free(here)
+
+    def test_what_was_imported_from_another_node_is_a_copy_of_ones_own(self):
+        twice = self.b.install(module_callable("twice_below", module="twice"))
+        there = self.a.tensor([1, 2, 3])
+        grant = self.a.export(there)
+        here = self.b.import_(grant, self.daemon.address, ttl_ms=3600000)
+        self.a.free(there)
+        self.a.release(grant)
+        response = self.b.dispatch(twice, [stored(here, 3, INOUT)])
+        self.assertEqual((response.error_code, response.error_msg), (0, ""))
+        self.assertEqual(self.b.values(here), [2, 4, 6])
+
+    def test_a_handle_of_another_node_is_no_argument_before_it_is_imported(self):
+        twice = self.b.install(module_callable("twice_below", module="twice"))
+        there = self.a.tensor([1, 2, 3])
+        self.refused(Code.NOT_FOUND, ["node-under-test", "node-b"], self.b.dispatch, twice,
+                     [stored(there, 3, INOUT)])
+
+    def test_many_imports_at_once(self):
+        there = [self.a.tensor([i]) for i in range(40)]
+        calls = [self.b.pool.ImportTensor.future(
+            wire.TensorImportReq(grant=self.a.export(handle), address=self.daemon.address),
+            timeout=SECONDS, metadata=self.b.metadata) for handle in there]
+        for i, call in enumerate(calls):
+            self.assertEqual(self.b.values(call.result()), [i])
+
+    # --- from another session of the node ---
+
+    def test_on_one_node_it_is_the_same_storage(self):
+        mine = self.a.write(self.a.alloc(20 * MIB), pattern(20 * MIB))
+        grant = self.a.export(mine, write=True)
+        his = self.neighbour.import_(grant, "")  # no room for another 20 MiB
+        self.assertNotEqual(his.handle_id, mine.handle_id)
+        self.neighbour.push([wire.TensorChunk(handle=his, data=b"new", last=True)])
+        self.assertEqual(self.a.read(mine, wire.TensorSpan(run_bytes=3, runs=1)), b"new")
+        self.a.release(grant)
+        self.a.detach()  # the owner goes, and the storage stays
+        self.assertEqual(self.neighbour.pull(his)[3:], pattern(20 * MIB)[3:])
+        self.assertFalse(self.pool_is_free())
+        self.neighbour.free(his)
+        wait_until(self.pool_is_free, "the last one has let go")
+
+    def test_what_was_granted_for_reading_is_not_written(self):
+        twice = self.client.install(module_callable("twice_below", module="twice"))
+        mine = self.a.tensor([1, 2, 3])
+        his = self.neighbour.import_(self.a.export(mine), "")
+        chunk = wire.TensorChunk(handle=his, data=b"x", last=True)
+        self.refused(Code.PERMISSION_DENIED, ["imported for reading"], self.neighbour.push,
+                     [chunk])
+        for tag in INOUT, OUTPUT:
+            self.refused(Code.PERMISSION_DENIED, ["tensor_refs[0]", "imported for reading"],
+                         self.neighbour.dispatch, twice, [stored(his, 3, tag)])
+        self.refused(Code.PERMISSION_DENIED, ["exported for writing"], self.neighbour.export, his,
+                     write=True)
+        add = self.client.install(module_callable("add_below"))
+        total = self.neighbour.alloc(24)
+        response = self.neighbour.dispatch(add, [stored(his, 3, INPUT), stored(his, 3, INPUT),
+                                                 stored(total, 3, OUTPUT)])
+        self.assertEqual((response.error_code, response.error_msg), (0, ""))
+        self.assertEqual(self.neighbour.values(total), [2, 4, 6])
+
+    # --- what fails ---
+
+    def test_without_the_right_token_nothing_is_imported(self):
+        grant = self.a.export(self.a.alloc(MIB))
+        grant.token = bytes([grant.token[0] ^ 1]) + grant.token[1:]
+        self.refused(Code.PERMISSION_DENIED, ["no grant"], self.neighbour.import_, grant, "")
+        self.refused(Code.PERMISSION_DENIED,
+                     ["importing from node 'node-under-test'", self.daemon.address, "no grant"],
+                     self.b.import_, grant, self.daemon.address)
+
+    def test_a_grant_that_claims_another_size_is_refused(self):
+        for size, text in ((MIB - 1, "came where"), (MIB + 1, "bytes came"), (0, "came where")):
+            grant = self.a.export(self.a.alloc(MIB))
+            grant.handle.nbytes = size
+            with self.subTest(size=size):
+                self.refused(Code.DATA_LOSS, [text], self.b.import_, grant, self.daemon.address)
+
+    def test_a_full_pool_says_so(self):
+        held = self.b.alloc(31 * MIB)
+        grant = self.a.export(self.a.alloc(2 * MIB))
+        self.refused(Code.RESOURCE_EXHAUSTED, [str(2 * MIB), str(31 * MIB)], self.b.import_, grant,
+                     self.daemon.address)
+        self.b.free(held)
+
+    def test_addresses_that_make_no_sense_or_lead_elsewhere(self):
+        grant = self.a.export(self.a.alloc(8))
+        for address in "", "nonsense", "127.0.0.1", "unix:relative", "http://127.0.0.1:80":
+            with self.subTest(address):
+                self.refused(Code.INVALID_ARGUMENT, ["address"], self.b.import_, grant, address)
+        for address in "10.0.0.1:5050", "169.254.169.254:80", "[2001:db8::1]:5050", "example:80":
+            with self.subTest(address):
+                self.refused(Code.PERMISSION_DENIED, [address, "another machine"], self.b.import_,
+                             grant, address)
+
+    def test_a_node_that_is_not_there_is_named(self):
+        grant = self.a.export(self.a.alloc(8))
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{nobody.getsockname()[1]}"
+            self.refused(Code.UNAVAILABLE, ["node-under-test", address], self.b.import_, grant,
+                         address)
+        self.refused(Code.NOT_FOUND, ["node-under-test", "node-b"], self.b.import_, grant,
+                     self.other.address)
+
+    def import_from_silence(self, **more):
+        """From somebody who takes the connection and says nothing."""
+        grant = self.a.export(self.a.alloc(8 * MIB))
+        silent = socket.create_server(("127.0.0.1", 0))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        call = self.b.pool.ImportTensor.future(
+            wire.TensorImportReq(grant=grant, address=address), metadata=self.b.metadata, **more)
+        return call, silent
+
+    def all_of_b(self):
+        client = Client(self.other.address)
+        try:
+            client.free(client.alloc(self.pool_bytes))
+            return True
+        except grpc.RpcError:
+            return False
+        finally:
+            client.close()
+
+    def test_the_deadline_of_an_import_ends_it(self):
+        call, silent = self.import_from_silence(timeout=0.3)
+        self.assertEqual(call.exception(timeout=SECONDS).code(), Code.DEADLINE_EXCEEDED)
+        wait_until(self.all_of_b, "node B has taken back the storage")
+        silent.close()
+
+    def test_an_import_that_is_cancelled_leaves_nothing(self):
+        call, silent = self.import_from_silence(timeout=SECONDS)
+        wait_until(lambda: not self.all_of_b(), "node B has made room")
+        call.cancel()
+        wait_until(self.all_of_b, "node B has taken back the storage")
+        silent.close()
+
+    def test_an_owner_that_dies_in_the_middle_is_an_error(self):
+        owner = Daemon("--sub-workers", "1", "--pool-bytes", "32M", "--node-id", "node-c")
+        client = Client(owner.address)
+        grant = client.export(client.alloc(20 * MIB))
+        os.kill(owner.process.pid, signal.SIGSTOP)
+        call = self.b.pool.ImportTensor.future(
+            wire.TensorImportReq(grant=grant, address=owner.address), timeout=SECONDS,
+            metadata=self.b.metadata)
+        wait_until(lambda: not self.all_of_b(), "node B has made room")
+        os.kill(owner.process.pid, signal.SIGKILL)
+        error = call.exception(timeout=SECONDS)
+        self.assertEqual(error.code(), Code.UNAVAILABLE, error.details())
+        self.assertIn("node-c", error.details())
+        wait_until(self.all_of_b, "node B has taken back the storage")
+        owner.wait()
+        client.close()
+
+    def test_a_daemon_that_drains_ends_what_it_imports(self):
+        taker = Daemon("--sub-workers", "1", "--node-id", "node-d")
+        client = Client(taker.address)
+        grant = self.a.export(self.a.alloc(8))
+        silent = socket.create_server(("127.0.0.1", 0))
+        call = client.pool.ImportTensor.future(
+            wire.TensorImportReq(grant=grant,
+                                 address=f"127.0.0.1:{silent.getsockname()[1]}"),
+            timeout=SECONDS)
+        connection, _ = silent.accept()
+        taker.ask_to_stop()
+        self.assertEqual(taker.wait(), 0)
+        self.assertIsNotNone(call.exception(timeout=SECONDS))
+        connection.close()
+        silent.close()
+        client.close()
+
+
+main()
