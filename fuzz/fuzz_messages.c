@@ -45,6 +45,7 @@ TARGET(read, msg_read)
 TARGET(export, msg_export)
 TARGET(grant, msg_grant)
 TARGET(import, msg_import)
+TARGET(status, msg_status)
 
 /* A chunk in parts of as many bytes as the first one says. */
 static void try_parts(const uint8_t *bytes, size_t size)
@@ -74,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_health,     try_handle,       try_chunk,        try_alloc,    try_refresh,
 		try_dispatch,   try_outcome,      try_callable_ref, try_callable, try_free,
 		try_module_ref, try_module_chunk, try_attach,       try_attached, try_read,
-		try_export,     try_grant,        try_import,       try_parts,
+		try_export,     try_grant,        try_import,       try_parts,    try_status,
 	};
 
 	if (size > 0)

@@ -22,6 +22,7 @@ static const struct command {
 	{ "inspect", command_inspect, inspect_usage, "list the callables of a module" },
 	{ "key", command_key, key_usage, "make a key that signs modules" },
 	{ "sign", command_sign, sign_usage, "sign modules" },
+	{ "status", command_status, status_usage, "ask a node whether it is ready, and why not" },
 	{ "verify", command_verify, verify_usage, "check who signed a module" },
 };
 

@@ -433,3 +433,22 @@ void catalog_destroy(struct catalog *catalog)
 	(void)pthread_mutex_destroy(&catalog->lock);
 	free(catalog);
 }
+
+void catalog_stats(struct catalog *catalog, struct catalog_stats *out)
+{
+	struct callable *callable, *next;
+
+	*out = (struct catalog_stats){ .callables = 0 };
+	pthread_mutex_lock(&catalog->lock);
+	HASH_ITER (hh, catalog->table.callables, callable, next) {
+		out->callables++;
+		out->prepared += callable->entry.state == CATALOG_PREPARED;
+	}
+	pthread_mutex_unlock(&catalog->lock);
+	module_store_stats(catalog->modules, &out->modules);
+}
+
+const struct catalog_options *catalog_limits(const struct catalog *catalog)
+{
+	return &catalog->options;
+}

@@ -144,6 +144,14 @@ bool catalog_blame(struct catalog *catalog, uint64_t key);
  */
 size_t catalog_recheck(struct catalog *catalog);
 
+struct catalog_stats {
+	size_t callables, prepared; /* `prepared`: those of them that nobody has committed */
+	struct module_store_stats modules;
+};
+void catalog_stats(struct catalog *catalog, struct catalog_stats *out);
+/* What it was made with. */
+const struct catalog_options *catalog_limits(const struct catalog *catalog);
+
 /* --- modules without a callable --- */
 
 /* Where callables' modules are kept. Valid as long as the catalog. */

@@ -90,24 +90,40 @@ static void take_out(struct module_store *store, struct module *module)
 	store->bytes -= module->stored.bytes.size;
 }
 
-static simpler_status raise_full(const struct module_store *store, uint64_t size)
+/* With the lock held. */
+static struct module_store_stats take_stock(const struct module_store *store)
 {
-	const struct module_store_options *options = &store->options;
+	struct module_store_stats stats = { store->count, store->count, store->bytes,
+		                            store->bytes };
 	const struct module *module;
-	uint64_t bytes = store->bytes;
-	size_t count = store->count;
 
 	DL_FOREACH (store->modules, module) {
 		if (module->users > 0)
 			continue;
-		count--;
-		bytes -= module->stored.bytes.size;
+		stats.in_use--;
+		stats.bytes_in_use -= module->stored.bytes.size;
 	}
+	return stats;
+}
+
+void module_store_stats(struct module_store *store, struct module_store_stats *out)
+{
+	pthread_mutex_lock(&store->lock);
+	*out = take_stock(store);
+	pthread_mutex_unlock(&store->lock);
+}
+
+static simpler_status raise_full(const struct module_store *store, uint64_t size)
+{
+	const struct module_store_options *options = &store->options;
+	struct module_store_stats stats = take_stock(store);
+
 	return error_raise(SIMPLER_ENOSPACE,
 	                   "a module of %" PRIu64 " bytes finds no room: %zu modules are in use "
 	                   "with %" PRIu64 " bytes, and there can be %zu with %" PRIu64
 	                   "; unregister callables that are not needed",
-	                   size, count, bytes, options->modules, options->bytes);
+	                   size, stats.in_use, stats.bytes_in_use, options->modules,
+	                   options->bytes);
 }
 
 /* Reserve room for a module of this size. */

@@ -55,6 +55,12 @@ bool module_store_is_tried(const struct stored_module *stored);
 void module_store_set_tried(const struct stored_module *stored);
 void module_store_leave(struct module_store *store, const struct stored_module *stored);
 
+struct module_store_stats {
+	size_t modules, in_use;       /* in memory, and those of them that make no room */
+	uint64_t bytes, bytes_in_use; /* theirs */
+};
+void module_store_stats(struct module_store *store, struct module_store_stats *out);
+
 /* --- modules that come by the piece --- */
 
 /* Its own memory is counted from the beginning. Belongs to one thread at a time. */

@@ -16,6 +16,7 @@
 #include "exec/exec.h"
 #include "ipc/spawn.h"
 #include "wire/record.h"
+#include "wire/vitals.h"
 
 struct local_group;
 
@@ -67,6 +68,9 @@ simpler_status local_group_share(struct local_group *group, const struct record_
                                  int fd);
 /* No task uses it any more: have all children that were sent it let go of it. */
 void local_group_unshare(struct local_group *group, uint32_t id);
+/* How the children are: all but the runs and the tasks that no child has yet. Thread-safe, between
+ * start and stop. */
+void local_group_vitals(struct local_group *group, struct vitals *out);
 
 /* How a thread that waits for a run collects outcomes itself. */
 struct exec_progress local_progress(struct local_group *group);

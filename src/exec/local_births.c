@@ -177,6 +177,7 @@ static void bury(struct local_child *child, const struct spawn_exit *exit, struc
 	child->control = child->pidfd = -1;
 	child->pid = 0;
 	child->seen_dead = false;
+	child->deaths++;
 	child->start_at = when_to_start(child);
 	pthread_mutex_unlock(&group->lock);
 }

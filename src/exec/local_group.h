@@ -6,6 +6,7 @@
  *   local_memory.c    memory that came after the children were forked
  *   local_outcomes.c  collecting, and the threads that do
  *   local_births.c    the supervisor: births, deaths, and kills
+ *   local_vitals.c    how they are
  *
  * A task of a child is in one of two places: in a slot of its mailbox, or in its queue, in which it
  * waits for a process that can be handed it. It leaves both, under the lock, before anybody calls
@@ -50,6 +51,7 @@ struct local_child {
 	int pidfd, control;
 	int64_t started;       /* the process */
 	int64_t start_at;      /* the next one, while there is none */
+	uint64_t deaths;       /* of its processes */
 	unsigned quick_deaths; /* the last so many processes lived less than QUICK_MS */
 	char killed_for[96];   /* why we killed it; "" if we did not */
 	bool excused;          /* its death says nothing of how long the next one will live */

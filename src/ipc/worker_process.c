@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -270,10 +271,18 @@ void worker_process_tell(const struct worker_process *self)
 static void open_chip(struct server *server)
 {
 	const struct worker_process *self = server->self;
+	const char *cause;
+	size_t size;
 
-	if (chip_open(self->device, self->device_index, &server->chip) == SIMPLER_OK)
+	if (chip_open(self->device, self->device_index, &server->chip) == SIMPLER_OK) {
+		bulletin_publish(&self->area->device_error, "", 0);
 		return;
+	}
 	server->chip = NULL;
+	cause = simpler_last_error_step(0);
+	size = strlen(cause);
+	bulletin_publish(&self->area->device_error, cause,
+	                 size < BULLETIN_BYTES ? size : BULLETIN_BYTES);
 	(void)error_context("opening device %" PRIu32 " of '%s'", self->device_index, self->device);
 	simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
 	error_save(&server->chip_error);

@@ -14,6 +14,7 @@
 #ifndef IPC_WORKER_PROCESS_H
 #define IPC_WORKER_PROCESS_H
 
+#include "ipc/bulletin.h"
 #include "ipc/crash.h"
 #include "ipc/doorbell_pair.h"
 #include "ipc/install.h"
@@ -27,6 +28,9 @@
 struct worker_area {
 	struct mailbox box;
 	_Alignas(64) struct crash_area crash;
+	/* Of a chip, once it has tried to open its device: why that failed; no bytes if it did not.
+	 */
+	struct bulletin device_error;
 };
 
 struct control_segment {

@@ -63,7 +63,7 @@ struct daemon {
 	struct session_owner session_owner;
 
 	enum life life;
-	bool serving;      /* what readiness was last told to be */
+	unsigned stopped;  /* services that were last told not to serve */
 	bool hurried;      /* a second signal came */
 	int64_t drain_end; /* when waiting for running tasks ends */
 	bool port_file_written;
@@ -71,23 +71,34 @@ struct daemon {
 
 /* --- what it serves --- */
 
-static bool is_ready(const struct node *node)
+static unsigned services_of(const char *name)
 {
-	return engine_client_state(node->engine) == ENGINE_READY && !atomic_load(&node->draining);
+	static const struct {
+		const char *name;
+		unsigned services;
+	} known[] = {
+		{ "", READINESS_ALL },
+		{ "simpler.distributed.v1.L3Worker", READINESS_WORKER },
+		{ "simpler.distributed.v1.Catalog", READINESS_CATALOG },
+		{ "simpler.distributed.v1.TensorPool", READINESS_POOL },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(name, known[i].name) == 0)
+			return known[i].services;
+	}
+	return 0;
 }
 
 static enum rpc_health_state answer_health(void *context, const char *service)
 {
-	static const char *const services[] = { "", "simpler.distributed.v1.L3Worker",
-		                                "simpler.distributed.v1.Catalog",
-		                                "simpler.distributed.v1.TensorPool" };
-	const struct node *node = context;
+	unsigned services = services_of(service);
+	struct readiness_report report;
 
-	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
-		if (strcmp(service, services[i]) == 0)
-			return is_ready(node) ? RPC_HEALTH_SERVING : RPC_HEALTH_NOT_SERVING;
-	}
-	return RPC_HEALTH_UNKNOWN;
+	if (services == 0)
+		return RPC_HEALTH_UNKNOWN;
+	readiness_report(context, &report);
+	return report.stopped & services ? RPC_HEALTH_NOT_SERVING : RPC_HEALTH_SERVING;
 }
 
 static simpler_status start_server(struct daemon *daemon)
@@ -216,6 +227,8 @@ static simpler_status build_node(struct daemon *daemon)
 		return status;
 	node->id = daemon->node_id;
 	node->boot_id = random_u64();
+	node->started = clock_now();
+	node->device = options->device;
 	status = policy_create(options->code, options->trust, &node->policy);
 	if (status != SIMPLER_OK)
 		return status;
@@ -326,13 +339,15 @@ static simpler_status announce(struct daemon *daemon)
 	return SIMPLER_OK;
 }
 
+/* To those who watch; see node/readiness.h. */
 static void tell_readiness(struct daemon *daemon)
 {
-	bool serving = is_ready(&daemon->node);
+	struct readiness_report report;
 
-	if (serving != daemon->serving)
+	readiness_report(&daemon->node, &report);
+	if (report.stopped != daemon->stopped)
 		rpc_health_changed(daemon->health);
-	daemon->serving = serving;
+	daemon->stopped = report.stopped;
 }
 
 static void begin_drain(struct daemon *daemon)
@@ -410,11 +425,13 @@ static void wait_for_events(struct daemon *daemon, int64_t deadline)
 static simpler_status check_start(struct daemon *daemon)
 {
 	struct engine_client *engine = daemon->node.engine;
+	struct engine_report report;
 
 	if (daemon->life != STARTING)
 		return SIMPLER_OK;
-	if (engine_client_state(engine) == ENGINE_DOWN)
-		return error_raise(SIMPLER_EUNAVAILABLE, "%s", engine_client_last_end(engine));
+	engine_client_report(engine, &report);
+	if (report.state == ENGINE_DOWN)
+		return error_raise(SIMPLER_EUNAVAILABLE, "%s", report.last_end);
 	return engine_client_state(engine) == ENGINE_READY ? announce(daemon) : SIMPLER_OK;
 }
 

@@ -7,6 +7,7 @@
  *   orchestrators   take requests off the ring, run orchestration functions, push outcomes; there
  *                   is always one more than are busy, up to a limit, so that a request never waits
  *                   behind a running one
+ *   vitals          publishes how the engine is, four times a second
  *   the local group's own two (exec/local.c)
  *
  * Idle orchestrators wait for requests themselves, so the front end's ring wakes the very thread
@@ -61,6 +62,7 @@ struct engine {
 	struct ring outcomes;
 	_Atomic bool front_taken;
 	struct spin_budget front_spin; /* of whoever waits in front */
+	struct bulletin *bulletin;     /* the vitals thread's */
 };
 
 /* --- outcomes --- */
@@ -195,6 +197,42 @@ static void wait_for_request(void *context, uint32_t ticket, struct spin_budget 
 static const struct carrier carrier = { request_ticket, take_request, wait_for_request,
 	                                push_outcome };
 
+/* --- vitals --- */
+
+static void publish_vitals(struct engine *engine)
+{
+	uint32_t threads = atomic_load(&engine->orchestrators.threads);
+	uint32_t idle = atomic_load(&engine->orchestrators.idle);
+	uint8_t bytes[BULLETIN_BYTES];
+	struct vitals vitals;
+
+	hosted_vitals(engine->hosted, &vitals);
+	vitals.runs = threads > idle ? threads - idle : 0;
+	bulletin_publish(engine->bulletin, bytes, vitals_encode(&vitals, bytes, sizeof(bytes)));
+}
+
+static void *vitals_main(void *argument)
+{
+	const struct timespec beat = { 0, ENGINE_BEAT_MS * CLOCK_MS };
+
+	for (;;) {
+		publish_vitals(argument);
+		(void)nanosleep(&beat, NULL);
+	}
+	return NULL;
+}
+
+static simpler_status start_vitals(struct engine *engine)
+{
+	pthread_t thread;
+	int failure = pthread_create(&thread, NULL, vitals_main, engine);
+
+	if (failure != 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, failure, "starting a thread");
+	(void)pthread_detach(thread);
+	return SIMPLER_OK;
+}
+
 /* --- control --- */
 
 static simpler_status answer(uint64_t token, simpler_status status)
@@ -321,7 +359,7 @@ static simpler_status attach_memory(struct engine *engine)
 	simpler_status status = memory_map(ENGINE_ARENA_FD, engine->arena_bytes, &arena);
 
 	if (status == SIMPLER_OK)
-		status = memory_map(ENGINE_RINGS_FD, 2 * ring, &rings);
+		status = memory_map(ENGINE_RINGS_FD, engine_memory_bytes(), &rings);
 	if (status != SIMPLER_OK)
 		return status;
 	engine->arena.id = ENGINE_ARENA_SEGMENT;
@@ -329,6 +367,7 @@ static simpler_status attach_memory(struct engine *engine)
 	engine->arena.bytes = engine->arena_bytes;
 	ring_attach(&engine->requests, rings, ENGINE_RING_BYTES);
 	ring_attach(&engine->outcomes, (uint8_t *)rings + ring, ENGINE_RING_BYTES);
+	engine->bulletin = (struct bulletin *)(void *)((uint8_t *)rings + engine_bulletin_at());
 	return SIMPLER_OK;
 }
 
@@ -366,7 +405,8 @@ static simpler_status start(struct engine *engine)
 	engine->orchestrators.context = engine;
 	engine->orchestrators.hosted = engine->hosted;
 	engine->orchestrators.most = MAX_ORCHESTRATORS;
-	return orchestrators_start(&engine->orchestrators);
+	status = orchestrators_start(&engine->orchestrators);
+	return status == SIMPLER_OK ? start_vitals(engine) : status;
 }
 
 int engine_main(int count, char **arguments)

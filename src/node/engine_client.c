@@ -12,6 +12,10 @@
  * ring is full the supervisor tries again. How long the engine may take then is the supervisor's to
  * see to, as is all that an engine has to do in time.
  *
+ * Each ENGINE_BEAT_MS the supervisor looks whether the engine has published its vitals anew. One
+ * that has not for ENGINE_SILENT_MS does not answer, until it does again; that it is alive its
+ * pidfd says.
+ *
  * A death in order: no more submits (DOWN); the processes are killed and reaped, so that nobody
  * writes to the arena any more; the outcome thread takes what the engine had still answered, and is
  * joined; the rest is lost and told so. Only then may storage that those tasks used be freed, which
@@ -30,6 +34,7 @@
 #include "base/log.h"
 #include "node/engine_link.h"
 #include "node/engine_memory.h"
+#include "node/engine_watch.h"
 #include "node/in_flight.h"
 #include "node/installer.h"
 #include "os/descriptor.h"
@@ -37,8 +42,9 @@
 #include "os/process.h"
 #include "os/socket.h"
 
-#define UP_MS              30000 /* for the workers to be up */
-#define LONG_LIFE_MS       10000 /* one that lived as long did not die of its start */
+#define UP_MS        30000 /* for the workers to be up */
+#define LONG_LIFE_MS 10000 /* one that lived as long did not die of its start */
+/* The first in a row is replaced at once, the next so much later, then twice as much each time. */
 #define FIRST_BACKOFF_MS   100
 #define LONGEST_BACKOFF_MS 5000
 /* How long the outcome thread sleeps without a ring. */
@@ -66,11 +72,11 @@ struct engine_client {
 	struct engine_process process;
 	struct engine_memory memory;
 	pthread_t outcome_thread;
-	int64_t started, retry; /* when this engine was; when the next is to be */
+	int64_t started; /* when this engine was */
 	uint64_t backoff_ms;
 	bool ever_ready;
 	uint64_t forgetting; /* the key that the engine is to be told next to forget; 0: none */
-	char last_end[ERROR_STEP_BYTES / 2];
+	struct engine_watch watch; /* which others may ask */
 
 	_Atomic bool stop_outcomes;
 	_Atomic bool nonsense;             /* the engine is killed for what it sent */
@@ -94,7 +100,14 @@ static void move(struct engine_client *client, enum engine_state to)
 {
 	pthread_mutex_lock(&client->push_lock);
 	atomic_store_explicit(&client->state, (int)to, memory_order_release);
+	engine_watch_moved(&client->watch);
 	pthread_mutex_unlock(&client->push_lock);
+}
+
+void engine_client_report(struct engine_client *client, struct engine_report *out)
+{
+	engine_watch_report(&client->watch, engine_client_state(client),
+	                    atomic_load(&client->in_flight.taken), out);
 }
 
 /* --- requests --- */
@@ -353,15 +366,15 @@ static void stop_outcomes(struct engine_client *client)
 
 static void describe_end(struct engine_client *client, int wait_status)
 {
-	char how[128];
+	char how[128], text[ENGINE_END_MAX];
 
 	process_describe_exit(wait_status, how, sizeof(how));
 	if (atomic_load(&client->nonsense))
-		(void)snprintf(client->last_end, sizeof(client->last_end),
-		               "the node's engine failed and was stopped: %s", client->reason);
+		(void)snprintf(text, sizeof(text), "the node's engine failed and was stopped: %s",
+		               client->reason);
 	else
-		(void)snprintf(client->last_end, sizeof(client->last_end), "the node's engine %s",
-		               how);
+		(void)snprintf(text, sizeof(text), "the node's engine %s", how);
+	engine_watch_ended(&client->watch, text);
 }
 
 static void fail_lost(struct engine_client *client)
@@ -370,7 +383,7 @@ static void fail_lost(struct engine_client *client)
 	engine_done *done;
 	void *context;
 
-	error_init(&error, SIMPLER_EUNAVAILABLE, "%s", client->last_end);
+	error_init(&error, SIMPLER_EUNAVAILABLE, "%s", client->watch.report.last_end);
 	installer_end(&client->installer, &error);
 	while (in_flight_complete_any(&client->in_flight, &done, &context))
 		done(context, true, &error);
@@ -394,16 +407,18 @@ static void bury(struct engine_client *client)
 
 static void schedule_restart(struct engine_client *client)
 {
-	int64_t now = clock_now();
+	const struct engine_report *report = &client->watch.report;
+	bool young = clock_now() - client->started < LONG_LIFE_MS * CLOCK_MS;
 
-	if (now - client->started >= LONG_LIFE_MS * CLOCK_MS)
-		client->backoff_ms = FIRST_BACKOFF_MS;
-	client->retry = clock_after_ms(client->backoff_ms);
+	if (!young)
+		client->backoff_ms = 0;
+	engine_watch_retry(&client->watch, clock_after_ms(client->backoff_ms),
+	                   young ? report->young_deaths + 1 : 0);
 	/* Whether a first one is followed by others is the caller's to say. */
 	if (client->ever_ready)
-		simpler_log(SIMPLER_LOG_ERROR, "%s; a new one starts in %llu ms", client->last_end,
+		simpler_log(SIMPLER_LOG_ERROR, "%s; a new one starts in %llu ms", report->last_end,
 		            (unsigned long long)client->backoff_ms);
-	client->backoff_ms *= 2;
+	client->backoff_ms = client->backoff_ms > 0 ? 2 * client->backoff_ms : FIRST_BACKOFF_MS;
 	if (client->backoff_ms > LONGEST_BACKOFF_MS)
 		client->backoff_ms = LONGEST_BACKOFF_MS;
 }
@@ -424,16 +439,21 @@ simpler_status engine_client_start(struct engine_client *client)
 		engine_process_release(&client->process);
 		return status;
 	}
+	engine_watch_born(&client->watch, client->process.pid);
 	move(client, ENGINE_STARTING);
 	return SIMPLER_OK;
 }
 
 static void restart(struct engine_client *client)
 {
+	char text[ENGINE_END_MAX];
+
+	engine_watch_restarted(&client->watch);
 	if (engine_client_start(client) == SIMPLER_OK)
 		return;
-	(void)snprintf(client->last_end, sizeof(client->last_end),
-	               "the node's engine could not be started: %s", simpler_last_error_step(0));
+	(void)snprintf(text, sizeof(text), "the node's engine could not be started: %s",
+	               simpler_last_error_step(0));
+	engine_watch_ended(&client->watch, text);
 	schedule_restart(client);
 }
 
@@ -459,6 +479,7 @@ static simpler_status came_up(struct engine_client *client, const struct error *
 		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
 	if (engine_memory_begin(&client->memory, client->process.control) != SIMPLER_OK)
 		return simpler_last_status();
+	engine_watch_up(&client->watch, client->process.bulletin);
 	move(client, ENGINE_INSTALLING);
 	installer_begin(&client->installer, client->process.control);
 	became_ready_if_complete(client);
@@ -530,12 +551,12 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 	if (!client)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for the engine's requests");
 	client->options = options;
-	client->backoff_ms = FIRST_BACKOFF_MS;
 	installer_init(&client->installer, catalog, options);
 	in_flight_init(&client->in_flight);
 	(void)pthread_mutex_init(&client->push_lock, NULL);
 	(void)pthread_mutex_init(&client->pop_lock, NULL);
 	(void)pthread_mutex_init(&client->visit_lock, NULL);
+	engine_watch_init(&client->watch);
 	client->visit_budget.most = DOORBELL_ANSWER_SPIN_NS;
 	atomic_init(&client->state, ENGINE_DOWN);
 	*out = client;
@@ -587,6 +608,19 @@ static bool is_late(struct engine_client *client, int64_t *until)
 	return *until <= now;
 }
 
+/* Returns when to listen again. */
+static int64_t listen_to_it(struct engine_client *client)
+{
+	int64_t again;
+
+	if (engine_client_state(client) == ENGINE_STARTING || atomic_load(&client->nonsense))
+		return CLOCK_NEVER;
+	if (engine_watch_look(&client->watch, client->process.bulletin, &again) == SIMPLER_OK)
+		return again;
+	kill_for_nonsense(client);
+	return CLOCK_NEVER;
+}
+
 /* Kill an engine that is late. Returns when it is. */
 static int64_t hold_to_deadlines(struct engine_client *client)
 {
@@ -602,21 +636,24 @@ static int64_t hold_to_deadlines(struct engine_client *client)
 
 static int64_t step_alive(struct engine_client *client)
 {
-	int64_t due, trial_due = CLOCK_NEVER;
+	int64_t due, listen, trial_due = CLOCK_NEVER;
 
 	if (descriptor_wait_readable(client->process.pidfd, 0)) {
 		bury(client);
 		schedule_restart(client);
-		return client->retry;
+		return client->watch.report.retry;
 	}
 	/* A killed one is given nothing more, or what it is given would be blamed for its end. */
 	if (!atomic_load(&client->nonsense) && descriptor_wait_readable(client->process.control, 0))
 		read_control(client);
+	listen = listen_to_it(client);
 	if (!atomic_load(&client->nonsense))
 		trial_due = installer_advance(&client->installer);
 	due = hold_to_deadlines(client);
 	if (trial_due < due)
 		due = trial_due;
+	if (listen < due)
+		due = listen;
 	send_forgets(client);
 	if (!engine_memory_flush(&client->memory, told_control(client)) &&
 	    due > clock_after_ms(TELL_AGAIN_MS))
@@ -630,16 +667,11 @@ int64_t engine_client_step(struct engine_client *client)
 {
 	if (engine_client_state(client) != ENGINE_DOWN)
 		return step_alive(client);
-	if (clock_now() < client->retry)
-		return client->retry;
+	if (clock_now() < client->watch.report.retry)
+		return client->watch.report.retry;
 	restart(client);
-	return engine_client_state(client) == ENGINE_DOWN ? client->retry
+	return engine_client_state(client) == ENGINE_DOWN ? client->watch.report.retry
 	                                                  : client->started + UP_MS * CLOCK_MS;
-}
-
-const char *engine_client_last_end(const struct engine_client *client)
-{
-	return client->last_end;
 }
 
 void engine_client_stop(struct engine_client *client)
@@ -655,6 +687,7 @@ void engine_client_destroy(struct engine_client *client)
 	installer_destroy(&client->installer);
 	engine_memory_release(&client->memory);
 	in_flight_destroy(&client->in_flight);
+	engine_watch_destroy(&client->watch);
 	(void)pthread_mutex_destroy(&client->visit_lock);
 	(void)pthread_mutex_destroy(&client->pop_lock);
 	(void)pthread_mutex_destroy(&client->push_lock);

@@ -22,6 +22,7 @@
 #include "catalog/catalog.h"
 #include "node/engine_process.h"
 #include "wire/record.h"
+#include "wire/vitals.h"
 
 struct engine_client;
 
@@ -40,6 +41,26 @@ simpler_status engine_client_create(const struct engine_options *options, struct
                                     struct engine_client **out);
 
 enum engine_state engine_client_state(struct engine_client *client);
+
+#define ENGINE_END_MAX 512
+
+/* What the front end knows of its engine. Times are of base/clock.h. */
+struct engine_report {
+	enum engine_state state;
+	int64_t since;  /* when it came to this state */
+	pid_t pid;      /* 0 when DOWN */
+	bool answering; /* it has published its vitals lately */
+	int64_t heard;  /* when it was seen to last */
+	bool has_vitals;
+	struct vitals vitals; /* as it published them last */
+	uint32_t in_flight;   /* tasks that it has not answered for */
+	uint32_t restarts;
+	uint32_t young_deaths;         /* of so many engines in a row */
+	int64_t retry;                 /* when DOWN: when the next one is started */
+	char last_end[ENGINE_END_MAX]; /* how the last one ended; "" if none did */
+};
+/* Thread-safe. */
+void engine_client_report(struct engine_client *client, struct engine_report *out);
 
 /*
  * Hand a task to the engine. `task->token` is set by this, also for the caller to stop it with.
@@ -87,9 +108,6 @@ void engine_client_unshare(struct engine_client *client, uint32_t id);
 void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CLIENT_FDS]);
 /* Do what there is to do now. Returns when to call again at the latest (base/clock.h). */
 int64_t engine_client_step(struct engine_client *client);
-/* Why the engine went DOWN last; empty if it never did. */
-const char *engine_client_last_end(const struct engine_client *client);
-
 /* End the engine for good: what is still in flight is lost. */
 void engine_client_stop(struct engine_client *client);
 /* After its stop. NULL is allowed. */

@@ -5,8 +5,8 @@
  *   descriptor 3  control: a SOCK_SEQPACKET socket
  *   descriptor 4  the tensor arena, segment ENGINE_ARENA_SEGMENT
  *   descriptor 5  command memory: the ring of requests (record_task, record_stop, record_forget;
- * front end to engine) and behind it the ring of outcomes (record_outcome, engine to front end),
- * each of ENGINE_RING_BYTES
+ *                 front end to engine), behind it the ring of outcomes (record_outcome, engine to
+ *                 front end), each of ENGINE_RING_BYTES, and behind that the engine's bulletin
  *
  *   simpler-host engine --sub-workers N --arena-bytes N --node-id ID --log-level LEVEL
  *                       --heap-bytes N --stop-grace MS [--chips N --device NAME]
@@ -35,12 +35,20 @@
  * A record_forget names a callable that is gone, so that the engine does not keep all that ever
  * were there. It comes when no task of it is in flight, and none follows.
  *
+ * From its workers' being up on, the engine publishes its vitals (wire/vitals.h) as a bulletin,
+ * each ENGINE_BEAT_MS, by a thread that does nothing else. One that does not for ENGINE_SILENT_MS
+ * does not answer: it is stopped, or starved. The bulletin costs nothing on the way of a task, and
+ * tells also of an engine whose main thread has a module to load for long.
+ *
  * The engine ends when control closes, whatever it is doing: its workers are killed, and each PATH
  * (the daemon's unix socket, its port file) is removed, since a front end that was killed could
  * not. A front end that drains waits for its outcomes before it closes control.
  */
 #ifndef NODE_ENGINE_LINK_H
 #define NODE_ENGINE_LINK_H
+
+#include "ipc/bulletin.h"
+#include "ipc/ring.h"
 
 #define ENGINE_CONTROL_FD 3
 #define ENGINE_ARENA_FD   4
@@ -49,5 +57,19 @@
 #define ENGINE_ARENA_SEGMENT 1u
 #define ENGINE_RING_BYTES    (UINT64_C(1) << 20)
 #define ENGINE_MAX_IN_FLIGHT 1024u /* requests */
+
+#define ENGINE_BEAT_MS   250
+#define ENGINE_SILENT_MS 1500
+
+/* Of the command memory. */
+static inline uint64_t engine_bulletin_at(void)
+{
+	return 2 * (uint64_t)ring_bytes(ENGINE_RING_BYTES);
+}
+
+static inline uint64_t engine_memory_bytes(void)
+{
+	return engine_bulletin_at() + sizeof(struct bulletin);
+}
 
 #endif

@@ -22,21 +22,16 @@
 /* The killed need no time, except those in the middle of a system call. */
 #define REAP_MS 2000
 
-static uint64_t rings_bytes(void)
-{
-	return 2 * (uint64_t)ring_bytes(ENGINE_RING_BYTES);
-}
-
 static simpler_status open_rings(struct engine_process *engine, int *fd)
 {
-	simpler_status status = memory_create("simpler-rings", rings_bytes(), fd);
+	simpler_status status = memory_create("simpler-rings", engine_memory_bytes(), fd);
 	uint8_t *base;
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = memory_commit(*fd, 0, rings_bytes());
+	status = memory_commit(*fd, 0, engine_memory_bytes());
 	if (status == SIMPLER_OK)
-		status = memory_map(*fd, rings_bytes(), &engine->rings_memory);
+		status = memory_map(*fd, engine_memory_bytes(), &engine->rings_memory);
 	if (status != SIMPLER_OK) {
 		(void)close(*fd);
 		return status;
@@ -46,6 +41,7 @@ static simpler_status open_rings(struct engine_process *engine, int *fd)
 	ring_init(base + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
 	ring_attach(&engine->requests, base, ENGINE_RING_BYTES);
 	ring_attach(&engine->outcomes, base + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
+	engine->bulletin = (const struct bulletin *)(void *)(base + engine_bulletin_at());
 	return SIMPLER_OK;
 }
 
@@ -119,7 +115,7 @@ simpler_status engine_process_start(const struct engine_options *options,
 	}
 	(void)close(rings_fd);
 	if (status != SIMPLER_OK) {
-		memory_unmap(out->rings_memory, rings_bytes());
+		memory_unmap(out->rings_memory, engine_memory_bytes());
 		return status;
 	}
 	out->control = ends[0];
@@ -140,5 +136,5 @@ void engine_process_end(struct engine_process *engine, int *wait_status)
 void engine_process_release(struct engine_process *engine)
 {
 	(void)close(engine->pidfd);
-	memory_unmap(engine->rings_memory, rings_bytes());
+	memory_unmap(engine->rings_memory, engine_memory_bytes());
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ipc/bulletin.h"
 #include "ipc/ring.h"
 #include "simpler/log.h"
 
@@ -51,6 +52,7 @@ struct engine_process {
 	int control;
 	void *rings_memory;
 	struct ring requests, outcomes;
+	const struct bulletin *bulletin;
 };
 
 simpler_status engine_process_start(const struct engine_options *options,

@@ -12,6 +12,7 @@
 #include "catalog/catalog.h"
 #include "node/engine_client.h"
 #include "node/peers.h"
+#include "node/readiness.h"
 #include "node/sessions.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
@@ -28,6 +29,9 @@ struct node {
 	struct dispatch_table *dispatches;
 	struct sessions *sessions;
 	struct peers *peers;
+	struct readiness readiness;
+	const char *device;       /* of the chips */
+	int64_t started;          /* base/clock.h */
 	uint64_t boot_id;         /* another one at each start */
 	const char *shm_address;  /* where sessions get their memory; "" when they can't */
 	_Atomic bool draining;    /* set once; no dispatch begins after that */
@@ -41,7 +45,7 @@ struct node {
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  4
+#define NODE_WORKER_METHODS  5
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
@@ -66,6 +70,11 @@ void node_detach(struct rpc_call *call, const uint8_t *data, size_t size);
  * is no session, SIMPLER_ESTATE for one that is not attached. */
 simpler_status node_enter(struct rpc_call *call, uint64_t *session);
 void node_leave(const struct node *node, uint64_t session);
+
+/* --- node/service_status.c --- */
+
+void node_heartbeat(struct rpc_call *call, const uint8_t *data, size_t size);
+void node_status(struct rpc_call *call, const uint8_t *data, size_t size);
 
 /* --- what they share; node/reply.c --- */
 

@@ -1,5 +1,6 @@
 /*
- * L3Worker: dispatches and the heartbeat; sessions are in node/service_session.c.
+ * L3Worker: dispatches; sessions are in node/service_session.c, and what the node says of itself in
+ * node/service_status.c.
  *
  * A dispatch is decoded, bound and pushed onto the engine's ring by the thread that received it,
  * and answered by the thread that takes outcomes: no other thread is woken. Its state comes from a
@@ -333,28 +334,10 @@ static void dispatch_cancelled(struct rpc_call *call)
 	engine_client_cancel(node_of(call)->engine, (uintptr_t)rpc_call_state(call));
 }
 
-/* --- heartbeat --- */
-
-static void heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
-{
-	struct node *node = node_of(call);
-	struct msg_health health = { .ok = true };
-	struct rpc_buffer buffer;
-	char text[160];
-
-	(void)data;
-	(void)size;
-	(void)snprintf(text, sizeof(text),
-	               "alive, which is liveness and not readiness; node %s; engine %s%s", node->id,
-	               engine_state_name(engine_client_state(node->engine)),
-	               atomic_load(&node->draining) ? "; draining" : "");
-	health.message = text;
-	reply(call, msg_health_encode(&health, &buffer), &buffer);
-}
-
 const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_DISPATCH, .on_message = dispatch, .on_cancel = dispatch_cancelled },
-	{ .path = MSG_HEARTBEAT, .on_message = heartbeat },
+	{ .path = MSG_HEARTBEAT, .on_message = node_heartbeat },
 	{ .path = MSG_ATTACH, .on_message = node_attach },
 	{ .path = MSG_DETACH, .on_message = node_detach },
+	{ .path = MSG_STATUS, .on_message = node_status },
 };

@@ -248,3 +248,13 @@ int64_t sessions_expire(struct sessions *sessions)
 		finish(sessions, session);
 	return next;
 }
+
+uint32_t sessions_count(struct sessions *sessions)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&sessions->lock);
+	count = HASH_COUNT(sessions->all);
+	pthread_mutex_unlock(&sessions->lock);
+	return count;
+}

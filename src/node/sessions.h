@@ -64,6 +64,8 @@ void sessions_detach(struct sessions *sessions, uint64_t session);
 simpler_status sessions_enter(struct sessions *sessions, uint64_t session);
 void sessions_leave(struct sessions *sessions, uint64_t session);
 
+uint32_t sessions_count(struct sessions *sessions);
+
 /* End those that were silent for too long. Returns when the next one may be (base/clock.h). */
 int64_t sessions_expire(struct sessions *sessions);
 

@@ -197,6 +197,16 @@ simpler_status process_open(pid_t pid, int *pidfd)
 	return SIMPLER_OK;
 }
 
+bool process_is_stopped(int pidfd)
+{
+	siginfo_t info;
+
+	/* Not taken off the kernel's list, so that whoever asks next is told the same. */
+	memset(&info, 0, sizeof(info));
+	return waitid(P_PIDFD, (id_t)pidfd, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_code == CLD_STOPPED;
+}
+
 /* siginfo's way of telling an exit to waitpid()'s. */
 static int to_wait_status(const siginfo_t *info)
 {

@@ -56,6 +56,9 @@ simpler_status process_open(pid_t pid, int *pidfd);
  */
 bool process_wait(int pidfd, int64_t deadline, int *wait_status);
 
+/* Whether a child is stopped: by SIGSTOP or the like, and not continued since. */
+bool process_is_stopped(int pidfd);
+
 /* Nothing happens when it is gone. */
 void process_signal(int pidfd, int signal);
 

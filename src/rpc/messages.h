@@ -31,6 +31,9 @@
 #define MSG_MAX_LINES          32   /* remote_traceback */
 #define MSG_TOKEN_BYTES        16   /* of a grant */
 #define MSG_ADDRESS_MAX        255
+#define MSG_REASONS_MAX        16 /* of each, in what a node says of itself */
+#define MSG_SERVICES_MAX       8
+#define MSG_PARTS_MAX          8
 #define MSG_SHM_ADDRESS_MAX    107 /* "@" and what an abstract unix socket's name has room for */
 
 /* A bump allocator with this limit is enough to decode any well-formed message of `size` bytes,
@@ -49,6 +52,7 @@
 #define MSG_REFRESH_TENSOR MSG_POOL "RefreshTensor"
 #define MSG_ATTACH         MSG_WORKER "Attach"
 #define MSG_DETACH         MSG_WORKER "Detach"
+#define MSG_STATUS         MSG_WORKER "Status"
 #define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
 #define MSG_COMMIT         MSG_CATALOG "CommitCallable"
 #define MSG_ABORT          MSG_CATALOG "AbortCallable"
@@ -190,6 +194,71 @@ struct msg_attached {
 	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
 };
 
+/* --- StatusResp; texts point into the message, and are never NULL in one that was decoded --- */
+
+struct msg_reason {
+	const char *what, *why;
+	uint64_t since_unix_ms;
+	uint32_t service_count;
+	const char *services[MSG_SERVICES_MAX];
+};
+
+struct msg_engine_status {
+	const char *state, *last_end;
+	uint64_t since_unix_ms;
+	bool answering;
+	uint32_t pid, restarts, runs;
+};
+
+struct msg_workers_status {
+	const char *kind;
+	uint32_t count, idle, busy, restarting, dead;
+	uint64_t queued, deaths;
+};
+
+struct msg_device_status {
+	const char *name, *error;
+	uint32_t count, failed;
+};
+
+struct msg_pool_status {
+	uint64_t capacity, used, largest_free, committed;
+	uint32_t handles, max_handles;
+};
+
+struct msg_transport_status {
+	const char *name, *why_not;
+	bool available;
+};
+
+struct msg_catalog_status {
+	uint64_t callables, prepared, max_callables;
+	uint64_t modules, modules_in_use, max_modules, module_bytes, max_module_bytes;
+	const char *store;
+};
+
+struct msg_status {
+	bool ready, draining;
+	uint32_t reason_count, worker_count, device_count, transport_count;
+	struct msg_reason reasons[MSG_REASONS_MAX];
+	char node_id[MSG_NODE_ID_MAX + 1];
+	uint64_t boot_id, uptime_ms;
+	const char *version;
+	uint32_t wire_version, callable_abi;
+	struct msg_engine_status engine;
+	struct msg_workers_status workers[MSG_PARTS_MAX];
+	struct msg_device_status devices[MSG_PARTS_MAX];
+	struct msg_pool_status pool;
+	struct msg_transport_status transports[MSG_PARTS_MAX];
+	struct msg_catalog_status catalog;
+	struct {
+		uint32_t in_flight, limit, session_limit;
+	} queue;
+	struct {
+		uint32_t attached, limit;
+	} sessions;
+};
+
 /* DispatchReq with tensor_args (R02) is SIMPLER_EINVAL with what to send instead. */
 #define MSG_DECLARE(name, type)                                                                    \
 	simpler_status msg_##name##_decode(const uint8_t *bytes, size_t size, struct bump *bump,   \
@@ -212,6 +281,7 @@ MSG_DECLARE(module_ref, msg_module_ref)
 MSG_DECLARE(module_chunk, msg_module_chunk)
 MSG_DECLARE(attach, msg_attach)
 MSG_DECLARE(attached, msg_attached)
+MSG_DECLARE(status, msg_status)
 #undef MSG_DECLARE
 
 /* The chunk with room for `size` bytes of data, which the caller puts at `*data`: they are copied

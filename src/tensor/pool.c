@@ -503,6 +503,7 @@ void pool_stats(struct pool *pool, struct pool_stats *out)
 		                    .segments = store.segments };
 	pthread_mutex_lock(&pool->lock);
 	out->handles = pool->handles;
+	out->max_handles = pool->max_handles;
 	out->grants = pool->grants_live;
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -68,7 +68,7 @@ struct pool_view {
 struct pool_stats {
 	uint64_t capacity, used, largest_free; /* bytes, of all segments together */
 	uint64_t committed;                    /* bytes with memory behind them, used or kept */
-	uint32_t handles;                      /* doomed ones included */
+	uint32_t handles, max_handles;         /* doomed ones included */
 	uint32_t grants;
 	uint32_t segments; /* beside the main one */
 };

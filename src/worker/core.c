@@ -127,3 +127,14 @@ simpler_status core_add_child(struct worker_core *core, struct exec_child *child
 	lane->idle++;
 	return SIMPLER_OK;
 }
+
+uint64_t core_queued(struct worker_core *core, simpler_kind kind)
+{
+	const struct lane *lane = &core->lanes[kind];
+	uint64_t queued;
+
+	pthread_mutex_lock(&core->lock);
+	queued = (uint64_t)lane->any.count + lane->groups.count + lane->directed;
+	pthread_mutex_unlock(&core->lock);
+	return queued;
+}

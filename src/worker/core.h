@@ -51,6 +51,7 @@ enum task_state { TASK_WAITING, TASK_READY, TASK_STARTED };
 /* In a queue, or in a list of things to do, through `next`; which is known from what holds it. */
 struct task_queue {
 	struct task *first, *last;
+	uint32_t count;
 };
 
 struct task {
@@ -161,6 +162,9 @@ void core_destroy(struct worker_core *core);
 simpler_status core_check_places(const struct worker_core *core, uint32_t count);
 /* Takes ownership of the child on success. */
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index);
+
+/* Tasks of this kind that are ready and have no child yet. */
+uint64_t core_queued(struct worker_core *core, simpler_kind kind);
 
 /* --- a run (run.c) --- */
 

@@ -421,3 +421,10 @@ void hosted_run(struct hosted *hosted, struct hosted_task *task, const struct re
 {
 	record_outcome_fill(out, record->token, run_record(hosted, task, record));
 }
+
+void hosted_vitals(struct hosted *hosted, struct vitals *out)
+{
+	local_group_vitals(hosted->group, out);
+	out->subs.queued += core_queued(hosted->core, SIMPLER_KIND_SUB);
+	out->chips.queued += core_queued(hosted->core, SIMPLER_KIND_CHIP);
+}

@@ -20,6 +20,7 @@
 
 #include "ipc/crash.h"
 #include "wire/tree.h"
+#include "wire/vitals.h"
 #include "worker/core.h"
 
 struct hosted;
@@ -77,5 +78,8 @@ void hosted_run(struct hosted *hosted, struct hosted_task *task, const struct re
                 struct record_outcome *out);
 /* Cancel the task with this token. Nothing happens when there is none. */
 void hosted_stop(struct hosted *hosted, uint64_t token);
+
+/* How its children are, and what waits for them; all but `runs`. */
+void hosted_vitals(struct hosted *hosted, struct vitals *out);
 
 #endif

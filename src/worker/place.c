@@ -27,6 +27,7 @@ void task_queue_append(struct task_queue *queue, struct task *task)
 	else
 		queue->first = task;
 	queue->last = task;
+	queue->count++;
 }
 
 void task_queue_prepend(struct task_queue *queue, struct task *task)
@@ -39,6 +40,7 @@ void task_queue_prepend(struct task_queue *queue, struct task *task)
 	else
 		queue->last = task;
 	queue->first = task;
+	queue->count++;
 }
 
 void task_queue_remove(struct task_queue *queue, struct task *task)
@@ -51,6 +53,7 @@ void task_queue_remove(struct task_queue *queue, struct task *task)
 		task->next->previous = task->previous;
 	else
 		queue->last = task->previous;
+	queue->count--;
 	task->queue = NULL;
 }
 

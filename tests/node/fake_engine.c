@@ -3,7 +3,7 @@
  * decides when which outcome comes, and what nonsense with it. It speaks node/engine_link.h; see
  * fake_engine.h for commands.
  *
- * Three threads: requests, control (main), and SIGUSR1. One lock guards what they share.
+ * Four threads: requests, control (main), SIGUSR1, and vitals. One lock guards what they share.
  */
 #include "fake_engine.h"
 
@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "ipc/bulletin.h"
 #include "ipc/install.h"
 #include "ipc/load_process.h"
 #include "ipc/ring.h"
@@ -27,6 +28,7 @@
 #include "os/memory.h"
 #include "os/socket.h"
 #include "wire/record.h"
+#include "wire/vitals.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all but `requests` */
 static struct ring requests, outcomes;
@@ -38,6 +40,8 @@ static int64_t installs;
 static int64_t stops[3];   /* as FAKE_STOPS tells */
 static int64_t forgets[2]; /* as FAKE_FORGETS does */
 static _Atomic bool control_given_up;
+static struct bulletin *bulletin;
+static _Atomic int vitals; /* enum fake_vitals */
 
 static void push_outcome(const struct record_outcome *outcome)
 {
@@ -181,6 +185,56 @@ static void talk_nonsense(enum fake_command command, const struct record_task *t
 	}
 }
 
+static struct vitals_workers make_workers(uint32_t alive, uint32_t restarting)
+{
+	return (struct vitals_workers){ .count = 2,
+		                        .idle = alive,
+		                        .restarting = restarting,
+		                        .dead = 2 - alive - restarting,
+		                        .queued = 3,
+		                        .deaths = 5 };
+}
+
+static struct vitals make_vitals(enum fake_vitals like)
+{
+	struct vitals made = { .subs = make_workers(2, 0), .chips = make_workers(2, 0), .runs = 7 };
+
+	if (like == FAKE_SUBS_RESTARTING)
+		made.subs = make_workers(0, 2);
+	if (like == FAKE_CHIPS_DEAD)
+		made.chips = make_workers(0, 0);
+	if (like == FAKE_ONE_ALIVE)
+		made.subs = made.chips = make_workers(1, 0);
+	made.helper_stopped = like == FAKE_HELPER_STOPPED;
+	made.chips_shut = like == FAKE_DEVICES_SHUT ? 2 : like == FAKE_ONE_DEVICE_SHUT;
+	if (made.chips_shut > 0)
+		memcpy(made.device_error, "no such device", sizeof("no such device"));
+	return made;
+}
+
+static void publish(enum fake_vitals like)
+{
+	uint8_t bytes[BULLETIN_BYTES] = { 0 };
+	struct vitals made = make_vitals(like);
+
+	if (like == FAKE_VITAL_NONSENSE)
+		bulletin_publish(bulletin, bytes, 3);
+	else if (like != FAKE_SILENCE)
+		bulletin_publish(bulletin, bytes, vitals_encode(&made, bytes, sizeof(bytes)));
+}
+
+static void *vitals_main(void *argument)
+{
+	const struct timespec beat = { 0, ENGINE_BEAT_MS * CLOCK_MS };
+
+	(void)argument;
+	for (;;) {
+		publish((enum fake_vitals)atomic_load(&vitals));
+		(void)nanosleep(&beat, NULL);
+	}
+	return NULL;
+}
+
 static void obey(const struct record_task *task)
 {
 	enum fake_command command = (enum fake_command)scalar(task, 0);
@@ -205,6 +259,10 @@ static void obey(const struct record_task *task)
 		break;
 	case FAKE_RELEASE:
 		release();
+		answer(task);
+		break;
+	case FAKE_VITALS:
+		atomic_store(&vitals, value);
 		answer(task);
 		break;
 	case FAKE_EXIT:
@@ -322,11 +380,12 @@ static void attach(int count, char **arguments)
 	if (memory_map(ENGINE_ARENA_FD, arena_bytes, &memory) != SIMPLER_OK)
 		_exit(98);
 	arena = memory;
-	if (memory_map(ENGINE_RINGS_FD, 2 * ring_bytes(ENGINE_RING_BYTES), &memory) != SIMPLER_OK)
+	if (memory_map(ENGINE_RINGS_FD, engine_memory_bytes(), &memory) != SIMPLER_OK)
 		_exit(97);
 	rings = memory;
 	ring_attach(&requests, rings, ENGINE_RING_BYTES);
 	ring_attach(&outcomes, rings + ring_bytes(ENGINE_RING_BYTES), ENGINE_RING_BYTES);
+	bulletin = (struct bulletin *)(void *)(rings + engine_bulletin_at());
 }
 
 static void start_threads(void)
@@ -338,6 +397,7 @@ static void start_threads(void)
 	sigaddset(&set, SIGUSR1);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (pthread_create(&thread, NULL, requests_main, NULL) != 0 ||
+	    pthread_create(&thread, NULL, vitals_main, NULL) != 0 ||
 	    pthread_create(&thread, NULL, signals_main, &set) != 0)
 		_exit(96);
 }

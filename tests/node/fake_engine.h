@@ -20,6 +20,20 @@ enum fake_command {
 	FAKE_HOLD_STOPPABLE,  /* keep it, until it is stopped as well */
 	FAKE_STOPS,           /* what it was told to stop; see below */
 	FAKE_FORGETS,         /* what it was told to forget; see below */
+	FAKE_VITALS,          /* publish those of the second scalar from now on, and answer */
+};
+
+/* Of a node with two sub workers and two chips: */
+enum fake_vitals {
+	FAKE_WELL, /* all idle; what it begins with */
+	FAKE_SUBS_RESTARTING,
+	FAKE_CHIPS_DEAD,
+	FAKE_ONE_ALIVE, /* of each kind; the others are dead */
+	FAKE_HELPER_STOPPED,
+	FAKE_ONE_DEVICE_SHUT,
+	FAKE_DEVICES_SHUT,
+	FAKE_SILENCE,       /* none, until it is told to publish others */
+	FAKE_VITAL_NONSENSE /* bytes that are none */
 };
 
 /* A task that is answered with success has all its output tensors of int64 filled: an INOUT's

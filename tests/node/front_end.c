@@ -78,6 +78,75 @@ void front_end_wait_not_serving(struct front_end *front_end)
 	pthread_mutex_unlock(&front_end->lock);
 }
 
+static void check_health(struct front_end *front_end, const char *service, struct outcome *outcome)
+{
+	char name[80] = "";
+	uint8_t bytes[2 + sizeof(name)];
+	struct rpc_buffer request;
+	size_t size;
+
+	if (service[0])
+		(void)snprintf(name, sizeof(name), "simpler.distributed.v1.%s", service);
+	size = strlen(name);
+	bytes[0] = 1 << 3 | 2; /* HealthCheckRequest { service = 1 } */
+	bytes[1] = (uint8_t)size;
+	memcpy(bytes + 2, name, size);
+	request = bytes_buffer(bytes, 2 + size);
+	call(front_end, "/grpc.health.v1.Health/Check", &request, outcome);
+	expect(outcome, RPC_OK, "");
+}
+
+bool serves(struct front_end *front_end, const char *service)
+{
+	struct outcome outcome;
+	bool serving;
+
+	check_health(front_end, service, &outcome);
+	serving = outcome.size == 2 && outcome.data[0] == 8 && outcome.data[1] == 1;
+	outcome_destroy(&outcome);
+	return serving;
+}
+
+void ask_status(struct front_end *front_end, struct bump *bump, struct msg_status *status)
+{
+	struct rpc_buffer empty;
+	struct outcome outcome;
+	uint8_t *bytes;
+
+	assert_int_equal(msg_empty_encode(&empty), SIMPLER_OK);
+	call(front_end, MSG_STATUS, &empty, &outcome);
+	expect(&outcome, RPC_OK, "");
+	/* What is decoded may point into the bytes. */
+	bump_init(bump, MSG_BUMP_LIMIT(2 * outcome.size));
+	bytes = bump_alloc(bump, outcome.size + 1);
+	assert_non_null(bytes);
+	memcpy(bytes, outcome.data, outcome.size);
+	assert_int_equal(msg_status_decode(bytes, outcome.size, bump, status), SIMPLER_OK);
+	outcome_destroy(&outcome);
+}
+
+const struct msg_reason *reason_of(const struct msg_status *status, const char *what)
+{
+	for (uint32_t i = 0; i < status->reason_count; i++) {
+		if (strcmp(status->reasons[i].what, what) == 0)
+			return &status->reasons[i];
+	}
+	return NULL;
+}
+
+void wait_reason(struct front_end *front_end, const char *what, bool holds)
+{
+	struct msg_status status;
+	struct bump bump;
+	bool found;
+
+	do {
+		ask_status(front_end, &bump, &status);
+		found = reason_of(&status, what) != NULL;
+		bump_release(&bump);
+	} while (found != holds);
+}
+
 /* --- the daemon --- */
 
 static int running_pidfd = -1;

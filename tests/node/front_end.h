@@ -52,6 +52,16 @@ void front_end_finish(struct front_end *front_end);
 void front_end_wait_serving(struct front_end *front_end, unsigned times);
 void front_end_wait_not_serving(struct front_end *front_end);
 
+/* Whether grpc.health.v1 says that a service serves, such as "L3Worker"; "" is the whole node. */
+bool serves(struct front_end *front_end, const char *service);
+/* What L3Worker.Status answers; its texts last until the bump is released, which the caller does.
+ */
+void ask_status(struct front_end *front_end, struct bump *bump, struct msg_status *status);
+/* NULL when it is not a reason why the node is not ready. */
+const struct msg_reason *reason_of(const struct msg_status *status, const char *what);
+/* Until it is one, or is none any more. */
+void wait_reason(struct front_end *front_end, const char *what, bool holds);
+
 /* A callable of remote_cases.so, with a text as captured state; not pushed yet. */
 void callable_make(struct callable *callable, simpler_kind kind, const char *name,
                    const char *state);

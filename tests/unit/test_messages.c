@@ -315,6 +315,73 @@ static void session_round_trips(void **state)
 	done();
 }
 
+static void status_round_trips(void **state)
+{
+	static struct msg_status in, out;
+	const struct msg_status nothing = { .ready = true };
+
+	(void)state;
+	in = (struct msg_status){
+		.draining = true,
+		.reason_count = 1,
+		.reasons = { { "engine", "it does not answer", 7, 2, { "L3Worker", "Catalog" } } },
+		.node_id = "node-7",
+		.boot_id = UINT64_MAX,
+		.uptime_ms = 8,
+		.version = "0.1.0",
+		.wire_version = 1,
+		.callable_abi = 2,
+		.engine = { "ready", "killed\xff", 9, true, 10, 11, 12 },
+		.worker_count = 1,
+		.workers = { { "chip", 10, 1, 2, 3, 4, 5, 6 } },
+		.device_count = 1,
+		.devices = { { "sim", "no device", 10, 3 } },
+		.pool = { 1, 2, 3, 4, 5, 6 },
+		.transport_count = 2,
+		.transports = { { "grpc", "", true }, { "shm", "no socket", false } },
+		.catalog = { 1, 2, 3, 4, 5, 6, 7, 8, "/store" },
+		.queue = { 1, 2, 3 },
+		.sessions = { 4, 5 },
+	};
+	ROUND_TRIP(status, &in, &out);
+	assert_false(out.ready);
+	assert_true(out.draining);
+	assert_int_equal(out.reason_count, 1);
+	assert_string_equal(out.reasons[0].what, "engine");
+	assert_string_equal(out.reasons[0].why, "it does not answer");
+	assert_int_equal(out.reasons[0].since_unix_ms, 7);
+	assert_int_equal(out.reasons[0].service_count, 2);
+	assert_string_equal(out.reasons[0].services[1], "Catalog");
+	assert_string_equal(out.node_id, "node-7");
+	assert_true(out.boot_id == UINT64_MAX && out.uptime_ms == 8);
+	assert_string_equal(out.version, "0.1.0");
+	assert_true(out.wire_version == 1 && out.callable_abi == 2);
+	assert_string_equal(out.engine.state, "ready");
+	assert_string_equal(out.engine.last_end, "killed?"); /* made valid UTF-8 */
+	assert_true(out.engine.since_unix_ms == 9 && out.engine.answering);
+	assert_true(out.engine.pid == 10 && out.engine.restarts == 11 && out.engine.runs == 12);
+	assert_int_equal(out.worker_count, 1);
+	assert_string_equal(out.workers[0].kind, "chip");
+	assert_memory_equal(&out.workers[0].count, &in.workers[0].count,
+	                    sizeof(in.workers[0]) - sizeof(in.workers[0].kind));
+	assert_string_equal(out.devices[0].error, "no device");
+	assert_true(out.devices[0].count == 10 && out.devices[0].failed == 3);
+	assert_memory_equal(&out.pool, &in.pool, sizeof(in.pool));
+	assert_int_equal(out.transport_count, 2);
+	assert_true(out.transports[0].available && !out.transports[1].available);
+	assert_string_equal(out.transports[1].why_not, "no socket");
+	assert_memory_equal(&out.catalog, &in.catalog, offsetof(struct msg_catalog_status, store));
+	assert_string_equal(out.catalog.store, "/store");
+	assert_memory_equal(&out.queue, &in.queue, sizeof(in.queue));
+	assert_memory_equal(&out.sessions, &in.sessions, sizeof(in.sessions));
+	done();
+	ROUND_TRIP(status, &nothing, &out);
+	assert_true(out.ready);
+	assert_string_equal(out.engine.last_end, "");
+	assert_string_equal(out.catalog.store, "");
+	done();
+}
+
 static const struct span full_span = { 64, 16, 32, 3 };
 
 static void span_round_trips(void **state)
@@ -584,6 +651,7 @@ DECODER(free, msg_handle)
 DECODER(module_ref, msg_module_ref)
 DECODER(module_chunk, msg_module_chunk)
 DECODER(attached, msg_attached)
+DECODER(status, msg_status)
 DECODER(read, msg_read)
 DECODER(export, msg_export)
 DECODER(grant, msg_grant)
@@ -614,6 +682,14 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
 		{ decode_module_chunk, BYTES("\x20" NEGATIVE "\x2a\x01x"), "past 2^64" },
 		{ decode_attached, BYTES("\x0a\x01\xff"), "node_id is not UTF-8" },
 		{ decode_attached, BYTES("\x2a\x01\xff"), "shm_address is not UTF-8" },
+		{ decode_status, BYTES("\x1a\x01\xff"), "node_id is not UTF-8" },
+		{ decode_status, BYTES("\x2a\x01\xff"), "version is not UTF-8" },
+		{ decode_status, BYTES("\x12\x03\x12\x01\xff"), "reason's why is not UTF-8" },
+		{ decode_status, BYTES("\x5a\x03\x0a\x01\xff"), "workers' kind is not UTF-8" },
+		{ decode_status, BYTES("\x52\x03\x32\x01\xff"), "last_end is not UTF-8" },
+		{ decode_status, BYTES("\x7a\x03\x42\x01\xff"), "store is not UTF-8" },
+		{ decode_status, BYTES("\x62\0\x62\0\x62\0\x62\0\x62\0\x62\0\x62\0\x62\0\x62\0"),
+		  "devices has 9 entries; at most 8" },
 		{ decode_refresh, BYTES("\x10\x05"), "handle is missing" },
 		{ decode_read, BYTES(""), "handle is missing" },
 		{ decode_read, BYTES("\x0a\x00\x1a\x01x"), "token has 1 bytes; a grant's has 16" },
@@ -802,6 +878,7 @@ int main(void)
 		cmocka_unit_test(callable_round_trips),
 		cmocka_unit_test(module_round_trips),
 		cmocka_unit_test(session_round_trips),
+		cmocka_unit_test(status_round_trips),
 		cmocka_unit_test(span_round_trips),
 		cmocka_unit_test(grant_round_trips),
 		cmocka_unit_test(an_empty_message_is_no_bytes),

@@ -61,12 +61,12 @@ SUB, ORCH, CHIP = 1, 2, 3
 class Daemon:
     """Started on a free port of this machine; stopped by SIGTERM, which it answers with exit 0."""
 
-    def __init__(self, *options, log=None):
+    def __init__(self, *options, log=None, cwd=None):
         """Its log goes to the file `log`, or else to where ours goes."""
         self.process = subprocess.Popen(
             [os.environ["SIMPLER_L3D"], "--listen", "127.0.0.1:0", "--log-level", "warn",
              *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd=cwd)
         atexit.register(self.kill)
         self.address = self.read_address()
 
@@ -118,6 +118,9 @@ class Client:
 
     def heartbeat(self):
         return self.worker.Heartbeat(wire.Empty(), timeout=SECONDS, metadata=self.metadata)
+
+    def status(self):
+        return self.worker.Status(wire.Empty(), timeout=SECONDS)
 
     def alloc(self, nbytes, **more):
         return self.pool.AllocTensor(wire.TensorAllocReq(nbytes=nbytes, **more), timeout=SECONDS,

@@ -1,0 +1,200 @@
+/* L3Worker.Heartbeat and Status: liveness, and readiness with all that it is made of. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "node/engine_link.h"
+#include "node/node.h"
+#include "simpler/version.h"
+
+void node_heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct node *node = node_of(call);
+	struct msg_health health = { .ok = true };
+	struct rpc_buffer buffer;
+	char text[160];
+
+	(void)data;
+	(void)size;
+	(void)snprintf(text, sizeof(text),
+	               "alive, which is liveness and not readiness; node %s; engine %s%s", node->id,
+	               engine_state_name(engine_client_state(node->engine)),
+	               atomic_load(&node->draining) ? "; draining" : "");
+	health.message = text;
+	reply(call, msg_health_encode(&health, &buffer), &buffer);
+}
+
+/* --- status --- */
+
+/* What the message points to. */
+struct parts {
+	struct readiness_report readiness;
+	struct engine_report engine;
+	struct msg_status message;
+};
+
+static uint64_t unix_ms_of(int64_t time)
+{
+	int64_t ago = (clock_now() - time) / CLOCK_MS;
+
+	return clock_unix_ms() - (uint64_t)(ago > 0 ? ago : 0);
+}
+
+static void tell_reason(const struct readiness_reason *reason, struct msg_reason *out)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} services[] = {
+		{ READINESS_WORKER, "L3Worker" },
+		{ READINESS_CATALOG, "Catalog" },
+		{ READINESS_POOL, "TensorPool" },
+	};
+
+	*out = (struct msg_reason){ .what = readiness_name(reason->what),
+		                    .why = reason->why,
+		                    .since_unix_ms = unix_ms_of(reason->since) };
+	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+		if (reason->services & services[i].bit)
+			out->services[out->service_count++] = services[i].name;
+	}
+}
+
+static void tell_readiness(struct node *node, struct parts *parts)
+{
+	struct msg_status *out = &parts->message;
+
+	readiness_report(node, &parts->readiness);
+	out->ready = parts->readiness.count == 0;
+	out->reason_count = parts->readiness.count;
+	for (unsigned i = 0; i < parts->readiness.count; i++)
+		tell_reason(&parts->readiness.reasons[i], &out->reasons[i]);
+}
+
+static struct msg_workers_status workers_of(const char *kind, const struct vitals_workers *workers)
+{
+	return (struct msg_workers_status){
+		.kind = kind,
+		.count = workers->count,
+		.idle = workers->idle,
+		.busy = workers->busy,
+		.restarting = workers->restarting,
+		.dead = workers->dead,
+		.queued = workers->queued,
+		.deaths = workers->deaths,
+	};
+}
+
+static void tell_workers(const struct node *node, const struct vitals *vitals,
+                         struct msg_status *out)
+{
+	if (vitals->subs.count > 0)
+		out->workers[out->worker_count++] = workers_of("sub worker", &vitals->subs);
+	if (vitals->chips.count == 0)
+		return;
+	out->workers[out->worker_count++] = workers_of("chip", &vitals->chips);
+	out->devices[out->device_count++] =
+		(struct msg_device_status){ .name = node->device,
+		                            .count = vitals->chips.count,
+		                            .failed = vitals->chips_shut,
+		                            .error = vitals->device_error };
+}
+
+static void tell_engine(struct node *node, struct parts *parts)
+{
+	const struct engine_report *engine = &parts->engine;
+	struct msg_status *out = &parts->message;
+
+	engine_client_report(node->engine, &parts->engine);
+	out->engine = (struct msg_engine_status){
+		.state = engine_state_name(engine->state),
+		.since_unix_ms = unix_ms_of(engine->since),
+		.answering = engine->answering,
+		.pid = (uint32_t)engine->pid,
+		.restarts = engine->restarts,
+		.last_end = engine->last_end,
+		.runs = engine->has_vitals ? engine->vitals.runs : 0,
+	};
+	out->queue.in_flight = engine->in_flight;
+	out->queue.limit = out->queue.session_limit = ENGINE_MAX_IN_FLIGHT;
+	if (engine->has_vitals)
+		tell_workers(node, &engine->vitals, out);
+}
+
+static void tell_pool(struct node *node, struct msg_pool_status *out)
+{
+	struct pool_stats stats;
+
+	pool_stats(node->pool, &stats);
+	*out = (struct msg_pool_status){
+		.capacity = stats.capacity,
+		.used = stats.used,
+		.largest_free = stats.largest_free,
+		.committed = stats.committed,
+		.handles = stats.handles,
+		.max_handles = stats.max_handles,
+	};
+}
+
+static void tell_catalog(struct node *node, struct msg_catalog_status *out)
+{
+	const struct catalog_options *limits = catalog_limits(node->catalog);
+	struct catalog_stats stats;
+
+	catalog_stats(node->catalog, &stats);
+	*out = (struct msg_catalog_status){
+		.callables = stats.callables,
+		.prepared = stats.prepared,
+		.max_callables = limits->callables,
+		.modules = stats.modules.modules,
+		.modules_in_use = stats.modules.in_use,
+		.max_modules = limits->modules.modules,
+		.module_bytes = stats.modules.bytes,
+		.max_module_bytes = limits->modules.bytes,
+		.store = limits->modules.directory ? limits->modules.directory : "",
+	};
+}
+
+static void tell_node(struct node *node, struct msg_status *out)
+{
+	out->draining = atomic_load(&node->draining);
+	(void)snprintf(out->node_id, sizeof(out->node_id), "%s", node->id);
+	out->boot_id = node->boot_id;
+	out->uptime_ms = (uint64_t)((clock_now() - node->started) / CLOCK_MS);
+	out->version = simpler_version();
+	out->wire_version = SIMPLER_WIRE_VERSION;
+	out->callable_abi = SIMPLER_CALLABLE_ABI;
+	out->transports[out->transport_count++] =
+		(struct msg_transport_status){ .name = "grpc", .available = true };
+	out->transports[out->transport_count++] = (struct msg_transport_status){
+		.name = "shm",
+		.available = node->shm_address[0] != '\0',
+		.why_not = node->shm_address[0] ? "" : "the daemon was started with --shm off",
+	};
+	out->sessions.attached = sessions_count(node->sessions);
+	out->sessions.limit = SESSIONS_MAX;
+}
+
+void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct parts *parts = calloc(1, sizeof(*parts));
+	struct node *node = node_of(call);
+	struct rpc_buffer buffer;
+
+	(void)data;
+	(void)size;
+	if (!parts) {
+		(void)error_raise(SIMPLER_ENOMEM, "out of memory for the node's status");
+		reply_error(call);
+		return;
+	}
+	tell_readiness(node, parts);
+	tell_engine(node, parts);
+	tell_pool(node, &parts->message.pool);
+	tell_catalog(node, &parts->message.catalog);
+	tell_node(node, &parts->message);
+	reply(call, msg_status_encode(&parts->message, &buffer), &buffer);
+	free(parts);
+}

@@ -1,0 +1,19 @@
+/* One call to a node, for commands that ask something. */
+#ifndef TOOLS_ASK_H
+#define TOOLS_ASK_H
+
+#include <stdint.h>
+
+#include "rpc/messages.h"
+
+#define ASK_TIMEOUT_MS 2000
+
+/* What getopt_long() gives for --timeout; 0 for what is no number of 1 to 999999999 milliseconds.
+ */
+unsigned ask_timeout(const char *text);
+
+/* Call `path` without arguments. `*answer` is malloc'd, on SIMPLER_OK only. */
+simpler_status ask(const char *address, const char *path, unsigned timeout_ms, uint8_t **answer,
+                   size_t *size);
+
+#endif
