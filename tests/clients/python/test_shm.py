@@ -113,6 +113,16 @@ class Shared(DaemonTest):
                 self.assertEqual(self.memory.read(handle), data[::-1])
                 self.anne.free(handle)
 
+    def test_R01_a_place_in_shared_memory_is_no_address(self):
+        handle = self.anne.alloc(PAGE)
+        self.assertEqual((handle.remote_addr, handle.rkey), (0, 0))
+        place = self.memory.place(handle)  # a segment's number, and bytes within it
+        self.assertLessEqual(place.stop, len(self.memory.map))
+        # What a client says of it is not looked at.
+        self.memory.write(handle, b"x" * PAGE)
+        handle.transport_desc = struct.pack("<IIQQ", 1, 1, 0xdead0000, PAGE)
+        self.assertEqual(self.anne.pull(handle), b"x" * PAGE)
+
     def test_R14_tasks_of_workers_from_before_work_on_it_in_place(self):
         twice = self.twice()
         handle = self.anne.alloc(5 * 8)
