@@ -36,36 +36,39 @@ struct import {
 
 /* --- what comes --- */
 
-static simpler_status take_chunk(struct import *import, const struct msg_chunk *chunk)
+static simpler_status take_chunk(struct import *import, const struct msg_chunk *chunk,
+                                 struct msg_parts *data)
 {
 	uint64_t left = import->view.nbytes - import->received;
+	const uint8_t *bytes;
+	size_t size;
 
 	if (import->last || chunk->offset != import->received || chunk->data.size > left)
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "%zu bytes at offset %llu came where %llu were to come at %llu",
 		                   chunk->data.size, (unsigned long long)chunk->offset,
 		                   (unsigned long long)left, (unsigned long long)import->received);
-	if (chunk->data.size > 0)
-		memcpy(import->view.bytes + import->received, chunk->data.data, chunk->data.size);
-	import->received += chunk->data.size;
+	for (; (bytes = msg_parts_next(data, SIZE_MAX, &size)) != NULL; import->received += size)
+		memcpy(import->view.bytes + import->received, bytes, size);
 	import->last = chunk->last;
 	return SIMPLER_OK;
 }
 
-static void on_chunk(void *context, struct rpc_client_call *stream, const uint8_t *data,
-                     size_t size)
+static void on_chunk(void *context, struct rpc_client_call *stream, const struct rpc_part *parts,
+                     size_t count)
 {
 	struct import *import = context;
+	struct msg_parts data;
 	struct msg_chunk chunk;
 	simpler_status status;
 	struct bump bump;
 
 	if (import->wrong != SIMPLER_OK)
 		return;
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	status = msg_chunk_decode(data, size, &bump, &chunk);
+	bump_init(&bump, MSG_BUMP_LIMIT(0));
+	status = msg_chunk_decode_parts(parts, count, &bump, &chunk, &data);
 	if (status == SIMPLER_OK)
-		status = take_chunk(import, &chunk);
+		status = take_chunk(import, &chunk, &data);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
 		return;
@@ -162,7 +165,7 @@ static void import_end(struct rpc_call *call, bool cancelled)
 /* --- the beginning --- */
 
 static const struct rpc_stream_handlers handlers = {
-	.on_message = on_chunk,
+	.on_parts = on_chunk,
 	.on_sent = on_request_sent,
 	.on_end = on_stream_end,
 };

@@ -239,44 +239,49 @@ static simpler_status push_continue(const struct push *push, const struct msg_ch
 
 /* A push may take longer than a lease, so each chunk keeps it. */
 static simpler_status push_copy(struct node *node, const struct push *push,
-                                const struct msg_chunk *chunk)
+                                const struct msg_chunk *chunk, struct msg_parts *data)
 {
 	struct pool_view view;
 	uint64_t end, most = span_bytes(&push->span);
+	const uint8_t *bytes;
+	size_t size;
 
 	if (!checked_add(chunk->offset, chunk->data.size, &end) || end > most)
 		return error_raise(
 			SIMPLER_EINVAL, "%zu bytes at offset %llu go past the %s's %llu bytes",
 			chunk->data.size, (unsigned long long)chunk->offset,
 			most < push->view.nbytes ? "span" : "tensor", (unsigned long long)most);
-	span_write(&push->span, push->view.bytes, chunk->offset, chunk->data.data,
-	           chunk->data.size);
+	for (uint64_t at = chunk->offset; (bytes = msg_parts_next(data, SIZE_MAX, &size)) != NULL;
+	     at += size)
+		span_write(&push->span, push->view.bytes, at, bytes, size);
 	return pool_renew(node->pool, push->view.handle, &view);
 }
 
 static simpler_status push_chunk(struct node *node, struct push *push,
-                                 const struct msg_chunk *chunk)
+                                 const struct msg_chunk *chunk, struct msg_parts *data)
 {
 	simpler_status status =
 		push->view.handle == 0 ? push_begin(node, push, chunk) : push_continue(push, chunk);
 
 	if (status == SIMPLER_OK)
-		status = push_copy(node, push, chunk);
+		status = push_copy(node, push, chunk, data);
 	push->complete = chunk->last;
 	return status;
 }
 
-static void push_message(struct rpc_call *call, const uint8_t *data, size_t size)
+/* Its bytes are copied once, from where they came in to where they belong. */
+static void push_parts(struct rpc_call *call, const struct rpc_part *parts, size_t count)
 {
 	struct push *push = rpc_call_state(call);
+	struct msg_parts data;
 	struct msg_chunk chunk;
 	simpler_status status;
 	struct bump bump;
 
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	status = msg_chunk_decode(data, size, &bump, &chunk);
+	bump_init(&bump, MSG_BUMP_LIMIT(0));
+	status = msg_chunk_decode_parts(parts, count, &bump, &chunk, &data);
 	if (status == SIMPLER_OK)
-		status = push_chunk(node_of(call), push, &chunk);
+		status = push_chunk(node_of(call), push, &chunk, &data);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
 		rpc_receive(call);
@@ -341,7 +346,7 @@ const struct rpc_method node_stream_methods[NODE_STREAM_METHODS] = {
 	{ .path = MSG_PUSH_TENSOR,
 	  .streaming = true,
 	  .on_open = push_open,
-	  .on_message = push_message,
+	  .on_parts = push_parts,
 	  .on_half_close = push_half_close,
 	  .on_cancel = stream_give_up,
 	  .on_end = push_end },
