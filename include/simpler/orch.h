@@ -48,12 +48,16 @@ typedef struct simpler_submit_options {
 	uint64_t room_timeout_ms;
 	/** For a group: as many distinct workers as it has members; NULL means any. */
 	const simpler_worker_id *group_workers;
+	/** Bring tensors that the task only reads to its node, if they are on others, for as long
+	 * as it runs; see simpler_tensor_bring(). Without it they are refused. With any worker the
+	 * task goes to the node that has most of their bytes. */
+	bool auto_import;
 } simpler_submit_options;
 
 #define SIMPLER_SUBMIT_OPTIONS_INIT                                                                \
 	{                                                                                          \
 		sizeof(simpler_submit_options), SIMPLER_ANY_WORKER, NULL, NULL, 0,                 \
-			SIMPLER_FOREVER, SIMPLER_FOREVER, NULL                                     \
+			SIMPLER_FOREVER, SIMPLER_FOREVER, NULL, false                              \
 	}
 
 /**

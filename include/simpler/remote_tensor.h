@@ -111,11 +111,67 @@ SIMPLER_API simpler_status simpler_tensor_read_async(simpler_worker *worker,
                                                      const simpler_tensor_options *options,
                                                      simpler_completion **out);
 
+/**
+ * Where the storage is in this process: for a node on this machine, which shares it. What is
+ * written there is written; no call is needed, and none orders it with tasks. Good until the handle
+ * is freed.
+ *
+ * @return SIMPLER_EUNAVAILABLE when the node shares no memory with this process: write and read
+ * then.
+ */
+SIMPLER_API simpler_status simpler_tensor_map(simpler_worker *worker, simpler_tensor_handle handle,
+                                              void **out);
+
 /** Have its lease last `ttl_ms` of the options from now on. The worker does so by itself for what
  * it has; this is for who wants more, and to find out whether the storage is there. */
 SIMPLER_API simpler_status simpler_tensor_refresh(simpler_worker *worker,
                                                   simpler_tensor_handle handle,
                                                   const simpler_tensor_options *options);
+
+/**
+ * Storage on another node with the same bytes. They go from node to node: this process tells the
+ * two of each other. The new storage is its own, and the old one stays.
+ *
+ * @return as simpler_tensor_alloc(); SIMPLER_EUNAVAILABLE also when the nodes cannot reach each
+ * other by the addresses that this worker knows them by.
+ */
+SIMPLER_API simpler_status simpler_tensor_bring(simpler_worker *worker,
+                                                simpler_tensor_handle handle,
+                                                simpler_worker_id node,
+                                                const simpler_tensor_options *options,
+                                                simpler_tensor_handle *out);
+
+/** Lets who has it import a tensor: for another program, which gets it by any way. Its token is a
+ *  secret. */
+typedef struct simpler_tensor_grant {
+	char address[112]; /**< of the node's daemon */
+	char node_id[64];
+	uint64_t handle_id, nbytes;
+	uint8_t token[16];
+	bool writable;
+} simpler_tensor_grant;
+
+/**
+ * Grant others the use of a tensor, for `ttl_ms` of the options. Its storage is kept until then,
+ * and as long as somebody on the same node has imported it, also when it is freed here.
+ *
+ * @param writable  Those who import it on the same node may write to it, and so to this tensor.
+ */
+SIMPLER_API simpler_status simpler_tensor_export(simpler_worker *worker,
+                                                 simpler_tensor_handle handle, bool writable,
+                                                 const simpler_tensor_options *options,
+                                                 simpler_tensor_grant *out);
+/** A tensor of this worker of what another program granted: on the granting node the same bytes, on
+ *  any other a copy, which that one gets from there. */
+SIMPLER_API simpler_status simpler_tensor_import(simpler_worker *worker, simpler_worker_id node,
+                                                 const simpler_tensor_grant *grant,
+                                                 const simpler_tensor_options *options,
+                                                 simpler_tensor_handle *out);
+/** End a grant of this tensor; what was imported by it stays. */
+SIMPLER_API simpler_status simpler_tensor_release_grant(simpler_worker *worker,
+                                                        simpler_tensor_handle handle,
+                                                        const simpler_tensor_grant *grant,
+                                                        const simpler_tensor_options *options);
 
 /** Its size and its node. Does not ask the node. */
 SIMPLER_API simpler_status simpler_tensor_look(simpler_worker *worker, simpler_tensor_handle handle,

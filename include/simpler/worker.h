@@ -219,11 +219,12 @@ typedef struct simpler_run_options {
 	const simpler_config *config; /**< handed to the function; NULL means the defaults */
 	/** From the call on. Then the run fails with SIMPLER_EDEADLINE, as if it were cancelled. */
 	uint64_t timeout_ms;
+	bool auto_import; /**< of all its submits; see simpler_submit_options */
 } simpler_run_options;
 
 #define SIMPLER_RUN_OPTIONS_INIT                                                                   \
 	{                                                                                          \
-		sizeof(simpler_run_options), NULL, SIMPLER_FOREVER                                 \
+		sizeof(simpler_run_options), NULL, SIMPLER_FOREVER, false                          \
 	}
 
 /** A run in progress, or ended. Its functions may be called from any thread. */

@@ -5,6 +5,7 @@
  */
 #include "exec/node_session.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -233,7 +234,8 @@ static simpler_status attach(struct node_session *session, struct rpc_channel *c
 }
 
 simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
-                                   const char *name, int64_t deadline)
+                                   const char *name, int64_t deadline,
+                                   char shm_address[NODE_SESSION_SHM_MAX + 1])
 {
 	struct attachment *node = calloc(1, sizeof(*node));
 	struct msg_attached answer;
@@ -252,6 +254,8 @@ simpler_status node_session_attach(struct node_session *session, struct rpc_chan
 	node->channel = channel;
 	node->name = name;
 	node->boot_id = answer.boot_id;
+	static_assert(sizeof(answer.shm_address) == NODE_SESSION_SHM_MAX + 1, "the same text");
+	memcpy(shm_address, answer.shm_address, sizeof(answer.shm_address));
 	pthread_mutex_lock(&session->lock);
 	LL_PREPEND(session->attachments, node);
 	pthread_mutex_unlock(&session->lock);

@@ -16,6 +16,8 @@
 
 #include "simpler/status.h"
 
+#define NODE_SESSION_SHM_MAX 107
+
 struct node_session;
 struct rpc_channel;
 
@@ -25,12 +27,14 @@ uint64_t node_session_id(const struct node_session *session);
 
 /*
  * Attach to the node behind `channel`, called `name` in messages, and keep that renewed. Blocks
- * until it answers, at most until `deadline`. Both are borrowed.
+ * until it answers, at most until `deadline`. Both are borrowed. `shm_address` gets where the node
+ * gives away the session's memory, or "".
  *
  * @return SIMPLER_EUNAVAILABLE when it does not answer; what else it said.
  */
 simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
-                                   const char *name, int64_t deadline);
+                                   const char *name, int64_t deadline,
+                                   char shm_address[NODE_SESSION_SHM_MAX + 1]);
 
 /* Detach from all nodes at once, waiting at most NODE_SESSION_DETACH_MS for those that do not
  * answer, and release. Before channels are closed. NULL is allowed. */

@@ -1,10 +1,10 @@
 /*
  * A task on a remote node, step by step:
  *
- *   ALLOCATE storage for each staged tensor, and for each that is to stay on the node
- *   SEND the bytes of a staged tensor whose tag reads them; with some transports that allocates,
- * too DISPATCH FETCH each staged tensor that the task wrote, if it succeeded FREE what was
- * allocated for staged tensors, whatever happened
+ *   ALLOCATE storage for each staged tensor, and for each that is to stay on the node; BRING what
+ * is on other nodes SEND the bytes of a staged tensor whose tag reads them; with some transports
+ * that allocates, too DISPATCH FETCH each staged tensor that the task wrote, if it succeeded FREE
+ * what was allocated for staged tensors, whatever happened
  *
  * One step's call is in progress at a time and its completion begins the next, on the RPC client's
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
@@ -55,8 +55,16 @@ struct remote_task {
 	/* In progress, and to be cancelled by a stop; or NULL: */
 	struct rpc_client_call *call;
 	struct transport *moving;
-	/* Storage on the node for staged tensors, by tensor; handle_id 0 where there is none. */
+	struct remote_op *bringing;
+	/* Storage on the node for staged tensors and those brought there, by tensor; handle_id 0
+	 * where there is none. */
 	struct transport_storage places[];
+};
+
+/* A tensor of another node on its way to this one. */
+struct bringing {
+	struct remote_op op; /* first */
+	struct remote_task *run;
 };
 
 /* --- calls that a stop cancels --- */
@@ -93,6 +101,8 @@ static void stop_run(struct remote_task *run)
 		rpc_client_call_cancel(run->call);
 	if (run->moving)
 		transport_cancel(run->moving, &run->move);
+	if (run->bringing)
+		remote_op_cancel(run->bringing);
 }
 
 static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
@@ -304,15 +314,75 @@ static void on_moved(struct transport_move *move, const struct error *error)
 	advance(run);
 }
 
-static bool send_tensor(struct remote_task *run)
+static bool move_tensor(struct remote_task *run, bool write)
 {
-	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	simpler_transport choice = (simpler_transport)run->task->tensors[run->tensor].transport;
 	struct transport *transport;
 
-	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
-	    SIMPLER_OK)
+	if (remote_choose(run->node, choice, &run->places[run->tensor], &transport) != SIMPLER_OK)
 		return give_up(run);
-	return begin_move(run, transport, true);
+	return begin_move(run, transport, write);
+}
+
+static bool is_elsewhere(const struct remote_task *run, const struct exec_tensor *tensor)
+{
+	return tensor->storage && tensor->storage->child != &run->node->child;
+}
+
+/* What was brought is the task's, as if it were staged. */
+static void on_brought(struct remote_op *op, const struct error *error)
+{
+	struct bringing *bringing = (struct bringing *)op;
+	struct remote_task *run = bringing->run;
+	struct remote_storage *brought = op->storage;
+
+	pthread_mutex_lock(&run->node->lock);
+	run->bringing = NULL;
+	pthread_mutex_unlock(&run->node->lock);
+	if (error && !run->failed) {
+		run->failed = true;
+		run->error = *error;
+		error_add(&run->error, "bringing tensor %u to %s", run->tensor,
+		          run->node->child.name);
+	}
+	if (!error) {
+		transport_storage_take(&run->places[run->tensor], &brought->place.handle);
+		brought->storage.abandoned = true; /* the task frees it */
+	}
+	remote_op_release(op);
+	exec_storage_drop(&brought->storage);
+	free(bringing);
+	if (run->failed)
+		begin_freeing(run);
+	else
+		run->tensor++;
+	advance(run);
+}
+
+static bool bring(struct remote_task *run, const struct exec_tensor *tensor)
+{
+	struct remote_child *node = run->node;
+	struct bringing *bringing = malloc(sizeof(*bringing));
+	struct exec_storage *storage;
+
+	if (!bringing)
+		return give_up_for_memory(run);
+	if (remote_make_storage(&node->child, tensor->storage->nbytes, &storage) != SIMPLER_OK) {
+		free(bringing);
+		return give_up(run);
+	}
+	bringing->run = run;
+	bringing->op.done = on_brought;
+	bringing->op.storage = remote_storage_of(storage);
+	bringing->op.deadline = run->task->deadline;
+	remote_op_init(&bringing->op);
+	pthread_mutex_lock(&node->lock);
+	run->bringing = &bringing->op;
+	if (atomic_load(&run->stopped))
+		remote_op_cancel(&bringing->op);
+	pthread_mutex_unlock(&node->lock);
+	remote_begin_bring(&bringing->op, tensor->storage);
+	return true;
 }
 
 /* The graph has the others that use an output wait for the task that makes it, unless they said
@@ -321,6 +391,8 @@ static bool prepare_remote(struct remote_task *run, const struct exec_tensor *te
 {
 	const struct remote_storage *remote = remote_storage_of(tensor->storage);
 
+	if (is_elsewhere(run, tensor))
+		return bring(run, tensor);
 	if (atomic_load(&remote->stored)) {
 		run->tensor++;
 		return false;
@@ -338,7 +410,7 @@ static bool prepare_staged(struct remote_task *run, const struct exec_tensor *te
 {
 	struct transport *transport;
 
-	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
+	if (remote_choose(run->node, (simpler_transport)tensor->transport, NULL, &transport) !=
 	    SIMPLER_OK)
 		return give_up(run);
 	if (!exec_tag_reads(tensor->tag) || !transport->allocates)
@@ -369,9 +441,9 @@ static void describe_tensor(const struct remote_task *run, uint32_t index,
 	memset(out, 0, sizeof(*out));
 	describe_shape(tensor, &out->shape);
 	out->is_handle = is_staged(tensor) || tensor->storage;
-	if (tensor->storage) {
+	out->offset = tensor->storage ? tensor->offset : 0;
+	if (tensor->storage && !is_elsewhere(run, tensor)) {
 		out->handle = remote_storage_of(tensor->storage)->place.handle;
-		out->offset = tensor->offset;
 	} else if (out->is_handle) {
 		out->handle = run->places[index].handle;
 	} else if (exec_tag_reads(tensor->tag)) {
@@ -511,16 +583,12 @@ static bool dispatch(struct remote_task *run)
 static bool fetch_next(struct remote_task *run)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
-	struct transport *transport;
 
 	if (!is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
 		run->tensor++;
 		return false;
 	}
-	if (remote_choose(run->node, (simpler_transport)tensor->transport, &transport) !=
-	    SIMPLER_OK)
-		return give_up(run);
-	return begin_move(run, transport, false);
+	return move_tensor(run, false);
 }
 
 /* --- FREE, and the end --- */
@@ -588,7 +656,7 @@ static bool next(struct remote_task *run)
 		run->step = STEP_DISPATCH;
 		return false;
 	case STEP_SEND:
-		return send_tensor(run);
+		return move_tensor(run, true);
 	case STEP_DISPATCH:
 		return dispatch(run);
 	case STEP_FETCH:
@@ -643,6 +711,7 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->id = task->id;
 	run->call = NULL;
 	run->moving = NULL;
+	run->bringing = NULL;
 	pthread_mutex_lock(&node->lock);
 	atomic_init(&run->stopped, atomic_load(&task->stop_at) != 0);
 	DL_PREPEND(node->running, run);

@@ -1,5 +1,6 @@
 /* Which transport moves bytes to and from a node, and how many it has moved. */
 #include "base/log.h"
+#include "exec/node_session.h"
 #include "exec/remote_node.h"
 
 static const char *const names[REMOTE_TRANSPORTS] = {
@@ -8,37 +9,58 @@ static const char *const names[REMOTE_TRANSPORTS] = {
 	[SIMPLER_TRANSPORT_SHM] = "shm",
 };
 
-static simpler_status choose_auto(struct remote_child *node, struct transport **out)
+void remote_share_memory(struct remote_child *node, const char *address)
 {
-	bool shared = node->transports[SIMPLER_TRANSPORT_SHM] != NULL;
-	simpler_transport choice = shared ? SIMPLER_TRANSPORT_SHM : SIMPLER_TRANSPORT_STREAM;
+	struct transport **shm = &node->transports[SIMPLER_TRANSPORT_SHM];
+
+	if (address[0] != '\0' &&
+	    shm_transport_create(address, node_session_id(node->session), shm) != SIMPLER_OK)
+		simpler_log(SIMPLER_LOG_DEBUG, "%s shares no memory with this process: %s",
+		            node->child.name, simpler_last_error_step(0));
+}
+
+static bool reaches(struct transport *transport, const struct transport_storage *storage)
+{
+	return transport && (!storage || transport->ops->reaches(transport, storage));
+}
+
+static void choose_auto(struct remote_child *node, const struct transport_storage *storage,
+                        struct transport **out)
+{
+	struct transport *shm = node->transports[SIMPLER_TRANSPORT_SHM];
+	bool shared = reaches(shm, storage);
 
 	atomic_fetch_add_explicit(&node->auto_moves, 1, memory_order_relaxed);
 	if (!atomic_exchange(&node->told_auto, true))
 		simpler_log(SIMPLER_LOG_INFO,
 		            "the bytes of tensors go to %s by the transport '%s', which 'auto' "
 		            "chose%s",
-		            node->child.name, names[choice],
+		            node->child.name,
+		            names[shared ? SIMPLER_TRANSPORT_SHM : SIMPLER_TRANSPORT_STREAM],
 		            shared ? "" : ": it shares no memory with this process");
-	*out = node->transports[choice];
-	return SIMPLER_OK;
+	*out = shared ? shm : node->transports[SIMPLER_TRANSPORT_STREAM];
 }
 
 simpler_status remote_choose(struct remote_child *node, simpler_transport choice,
-                             struct transport **out)
+                             const struct transport_storage *storage, struct transport **out)
 {
-	if (choice == SIMPLER_TRANSPORT_AUTO)
-		return choose_auto(node, out);
 	if ((unsigned)choice >= REMOTE_TRANSPORTS)
 		return error_raise(SIMPLER_EINVAL, "%d is no transport (simpler_transport)",
 		                   (int)choice);
-	*out = node->transports[choice];
-	if (*out)
+	if (choice == SIMPLER_TRANSPORT_AUTO) {
+		choose_auto(node, storage, out);
 		return SIMPLER_OK;
-	return error_raise(SIMPLER_EUNAVAILABLE,
-	                   "the transport '%s' was named, and there is none to %s, which shares no "
-	                   "memory with this process; name another or leave it to 'auto'",
-	                   names[choice], node->child.name);
+	}
+	*out = node->transports[choice];
+	if (reaches(*out, storage))
+		return SIMPLER_OK;
+	return error_raise(
+		SIMPLER_EUNAVAILABLE,
+		"the transport '%s' was named, and %s; name another or leave it to 'auto'",
+		names[choice],
+		*out ? "the tensor is not in the memory that the node shares with this "
+		       "process"
+		     : "the node shares no memory with this process");
 }
 
 static void count(struct remote_bytes *bytes, const struct transport *transport)

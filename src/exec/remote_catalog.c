@@ -38,15 +38,19 @@
 simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 {
 	struct remote_child *node = (struct remote_child *)child;
-	simpler_status status =
-		node_session_attach(node->session, node->channel, child->name, deadline);
+	char shm_address[NODE_SESSION_SHM_MAX + 1];
+	simpler_status status = node_session_attach(node->session, node->channel, child->name,
+	                                            deadline, shm_address);
 
 	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_EDEADLINE)
 		return error_raise(SIMPLER_EUNAVAILABLE,
 		                   "%s does not answer: is simpler-l3d running there, and is the "
 		                   "address right?",
 		                   child->name);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("attaching to %s", child->name);
+	if (status != SIMPLER_OK)
+		return error_context("attaching to %s", child->name);
+	remote_share_memory(node, shm_address);
+	return SIMPLER_OK;
 }
 
 /* --- callables --- */

@@ -4,6 +4,7 @@
  *   remote.c          a task, step by step
  *   remote_catalog.c  connecting, and what it is asked about callables
  *   remote_storage.c  storage, and what is done to it outside tasks
+ *   remote_grants.c   from node to node
  *   remote_bytes.c    the transports, and which one moves bytes
  */
 #ifndef EXEC_REMOTE_NODE_H
@@ -41,10 +42,14 @@ struct remote_child {
 
 /* --- remote_bytes.c --- */
 
-/* Of the choice a program made. SIMPLER_EUNAVAILABLE for a transport that is named and not there:
- * nothing goes another way behind the program's back. */
+/* Have a transport by shared memory, if `address`, which the node told, leads to some from here. */
+void remote_share_memory(struct remote_child *node, const char *address);
+
+/* Of the choice a program made, for storage on the node, or NULL for some that is to be allocated.
+ * SIMPLER_EUNAVAILABLE for a transport that is named and not there: nothing goes another way behind
+ * the program's back. */
 simpler_status remote_choose(struct remote_child *node, simpler_transport choice,
-                             struct transport **out);
+                             const struct transport_storage *storage, struct transport **out);
 
 /* --- remote_catalog.c --- */
 

@@ -102,7 +102,7 @@ static simpler_status check_time(struct remote_op *op)
 	return is_late(op) ? error_raise(SIMPLER_EDEADLINE, "it had no time") : SIMPLER_OK;
 }
 
-static void finish_failed(struct remote_op *op)
+void remote_op_fail(struct remote_op *op)
 {
 	struct error error;
 
@@ -122,8 +122,8 @@ static void call_ended(struct remote_op *op)
 	pthread_mutex_unlock(&op->lock);
 }
 
-static void begin_call(struct remote_op *op, const char *path, struct rpc_buffer *message,
-                       rpc_done *done)
+void remote_op_call(struct remote_op *op, const char *path, struct rpc_buffer *message,
+                    rpc_done *done)
 {
 	struct rpc_client_call *call = NULL;
 
@@ -134,7 +134,7 @@ static void begin_call(struct remote_op *op, const char *path, struct rpc_buffer
 	}
 	if (!call) {
 		rpc_buffer_release(message);
-		finish_failed(op);
+		remote_op_fail(op);
 		return;
 	}
 	pthread_mutex_lock(&op->lock);
@@ -145,11 +145,11 @@ static void begin_call(struct remote_op *op, const char *path, struct rpc_buffer
 	rpc_unary_begin(call, false, message, done, op);
 }
 
-/* How a call went, as an error of this thread. */
-static simpler_status answer_status(enum rpc_code code, const char *text)
+simpler_status remote_op_answer(struct remote_op *op, enum rpc_code code, const char *text)
 {
 	struct error error;
 
+	call_ended(op);
 	if (code == RPC_OK)
 		return SIMPLER_OK;
 	if (!text || text[0] == '\0')
@@ -158,8 +158,7 @@ static simpler_status answer_status(enum rpc_code code, const char *text)
 	return error_restore(&error);
 }
 
-/* The node's answer with a handle of this storage. */
-static simpler_status take_handle(struct remote_op *op, const uint8_t *data, size_t size)
+simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, size_t size)
 {
 	struct remote_storage *storage = op->storage;
 	struct msg_handle answer;
@@ -184,15 +183,14 @@ static void on_handle(void *context, enum rpc_code code, const char *text, const
                       size_t size)
 {
 	struct remote_op *op = context;
-	simpler_status status = answer_status(code, text);
+	simpler_status status = remote_op_answer(op, code, text);
 
-	call_ended(op);
 	if (status == SIMPLER_OK)
-		status = take_handle(op, data, size);
+		status = remote_op_take_handle(op, data, size);
 	if (status == SIMPLER_OK)
 		op->done(op, NULL);
 	else
-		finish_failed(op);
+		remote_op_fail(op);
 }
 
 void remote_begin_alloc(struct remote_op *op)
@@ -202,14 +200,14 @@ void remote_begin_alloc(struct remote_op *op)
 	struct rpc_buffer buffer;
 
 	if (msg_alloc_encode(&message, &buffer) == SIMPLER_OK)
-		begin_call(op, MSG_ALLOC_TENSOR, &buffer, on_handle);
+		remote_op_call(op, MSG_ALLOC_TENSOR, &buffer, on_handle);
 	else
-		finish_failed(op);
+		remote_op_fail(op);
 }
 
-static simpler_status check_stored(const struct remote_op *op)
+simpler_status remote_storage_check(const struct remote_storage *storage)
 {
-	if (atomic_load(&op->storage->stored))
+	if (atomic_load(&storage->stored))
 		return SIMPLER_OK;
 	return error_raise(
 		SIMPLER_ESTATE,
@@ -221,16 +219,16 @@ void remote_begin_refresh(struct remote_op *op, uint64_t ttl_ms)
 {
 	struct msg_refresh message = { .ttl_ms = ttl_ms };
 	struct rpc_buffer buffer;
-	simpler_status status = check_stored(op);
+	simpler_status status = remote_storage_check(op->storage);
 
 	if (status == SIMPLER_OK) {
 		message.handle = op->storage->place.handle;
 		status = msg_refresh_encode(&message, &buffer);
 	}
 	if (status == SIMPLER_OK)
-		begin_call(op, MSG_REFRESH_TENSOR, &buffer, on_handle);
+		remote_op_call(op, MSG_REFRESH_TENSOR, &buffer, on_handle);
 	else
-		finish_failed(op);
+		remote_op_fail(op);
 }
 
 static void on_freed(void *context, enum rpc_code code, const char *text, const uint8_t *data,
@@ -240,11 +238,10 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 
 	(void)data;
 	(void)size;
-	call_ended(op);
-	if (answer_status(code, text) == SIMPLER_OK)
+	if (remote_op_answer(op, code, text) == SIMPLER_OK)
 		op->done(op, NULL);
 	else
-		finish_failed(op);
+		remote_op_fail(op);
 }
 
 void remote_begin_free(struct remote_op *op)
@@ -255,13 +252,28 @@ void remote_begin_free(struct remote_op *op)
 		op->done(op, NULL);
 	} else if (msg_free_encode(&op->storage->place.handle, &buffer) == SIMPLER_OK) {
 		op->storage->storage.abandoned = true; /* the node is told here */
-		begin_call(op, MSG_FREE_TENSOR, &buffer, on_freed);
+		remote_op_call(op, MSG_FREE_TENSOR, &buffer, on_freed);
 	} else {
-		finish_failed(op);
+		remote_op_fail(op);
 	}
 }
 
 /* --- bytes --- */
+
+simpler_status remote_map(const struct exec_storage *storage, void **out)
+{
+	const struct remote_storage *remote = (const struct remote_storage *)storage;
+	struct remote_child *node = (struct remote_child *)storage->child;
+	struct transport *transport;
+	simpler_status status = remote_storage_check(remote);
+
+	if (status == SIMPLER_OK)
+		status = remote_choose(node, SIMPLER_TRANSPORT_SHM, &remote->place, &transport);
+	if (status != SIMPLER_OK)
+		return status;
+	*out = shm_transport_address(transport, &remote->place);
+	return *out ? SIMPLER_OK : simpler_last_status();
+}
 
 static void on_moved(struct transport_move *move, const struct error *error)
 {
@@ -287,14 +299,14 @@ void remote_begin_move(struct remote_op *op, bool write, const struct span *span
                        const simpler_tensor *local, simpler_transport choice)
 {
 	struct transport *transport;
-	simpler_status status = check_stored(op);
+	simpler_status status = remote_storage_check(op->storage);
 
 	if (status == SIMPLER_OK)
 		status = check_time(op);
 	if (status == SIMPLER_OK)
-		status = remote_choose(op->node, choice, &transport);
+		status = remote_choose(op->node, choice, &op->storage->place, &transport);
 	if (status != SIMPLER_OK) {
-		finish_failed(op);
+		remote_op_fail(op);
 		return;
 	}
 	op->move.write = write;

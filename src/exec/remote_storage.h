@@ -10,6 +10,7 @@
 #define EXEC_REMOTE_STORAGE_H
 
 #include "exec/remote_node.h"
+#include "rpc/rpc.h"
 
 struct remote_storage {
 	struct exec_storage storage;
@@ -40,6 +41,9 @@ struct remote_op {
 	struct rpc_client_call *call;
 	struct transport *moving;
 	struct transport_move move;
+	/* Of exports and imports: the node that has the tensor, and what it granted. */
+	struct remote_child *source;
+	struct msg_import import;
 };
 
 /* Before one of those below is begun, and when it is over and nobody cancels it any more. */
@@ -54,6 +58,33 @@ void remote_begin_free(struct remote_op *op);
 /* `span` lies within the storage and has the bytes of `local`. */
 void remote_begin_move(struct remote_op *op, bool write, const struct span *span,
                        const simpler_tensor *local, simpler_transport choice);
+
+/* --- from node to node (remote_grants.c) --- */
+
+/* Leaves the grant and the node's address in `op->import`. */
+void remote_begin_export(struct remote_op *op, bool writable, uint64_t ttl_ms);
+/* Of what is in `op->import`, into the operation's storage, which is not there yet. */
+void remote_begin_import(struct remote_op *op);
+/* End the grant in `op->import`, which the node of the operation's storage gave. */
+void remote_begin_release(struct remote_op *op);
+/* Into the operation's storage what `from` has, which the caller holds. */
+void remote_begin_bring(struct remote_op *op, struct exec_storage *from);
+
+/* --- what operations are made of --- */
+
+simpler_status remote_storage_check(const struct remote_storage *storage); /* SIMPLER_ESTATE */
+/* One call, at `op->node`, which a cancel ends; and then, as an error of this thread, how it went.
+ */
+void remote_op_call(struct remote_op *op, const char *path, struct rpc_buffer *message,
+                    rpc_done *done);
+simpler_status remote_op_answer(struct remote_op *op, enum rpc_code code, const char *text);
+/* The answer is a handle of the storage. */
+simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, size_t size);
+/* Done, with this thread's error. */
+void remote_op_fail(struct remote_op *op);
+
+/* Where it is in this process. SIMPLER_EUNAVAILABLE when it is not. */
+simpler_status remote_map(const struct exec_storage *storage, void **out);
 
 /* Wait in this thread for `*ended`, which a `done` sets, helping the RPC client meanwhile. False at
  * once when another thread does that already. */

@@ -66,7 +66,9 @@ struct transport_move {
 };
 
 struct transport_ops {
-	const char *name; /* as in TensorHandle.transport, where it is there */
+	const char *name;
+	/* Whether it can move the bytes of this storage, which is on the node already. */
+	bool (*reaches)(struct transport *transport, const struct transport_storage *storage);
 	void (*start)(struct transport *transport, struct transport_move *move);
 	void (*cancel)(struct transport *transport, struct transport_move *move);
 	void (*close)(struct transport *transport);
@@ -102,5 +104,14 @@ void transport_scatter(struct transport_move *move, const uint8_t *from, uint64_
 
 /* gRPC's PushTensor, PullTensor and ReadTensor, in chunks. `channel` is borrowed. */
 simpler_status stream_transport_create(struct rpc_channel *channel, struct transport **out);
+
+/* The memory that the node keeps the session's tensors in, if both are on one machine. `address` is
+ * the node's, as it answered to Attach; what the session allocates from now on lies there. Blocks
+ * for a moment. SIMPLER_EUNAVAILABLE when it cannot be had here. */
+simpler_status shm_transport_create(const char *address, uint64_t session, struct transport **out);
+/* Where storage that it reaches is in this process; NULL, with the reason raised, when the node
+ * says what makes no sense. */
+uint8_t *shm_transport_address(struct transport *transport,
+                               const struct transport_storage *storage);
 
 #endif

@@ -68,6 +68,7 @@ static simpler_status prepare(struct async_run *async, simpler_orch_function *fn
 		.config = options->config ? &async->config : NULL,
 		.state = { async->state, state.size },
 		.timeout_ms = options->timeout_ms,
+		.auto_import = options->auto_import,
 	};
 	simpler_status status = SIMPLER_OK;
 

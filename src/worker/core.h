@@ -177,6 +177,7 @@ struct run_call {
 	const simpler_config *config; /* NULL: the defaults */
 	simpler_bytes state;
 	uint64_t timeout_ms; /* SIMPLER_FOREVER: none */
+	bool auto_import;    /* for all its submits */
 };
 
 /* SIMPLER_EINVAL for a config that cannot be. */

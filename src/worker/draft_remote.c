@@ -81,11 +81,17 @@ static simpler_status refuse_target(const struct worker_core *core, uint32_t ind
 {
 	const struct exec_child *child = core->children[target].child;
 
-	return error_raise(SIMPLER_EINVAL,
-	                   "tensor %u is on %s, and the task is to run on %s%s: bring the tensor "
-	                   "there with simpler_tensor_import(), or name its own node",
-	                   index, home->name, child->name,
-	                   child->local ? ", a process of this machine" : "");
+	return error_raise(
+		SIMPLER_EINVAL,
+		"tensor %u is on %s, and the task is to run on %s%s: bring the tensor "
+		"there with simpler_tensor_bring(), ask for auto_import if the task only "
+		"reads it, or name its own node",
+		index, home->name, child->name, child->local ? ", a process of this machine" : "");
+}
+
+static bool names_tensor(const simpler_args *args, uint32_t index)
+{
+	return args->backings[index] == SIMPLER_REMOTE && !args->remotes[index].made;
 }
 
 static simpler_status aim_tensor(struct draft *draft, struct member *member, uint32_t index,
@@ -124,17 +130,48 @@ static simpler_worker_id least_loaded(const struct draft *draft)
 	return best;
 }
 
+/* The node that has most of the bytes that a member names; SIMPLER_ANY_WORKER when it names none.
+ */
+static simpler_worker_id richest(const struct member *member, const simpler_args *args)
+{
+	simpler_worker_id best = SIMPLER_ANY_WORKER;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < args->tensor_count; i++) {
+		simpler_worker_id node = tensor_handle_child(args->remotes[i].handle);
+		uint64_t bytes = 0;
+
+		if (!names_tensor(args, i))
+			continue;
+		for (uint32_t j = 0; j < args->tensor_count; j++) {
+			if (names_tensor(args, j) &&
+			    tensor_handle_child(args->remotes[j].handle) == node)
+				bytes += member->exec.tensors[j].nbytes;
+		}
+		if (best == SIMPLER_ANY_WORKER || bytes > most) {
+			best = node;
+			most = bytes;
+		}
+	}
+	return best;
+}
+
 static simpler_status aim_member(struct draft *draft, struct member *member,
                                  const simpler_args *args)
 {
+	bool imports = draft->call->options->auto_import || draft->run->call.auto_import;
 	simpler_status status = SIMPLER_OK;
 	bool makes = false;
 
 	for (uint32_t i = 0; args && i < args->tensor_count && status == SIMPLER_OK; i++) {
 		makes |= args->backings[i] == SIMPLER_REMOTE && args->remotes[i].made;
-		if (args->backings[i] == SIMPLER_REMOTE && !args->remotes[i].made)
+		if (names_tensor(args, i) &&
+		    !(imports && !exec_tag_writes((uint8_t)args->tags[i]) &&
+		      draft->call->callable->kind == SIMPLER_KIND_ORCH))
 			status = aim_tensor(draft, member, i, args->remotes[i].handle);
 	}
+	if (args && member->target == SIMPLER_ANY_WORKER)
+		member->target = richest(member, args);
 	if (makes && member->target == SIMPLER_ANY_WORKER)
 		member->target = least_loaded(draft);
 	return status;

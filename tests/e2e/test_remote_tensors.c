@@ -466,6 +466,304 @@ static void a_deadline_ends_a_call(void **state)
 	             SIMPLER_EDEADLINE, fixture->nodes[0].address);
 }
 
+/* --- transports --- */
+
+static const simpler_transport transports[] = { SIMPLER_TRANSPORT_STREAM, SIMPLER_TRANSPORT_SHM };
+
+static simpler_tensor_traffic by(struct fixture *fixture, simpler_transport transport)
+{
+	simpler_traffic traffic = traffic_of(fixture, 0);
+
+	return transport == SIMPLER_TRANSPORT_SHM ? traffic.shm : traffic.stream;
+}
+
+static void a_named_transport_carries_the_bytes_and_no_other(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_INT64, 5000);
+	int64_t out[5000], in[5000];
+	simpler_tensor from = over(out, SIMPLER_INT64, 5000), to = over(in, SIMPLER_INT64, 5000);
+
+	for (size_t i = 0; i < 2; i++) {
+		simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+		simpler_tensor_traffic before = by(fixture, transports[i]);
+		simpler_tensor_traffic other = by(fixture, transports[1 - i]);
+
+		options.transport = transports[i];
+		for (int k = 0; k < 5000; k++) {
+			out[k] = k * 3 + (int)i;
+			in[k] = -1;
+		}
+		assert_ok(simpler_tensor_write(fixture->worker, handle, NULL, &from, &options));
+		assert_ok(simpler_tensor_read(fixture->worker, handle, NULL, &to, &options));
+		assert_memory_equal(in, out, sizeof(out));
+		assert_int_equal(by(fixture, transports[i]).sent - before.sent, sizeof(out));
+		assert_int_equal(by(fixture, transports[i]).received - before.received,
+		                 sizeof(out));
+		assert_int_equal(by(fixture, transports[1 - i]).sent, other.sent);
+		assert_int_equal(by(fixture, transports[1 - i]).received, other.received);
+	}
+	free_tensor(fixture, handle);
+}
+
+static void R12_a_staged_argument_goes_by_the_transport_it_names(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_args *args = simpler_args_create();
+	int64_t values[3000];
+
+	for (size_t i = 0; i < 2; i++) {
+		simpler_tensor_traffic before = by(fixture, transports[i]);
+		simpler_tensor_traffic other = by(fixture, transports[1 - i]);
+		simpler_tensor tensor = over(values, SIMPLER_INT64, 3000);
+
+		for (int k = 0; k < 3000; k++)
+			values[k] = k;
+		simpler_args_reset(args);
+		assert_ok(simpler_args_add_staged(args, &tensor, SIMPLER_INOUT, transports[i]));
+		assert_ok(simpler_args_add_scalar(args, 7));
+		assert_ok(run_on(fixture, fixture->shift, args, 0));
+		for (int k = 0; k < 3000; k++)
+			assert_int_equal(values[k], k + 7);
+		assert_int_equal(by(fixture, transports[i]).sent - before.sent, sizeof(values));
+		assert_int_equal(by(fixture, transports[i]).received - before.received,
+		                 sizeof(values));
+		assert_int_equal(by(fixture, transports[1 - i]).sent, other.sent);
+	}
+	simpler_args_reset(args);
+	simpler_args_destroy(args);
+}
+
+static void a_transport_that_is_not_there_is_an_error_and_never_another(void **state)
+{
+	static const char *const no_shm[] = { "--shm", "off", NULL };
+	struct fixture *fixture = *state;
+	struct fixture other = { .worker = NULL };
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	simpler_args *args = simpler_args_create();
+	simpler_tensor_handle handle;
+	int64_t value = 4;
+	simpler_tensor local = over(&value, SIMPLER_INT64, 1);
+	void *address;
+
+	(void)fixture;
+	daemon_start(&other.nodes[0], no_shm);
+	connect_worker(&other, 1);
+	handle = alloc(&other, 0, SIMPLER_INT64, 1);
+	options.transport = SIMPLER_TRANSPORT_SHM;
+	assert_fails(simpler_tensor_write(other.worker, handle, NULL, &local, &options),
+	             SIMPLER_EUNAVAILABLE, "'shm' was named");
+	assert_fails(simpler_tensor_map(other.worker, handle, &address), SIMPLER_EUNAVAILABLE,
+	             "'shm' was named");
+	assert_ok(simpler_args_add_staged(args, &local, SIMPLER_INOUT, SIMPLER_TRANSPORT_SHM));
+	assert_ok(simpler_args_add_scalar(args, 7));
+	assert_fails(run_on(&other, other.shift, args, 0), SIMPLER_EUNAVAILABLE, "'shm' was named");
+	assert_int_equal(value, 4);
+	/* Left open, it goes by what there is, and is counted. */
+	write_all(&other, handle, local);
+	assert_int_equal(traffic_of(&other, 0).stream.sent, sizeof(value));
+	assert_int_equal(traffic_of(&other, 0).auto_moves, 1);
+	simpler_args_destroy(args);
+	simpler_worker_close(other.worker);
+	assert_int_equal(daemon_stop(&other.nodes[0]), 0);
+}
+
+static void a_mapped_tensor_is_what_tasks_see(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handle = alloc(fixture, 1, SIMPLER_INT64, 1000);
+	simpler_args *args = simpler_args_create();
+	int64_t *there;
+	void *address;
+
+	assert_ok(simpler_tensor_map(fixture->worker, handle, &address));
+	there = address;
+	for (int i = 0; i < 1000; i++)
+		there[i] = i;
+	add_view(args, handle, 0, SIMPLER_INT64, 1000, SIMPLER_INOUT);
+	assert_ok(simpler_args_add_scalar(args, 11));
+	assert_ok(run(fixture, fixture->shift, args));
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(there[i], i + 11);
+	free_tensor(fixture, handle);
+	simpler_args_destroy(args);
+}
+
+static void a_quarter_of_a_gibibyte_goes_and_comes(void **state)
+{
+	static const char *const large[] = { "--pool-bytes", "1G", NULL };
+	const size_t size = (size_t)256 << 20;
+	struct fixture other = { .worker = NULL };
+	uint8_t *out = malloc(size), *in = malloc(size);
+
+	(void)state;
+	assert_true(out && in);
+	for (size_t i = 0; i < size; i++)
+		out[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
+	daemon_start(&other.nodes[0], large);
+	connect_worker(&other, 1);
+	for (size_t i = 0; i < 2; i++) {
+		simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+		simpler_tensor_handle handle = alloc(&other, 0, SIMPLER_UINT8, (int64_t)size);
+		simpler_tensor from = over(out, SIMPLER_UINT8, (int64_t)size);
+		simpler_tensor to = over(in, SIMPLER_UINT8, (int64_t)size);
+
+		options.transport = transports[i];
+		memset(in, 0, size);
+		assert_ok(simpler_tensor_write(other.worker, handle, NULL, &from, &options));
+		assert_ok(simpler_tensor_read(other.worker, handle, NULL, &to, &options));
+		assert_memory_equal(in, out, size);
+		free_tensor(&other, handle);
+	}
+	simpler_worker_close(other.worker);
+	assert_int_equal(daemon_stop(&other.nodes[0]), 0);
+	free(out);
+	free(in);
+}
+
+/* --- from node to node --- */
+
+static void a_tensor_is_brought_to_another_node_past_this_process(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t values[4000], back[4000];
+	simpler_tensor_handle first = alloc(fixture, 0, SIMPLER_INT64, 4000), second;
+	simpler_traffic before[2], after[2];
+	simpler_worker_id node;
+
+	for (int i = 0; i < 4000; i++)
+		values[i] = i * 5;
+	write_all(fixture, first, over(values, SIMPLER_INT64, 4000));
+	for (unsigned i = 0; i < 2; i++)
+		before[i] = traffic_of(fixture, i);
+	assert_ok(simpler_tensor_bring(fixture->worker, first, 1, NULL, &second));
+	for (unsigned i = 0; i < 2; i++) {
+		after[i] = traffic_of(fixture, i);
+		assert_int_equal(sent(&after[i]), sent(&before[i]));
+		assert_int_equal(received(&after[i]), received(&before[i]));
+	}
+	assert_ok(simpler_tensor_look(fixture->worker, second, NULL, &node));
+	assert_int_equal(node, 1);
+	free_tensor(fixture, first);
+	read_all(fixture, second, over(back, SIMPLER_INT64, 4000));
+	assert_memory_equal(back, values, sizeof(values));
+	free_tensor(fixture, second);
+}
+
+struct importing {
+	simpler_orch_fn fn;
+	const simpler_args *args;
+	simpler_worker_id worker;
+	bool of_the_run;
+};
+
+static simpler_status submit_importing(simpler_orch *orch, const simpler_args *args,
+                                       const simpler_config *config, simpler_bytes state)
+{
+	const struct importing *task = state.data;
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+
+	(void)args;
+	(void)config;
+	options.worker = task->worker;
+	options.auto_import = !task->of_the_run;
+	return simpler_submit_next_level(orch, task->fn, task->args, &options, NULL);
+}
+
+static simpler_status run_importing(struct fixture *fixture, const simpler_args *args,
+                                    simpler_worker_id worker, bool of_the_run)
+{
+	struct importing task = { fixture->sum_bytes, args, worker, of_the_run };
+	simpler_run_options options = SIMPLER_RUN_OPTIONS_INIT;
+	simpler_completion *completion;
+	simpler_status status;
+
+	options.auto_import = of_the_run;
+	assert_ok(simpler_run_async(fixture->worker, submit_importing, NULL, &options,
+	                            (simpler_bytes){ &task, sizeof(task) }, &completion));
+	assert_true(simpler_completion_wait(completion, 60000));
+	status = simpler_completion_result(completion);
+	assert_ok(simpler_completion_destroy(completion));
+	return status;
+}
+
+static void a_run_that_asks_for_it_has_tensors_of_other_nodes_brought(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_handle handles[2] = { alloc(fixture, 0, SIMPLER_UINT8, 100),
+		                             alloc(fixture, 1, SIMPLER_UINT8, 3000) };
+	uint8_t bytes[3000];
+	int64_t sum = 0;
+	simpler_tensor out = over(&sum, SIMPLER_INT64, 1);
+	simpler_args *args = simpler_args_create();
+
+	memset(bytes, 1, sizeof(bytes));
+	write_all(fixture, handles[0], over(bytes, SIMPLER_UINT8, 100));
+	write_all(fixture, handles[1], over(bytes, SIMPLER_UINT8, 3000));
+	add_view(args, handles[0], 10, SIMPLER_UINT8, 90, SIMPLER_INPUT);
+	add_view(args, handles[1], 0, SIMPLER_UINT8, 3000, SIMPLER_INPUT);
+	assert_ok(simpler_args_add_tensor(args, &out, SIMPLER_OUTPUT, SIMPLER_INLINE));
+	for (unsigned i = 0; i < 6; i++) {
+		/* Where most of the bytes are, and on each of the two. */
+		simpler_worker_id worker = i % 3 == 2 ? SIMPLER_ANY_WORKER : i % 3;
+		uint64_t before = traffic_of(fixture, 1).inlined.received;
+
+		sum = 0;
+		assert_ok(run_importing(fixture, args, worker, i < 3));
+		assert_int_equal(sum, 3090);
+		if (worker == SIMPLER_ANY_WORKER)
+			assert_int_equal(traffic_of(fixture, 1).inlined.received - before,
+			                 sizeof(sum));
+	}
+	simpler_args_reset(args);
+	add_view(args, handles[0], 0, SIMPLER_UINT8, 1, SIMPLER_INOUT);
+	add_view(args, handles[1], 0, SIMPLER_UINT8, 1, SIMPLER_INOUT);
+	assert_fails(run_importing(fixture, args, SIMPLER_ANY_WORKER, true), SIMPLER_EINVAL,
+	             "tensor 1");
+	free_tensor(fixture, handles[0]);
+	free_tensor(fixture, handles[1]);
+	simpler_args_destroy(args);
+}
+
+static void another_program_uses_what_it_was_granted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture other = *fixture;
+	simpler_tensor_handle ours = alloc(fixture, 0, SIMPLER_INT64, 3), theirs, copy;
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	simpler_tensor_grant grant, forged;
+	simpler_args *args = simpler_args_create();
+	int64_t values[3] = { 1, 2, 3 };
+
+	options.ttl_ms = 60000;
+	connect_worker(&other, 2);
+	write_all(fixture, ours, over(values, SIMPLER_INT64, 3));
+	assert_ok(simpler_tensor_export(fixture->worker, ours, true, &options, &grant));
+	forged = grant;
+	forged.token[3] ^= 1;
+	assert_int_not_equal(simpler_tensor_import(other.worker, 0, &forged, NULL, &theirs),
+	                     SIMPLER_OK);
+	/* On the same node, the same bytes; on another, a copy. */
+	assert_ok(simpler_tensor_import(other.worker, 0, &grant, NULL, &theirs));
+	assert_ok(simpler_tensor_import(other.worker, 1, &grant, NULL, &copy));
+	add_view(args, theirs, 0, SIMPLER_INT64, 3, SIMPLER_INOUT);
+	assert_ok(simpler_args_add_scalar(args, 10));
+	assert_ok(run(&other, other.shift, args));
+	read_all(fixture, ours, over(values, SIMPLER_INT64, 3));
+	assert_int_equal(values[2], 13);
+	read_all(&other, copy, over(values, SIMPLER_INT64, 3));
+	assert_int_equal(values[2], 3);
+	/* It stays for those who have imported it. */
+	assert_ok(simpler_tensor_release_grant(fixture->worker, ours, &grant, NULL));
+	free_tensor(fixture, ours);
+	read_all(&other, theirs, over(values, SIMPLER_INT64, 3));
+	assert_int_equal(values[0], 11);
+	assert_int_not_equal(simpler_tensor_import(other.worker, 0, &grant, NULL, &copy),
+	                     SIMPLER_OK);
+	simpler_args_destroy(args);
+	simpler_worker_close(other.worker);
+}
+
 /* --- tasks --- */
 
 static void R14_a_task_updates_a_handle_in_place_with_no_byte_of_it_sent(void **state)
@@ -528,7 +826,7 @@ static void a_task_goes_to_the_node_of_its_tensors(void **state)
 
 	add_view(args, handles[0], 0, SIMPLER_INT64, 1, SIMPLER_INOUT);
 	assert_fails(run_on(fixture, fixture->shift, args, 1), SIMPLER_EINVAL,
-	             "simpler_tensor_import()");
+	             "simpler_tensor_bring()");
 	add_view(args, handles[1], 0, SIMPLER_INT64, 1, SIMPLER_INPUT);
 	assert_fails(run(fixture, fixture->shift, args), SIMPLER_EINVAL, fixture->nodes[1].address);
 	free_tensor(fixture, handles[0]);
@@ -686,6 +984,14 @@ int main(void)
 		cmocka_unit_test(many_writes_and_reads_are_in_progress_at_once),
 		cmocka_unit_test(a_cancelled_read_ends_as_cancelled_or_whole),
 		cmocka_unit_test(a_deadline_ends_a_call),
+		cmocka_unit_test(a_named_transport_carries_the_bytes_and_no_other),
+		cmocka_unit_test(R12_a_staged_argument_goes_by_the_transport_it_names),
+		cmocka_unit_test(a_transport_that_is_not_there_is_an_error_and_never_another),
+		cmocka_unit_test(a_mapped_tensor_is_what_tasks_see),
+		cmocka_unit_test(a_quarter_of_a_gibibyte_goes_and_comes),
+		cmocka_unit_test(a_tensor_is_brought_to_another_node_past_this_process),
+		cmocka_unit_test(a_run_that_asks_for_it_has_tensors_of_other_nodes_brought),
+		cmocka_unit_test(another_program_uses_what_it_was_granted),
 		cmocka_unit_test(R14_a_task_updates_a_handle_in_place_with_no_byte_of_it_sent),
 		cmocka_unit_test(a_view_is_the_part_that_it_says),
 		cmocka_unit_test(a_task_goes_to_the_node_of_its_tensors),

@@ -1,0 +1,198 @@
+/*
+ * Shared memory: the segment that a node on this machine keeps the session's tensors in, mapped
+ * here. A move is a copy in the thread that starts it, and is over when start() returns.
+ *
+ * The segment is the session's own, so what this process writes where it should not spoils tensors
+ * of its own and of nobody else. Its size is fixed and the pages of tensors are there, so touching
+ * them raises no SIGBUS.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "os/descriptor.h"
+#include "os/memory.h"
+#include "os/socket.h"
+#include "transport/transport.h"
+#include "wire/shm.h"
+
+#define ANSWER_MS 2000u
+
+struct shm {
+	struct transport transport;
+	uint32_t segment;
+	uint8_t *base;
+	uint64_t bytes;
+};
+
+/* --- where storage is --- */
+
+static simpler_status find(const struct shm *shm, const struct transport_storage *storage,
+                           uint8_t **out)
+{
+	struct shm_place place;
+	simpler_status status =
+		shm_place_decode(storage->desc, storage->handle.transport_desc.size, &place);
+
+	if (status != SIMPLER_OK)
+		return status;
+	if (place.nbytes != storage->handle.nbytes ||
+	    (place.nbytes > 0 && (place.segment != shm->segment || place.offset > shm->bytes ||
+	                          place.nbytes > shm->bytes - place.offset)))
+		return error_raise(
+			SIMPLER_EPROTOCOL,
+			"the node says that a tensor of %llu bytes is at %llu of segment "
+			"%u, and segment %u of %llu bytes is shared",
+			(unsigned long long)place.nbytes, (unsigned long long)place.offset,
+			place.segment, shm->segment, (unsigned long long)shm->bytes);
+	*out = shm->base + (place.nbytes > 0 ? place.offset : 0);
+	return SIMPLER_OK;
+}
+
+static bool shm_reaches(struct transport *transport, const struct transport_storage *storage)
+{
+	(void)transport;
+	return strcmp(storage->handle.transport, SHM_TRANSPORT) == 0;
+}
+
+uint8_t *shm_transport_address(struct transport *transport, const struct transport_storage *storage)
+{
+	uint8_t *address;
+
+	return find((const struct shm *)transport, storage, &address) == SIMPLER_OK ? address
+	                                                                            : NULL;
+}
+
+/* --- moving --- */
+
+static void copy(struct transport_move *move, uint8_t *there, uint64_t size)
+{
+	if (move->write)
+		transport_gather(move, there, size);
+	else
+		transport_scatter(move, there, size);
+	move->moved += size;
+}
+
+static void count(struct transport *transport, const struct transport_move *move)
+{
+	_Atomic uint64_t *counter = move->write ? &transport->sent : &transport->received;
+
+	atomic_fetch_add_explicit(counter, move->moved, memory_order_relaxed);
+}
+
+static void shm_start(struct transport *transport, struct transport_move *move)
+{
+	const struct span *span = &move->span;
+	struct error error;
+	uint8_t *there;
+	bool failed;
+
+	move->transport = transport;
+	failed = find((const struct shm *)transport, move->storage, &there) != SIMPLER_OK;
+	if (!failed && atomic_load(&move->cancelled)) {
+		failed = true;
+		(void)error_raise(SIMPLER_ECANCELLED, "it was cancelled");
+	}
+	if (failed) {
+		error_save(&error);
+		move->done(move, &error);
+		return;
+	}
+	for (uint64_t i = 0; i < span->runs; i++)
+		copy(move, there + span->offset + i * span->pitch, span->run_bytes);
+	count(transport, move);
+	move->done(move, NULL);
+}
+
+/* What has begun is soon over. */
+static void shm_cancel(struct transport *transport, struct transport_move *move)
+{
+	(void)transport;
+	atomic_store(&move->cancelled, true);
+}
+
+/* --- the segment --- */
+
+static void shm_close(struct transport *transport)
+{
+	struct shm *shm = (struct shm *)transport;
+
+	memory_unmap(shm->base, shm->bytes);
+	free(shm);
+}
+
+static simpler_status ask(int socket, uint64_t session, struct shm_answer *answer, int *fd)
+{
+	const struct shm_ask question = { .session = session };
+	uint8_t bytes[SHM_ANSWER_MAX];
+	size_t size = shm_ask_encode(&question, bytes, sizeof(bytes)), fds;
+	simpler_status status = socket_send(socket, bytes, size, NULL, 0);
+
+	if (status == SIMPLER_OK && !descriptor_wait_readable(socket, clock_after_ms(ANSWER_MS)))
+		status = error_raise(SIMPLER_EUNAVAILABLE, "the node did not answer in time");
+	if (status == SIMPLER_OK)
+		status = socket_receive(socket, bytes, sizeof(bytes), &size, fd, 1, &fds);
+	if (status != SIMPLER_OK)
+		return status;
+	status = shm_answer_decode(bytes, size, answer);
+	if (status == SIMPLER_OK && answer->status != SIMPLER_OK)
+		status = error_raise(answer->status, "%s", answer->text);
+	if (status == SIMPLER_OK && fds != 1)
+		return error_raise(SIMPLER_EPROTOCOL, "no memory came with the answer");
+	if (status != SIMPLER_OK && fds == 1)
+		(void)close(*fd);
+	return status;
+}
+
+static simpler_status map(struct shm *shm, const struct shm_answer *answer, int fd)
+{
+	void *base;
+	uint64_t bytes;
+	simpler_status status = memory_size(fd, &bytes);
+
+	if (status == SIMPLER_OK && bytes < answer->bytes)
+		status = error_raise(SIMPLER_EPROTOCOL, "the memory is smaller than was said");
+	if (status == SIMPLER_OK)
+		status = memory_map(fd, answer->bytes, &base);
+	if (status != SIMPLER_OK)
+		return status;
+	shm->segment = answer->segment;
+	shm->base = base;
+	shm->bytes = answer->bytes;
+	return SIMPLER_OK;
+}
+
+static const struct transport_ops shm_ops = { SHM_TRANSPORT, shm_reaches, shm_start, shm_cancel,
+	                                      shm_close };
+
+simpler_status shm_transport_create(const char *address, uint64_t session, struct transport **out)
+{
+	struct shm *shm = calloc(1, sizeof(*shm));
+	struct shm_answer answer;
+	int socket, fd;
+	simpler_status status;
+
+	if (!shm)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a transport");
+	shm->transport.ops = &shm_ops;
+	/* "@" stands for the byte that such a name begins with. */
+	status = address[0] == '@'
+	                 ? socket_connect(&address[1], &socket)
+	                 : error_raise(SIMPLER_EPROTOCOL,
+	                               "'%.100s' is no address of an abstract socket", address);
+	if (status == SIMPLER_OK) {
+		status = ask(socket, session, &answer, &fd);
+		(void)close(socket);
+	}
+	if (status == SIMPLER_OK) {
+		status = map(shm, &answer, fd);
+		(void)close(fd);
+	}
+	if (status == SIMPLER_OK)
+		*out = &shm->transport;
+	else
+		free(shm);
+	return status;
+}
