@@ -3,8 +3,10 @@
 prefix ?=
 DESTDIR ?=
 SECONDS_PER_TARGET ?= 60
+ROUNDS ?= 200
+SEED ?=
 
-.PHONY: all demo test bench lint fuzz asan tsan install clean help
+.PHONY: all demo test bench lint fuzz chaos asan tsan install clean help
 .NOTPARALLEL:
 
 all: ## build everything into build/release
@@ -40,6 +42,10 @@ lint: ## format, static analysis, clang's warnings, headers, manual pages, scrip
 fuzz: ## every fuzz target for SECONDS_PER_TARGET seconds (60)
 	@scripts/setup fuzz
 	@scripts/fuzz '$(SECONDS_PER_TARGET)'
+
+chaos: ## ROUNDS rounds (200) of random graphs while everything breaks; SEED=S plays one again
+	@scripts/setup test
+	@scripts/chaos '$(ROUNDS)' $(SEED)
 
 install: all ## install the release build; honours DESTDIR and prefix
 	@meson install -C build/release --no-rebuild $(if $(DESTDIR),--destdir '$(abspath $(DESTDIR))')
