@@ -54,8 +54,10 @@ static bool send_one(struct local_child *child, uint32_t id)
 	if (!local_has_room(child))
 		return false;
 	status = note_told(child, id);
-	if (status == SIMPLER_OK)
+	if (status == SIMPLER_OK) {
 		status = segment_send(child->control, &segment->record, segment->fd);
+		child->told_count -= status != SIMPLER_OK;
+	}
 	/* A closed socket is that of a process which is about to end. */
 	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
 		simpler_log(SIMPLER_LOG_ERROR, "%s: %s", child->child.name, simpler_last_error());

@@ -96,8 +96,15 @@ static void on_lost(void *context)
 
 static int set_up(void **state)
 {
-	static const struct tree tree = { .count = 1,
-		                          .nodes = { { .level = 3,
+	static const struct tree tree = { .count = 2,
+		                          .nodes = { { .level = 4,
+		                                       .sub_workers = 1,
+		                                       .first_child = 1,
+		                                       .child_count = 1,
+		                                       .heap_bytes = 1 << 20,
+		                                       .max_tasks = 64,
+		                                       .grace_ms = 5000 },
+		                                     { .level = 3,
 		                                       .sub_workers = 1,
 		                                       .heap_bytes = 1 << 20,
 		                                       .max_tasks = 64,
@@ -249,18 +256,20 @@ static void a_tensor_elsewhere_is_refused(void **state)
 	free(job);
 }
 
-static void run_add_in(uint32_t segment, simpler_status status)
+/* By a sub worker `below` workers further down. */
+static void run_add_in(uint32_t segment, uint64_t below, simpler_status status)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
 	assert_non_null(job);
 	expect_job(job, 1, ADD);
 	job->record.tensors[0].segment = segment;
+	job->record.scalars[0] = below;
 	assert_int_equal(run_job(job), status);
 	free(job);
 }
 
-/* The sub worker was forked before there was any of it. */
+/* All processes were forked before there was any of it. */
 static void tasks_work_on_memory_that_came_later_until_it_ends(void **state)
 {
 	enum { LATER = RECORD_FIRST_SEGMENT };
@@ -273,18 +282,22 @@ static void tasks_work_on_memory_that_came_later_until_it_ends(void **state)
 	there = base;
 	for (uint32_t i = 0; i < 3; i++) {
 		coming = (struct record_segment){ LATER + i, MEMORY_BYTES };
-		run_add_in(LATER + i, SIMPLER_OK); /* it is not here before it is asked for */
-		run_add_in(LATER + i, SIMPLER_OK);
-		assert_int_equal(atomic_load(&there[0]), 2 * i + 2);
-		run_add_in(1, SIMPLER_OK);
+		/* It is not here before it is asked for. */
+		run_add_in(LATER + i, i % 2, SIMPLER_OK);
+		run_add_in(LATER + i, 1, SIMPLER_OK);
+		run_add_in(LATER + i, 0, SIMPLER_OK);
+		assert_int_equal(atomic_load(&there[0]), 3 * i + 3);
+		run_add_in(1, i % 2, SIMPLER_OK);
 	}
 	assert_int_equal(atomic_load(&cells[0]), 3);
 	coming = (struct record_segment){ .id = LATER + 1 };
 	catch_up(NULL);
-	run_add_in(LATER + 1, SIMPLER_EPROTOCOL);
-	run_add_in(LATER + 2, SIMPLER_OK);
-	run_add_in(LATER, SIMPLER_OK);
-	assert_int_equal(atomic_load(&there[0]), 8);
+	run_add_in(LATER + 1, 0, SIMPLER_EPROTOCOL);
+	for (uint64_t below = 0; below < 2; below++) {
+		run_add_in(LATER + 2, below, SIMPLER_OK);
+		run_add_in(LATER, below, SIMPLER_OK);
+	}
+	assert_int_equal(atomic_load(&there[0]), 13);
 	(void)close(coming_fd);
 }
 

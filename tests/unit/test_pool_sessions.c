@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,7 +27,7 @@
 #define ANNE   7u
 #define BEN    8u
 
-static int64_t manual_time;
+static _Atomic int64_t manual_time;
 
 static int64_t manual_now(void)
 {
@@ -485,6 +486,145 @@ static void the_number_of_segments_is_limited(void **state)
 	close_pool(&fixture);
 }
 
+/* --- races --- */
+
+/*
+ * Several threads, each with a session of its own that it ends and begins anew, while leases run
+ * out, are renewed, and what one exports is imported, read and freed by another. Whatever a thread
+ * has pinned stays as it wrote it, and in the end nothing is left.
+ */
+struct player {
+	struct pool *pool;
+	uint64_t session, seed, rounds;
+	pthread_t thread;
+	bool failed;
+};
+
+/* What was exported last, for whoever wants it. */
+static struct pool_grant table[4];
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void put_grant(const struct pool_grant *grant, uint64_t number)
+{
+	pthread_mutex_lock(&table_lock);
+	table[number % 4] = *grant;
+	pthread_mutex_unlock(&table_lock);
+}
+
+static struct pool_grant get_grant(uint64_t number)
+{
+	struct pool_grant grant;
+
+	pthread_mutex_lock(&table_lock);
+	grant = table[number % 4];
+	pthread_mutex_unlock(&table_lock);
+	return grant;
+}
+
+/* Whatever is done to the handle meanwhile, pinned bytes are there. */
+static bool use_own(const struct player *player, const struct pool_view *view)
+{
+	struct pool_view pinned;
+	bool fine = true;
+
+	if (pool_pin(player->pool, player->session, view->handle, POOL_WRITE, &pinned) !=
+	    SIMPLER_OK)
+		return true; /* its lease is over already */
+	memset(pinned.bytes, (int)player->session, 64);
+	for (size_t i = 0; i < 64; i++)
+		fine = fine && pinned.bytes[i] == player->session;
+	pool_unpin(player->pool, view->handle);
+	return fine;
+}
+
+static void use_granted(const struct player *player, uint64_t number)
+{
+	struct pool_grant grant = get_grant(number);
+	struct pool_view view;
+
+	if (pool_import(player->pool, player->session, grant.handle, grant.token, 0, &view) ==
+	    SIMPLER_OK)
+		(void)pool_free(player->pool, player->session, view.handle);
+	if (pool_pin_granted(player->pool, grant.handle, grant.token, &view) == SIMPLER_OK)
+		pool_unpin(player->pool, view.handle);
+	if (number % 8 == 0)
+		(void)pool_release_grant(player->pool, grant.handle, grant.token);
+}
+
+static bool play_once(struct player *player, uint64_t number)
+{
+	struct pool *pool = player->pool;
+	struct segment_view segment;
+	struct pool_grant grant;
+	struct pool_view view;
+	uint32_t ended;
+
+	if (number % 16 == 0 && pool_open_segment(pool, player->session, &segment) == SIMPLER_OK)
+		pool_begin_segment(pool, player->session);
+	if (pool_alloc(pool, player->session, 64 + number % 400000, 1 + number % 3, &view) !=
+	    SIMPLER_OK)
+		return true; /* no room just now */
+	/* The clock goes on, and ends leases while others use what they are of. */
+	atomic_fetch_add(&manual_time, CLOCK_MS / 4);
+	(void)pool_expire(pool);
+	if (!use_own(player, &view))
+		return false;
+	if (pool_export(pool, player->session, view.handle, false, 1 + number % 5, &grant) ==
+	    SIMPLER_OK)
+		put_grant(&grant, number >> 8);
+	use_granted(player, number >> 16);
+	(void)pool_refresh(pool, player->session, view.handle, 5, &view);
+	if (number % 4 == 0)
+		(void)pool_free(pool, player->session, view.handle);
+	if (number % 32 == 1)
+		pool_renew_session(pool, player->session);
+	if (number % 32 == 2)
+		pool_end_session(pool, player->session);
+	/* One thread drops what has ended, as in a daemon. */
+	while (player->session == 1 && (ended = pool_ended_segment(pool)) != 0)
+		pool_drop_segment(pool, ended);
+	return true;
+}
+
+static void *play(void *argument)
+{
+	struct player *player = argument;
+
+	for (uint64_t i = 0; i < player->rounds && !player->failed; i++)
+		player->failed = !play_once(player, random_from(&player->seed) >> 8);
+	pool_end_session(player->pool, player->session);
+	return NULL;
+}
+
+static void ends_imports_and_uses_may_come_at_any_moment(void **state)
+{
+	uint64_t rounds = random_begin("sessions", 20000) / 4;
+	struct player players[4];
+	struct fixture fixture;
+	uint32_t ended;
+
+	(void)state;
+	open_pool(&fixture, 4 * MIB);
+	for (uint64_t i = 0; i < 4; i++) {
+		players[i] = (struct player){ .pool = fixture.pool,
+			                      .session = i + 1,
+			                      .seed = random_from(&random_state),
+			                      .rounds = rounds };
+		assert_int_equal(pthread_create(&players[i].thread, NULL, play, &players[i]), 0);
+	}
+	for (uint64_t i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(players[i].thread, NULL), 0);
+		assert_false(players[i].failed);
+	}
+	while ((ended = pool_ended_segment(fixture.pool)) != 0)
+		pool_drop_segment(fixture.pool, ended);
+	assert_int_equal(stats_of(&fixture).handles, 0);
+	assert_int_equal(stats_of(&fixture).grants, 0);
+	assert_int_equal(stats_of(&fixture).used, 0);
+	assert_int_equal(stats_of(&fixture).segments, 0);
+	close_pool(&fixture);
+}
+
 /* --- fragmentation --- */
 
 /* Sizes of three kinds: a few bytes, up to a page, up to some hundred KiB. */
@@ -560,6 +700,7 @@ int main(void)
 		cmocka_unit_test(all_segments_share_the_one_limit),
 		cmocka_unit_test(a_segment_ends_with_its_session_and_its_last_storage),
 		cmocka_unit_test(the_number_of_segments_is_limited),
+		cmocka_unit_test(ends_imports_and_uses_may_come_at_any_moment),
 		cmocka_unit_test(fragmentation_stays_bounded_over_a_million_operations),
 	};
 

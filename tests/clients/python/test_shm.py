@@ -223,6 +223,25 @@ class Shared(DaemonTest):
         memory.close()
         again.close()
 
+    def test_a_task_of_a_session_that_ends_keeps_its_memory_to_its_end(self):
+        gate = self.client.install(module_callable("gate_below"))
+        leaving = Client(self.daemon.address, "ab")
+        leaving.attach()
+        memory = Memory(leaving, self.address)
+        flags = leaving.alloc(16)
+        place = memory.place(flags)
+        call = leaving.dispatch_later(gate, [stored(flags, 2, INOUT)], [0])
+        # The task raises its flag where this client sees it, and waits for the other one.
+        wait_until(lambda: values_of(memory.map[place]) == [0, 1], "the task runs")
+        leaving.detach()
+        self.assertEqual(memory.resident(), PAGE)
+        memory.map[place] = int64s([1, 1])
+        response = call.result(timeout=SECONDS)
+        self.assertEqual((response.error_code, response.error_msg), (0, ""))
+        wait_until(lambda: memory.resident() == 0, "its pages are given back")
+        memory.close()
+        leaving.close()
+
     def test_many_sessions_come_and_go(self):
         """More than may have memory at once, and each is used by a task."""
         twice = self.twice()
@@ -335,6 +354,37 @@ def mapped(pid):
         return pathlib.Path(f"/proc/{pid}/maps").read_text().count("simpler-session")
     except FileNotFoundError:
         return 0
+
+
+class Large(DaemonTest):
+    options = ("--sub-workers", "1", "--pool-bytes", "600M")
+    pool_bytes = 600 * MIB
+
+    def test_256_MiB_are_shared_read_worked_on_and_given_back(self):
+        size = 256 * MIB
+        twice = self.client.install(module_callable("twice_below", module="twice"))
+        client = Client(self.daemon.address, "a1")
+        memory = Memory(client, client.attach().shm_address)
+        handle, other = client.alloc(size), client.alloc(size)
+        place = memory.place(handle)
+        memory.map[place.stop - 16:place.stop] = int64s([20, 21])
+        # A task's cost is that of its view, however large the tensor is.
+        response = client.dispatch(twice, [stored(handle, 2, INOUT, size - 16)])
+        self.assertEqual((response.error_code, response.error_msg), (0, ""))
+        self.assertEqual(values_of(memory.map[place.stop - 16:place.stop]), [40, 42])
+        chunks = client.read_chunks(handle)
+        self.assertEqual(len(chunks), 256)
+        self.assertEqual(values_of(chunks[-1].data[-16:]), [40, 42])
+        self.assertEqual(memory.resident(), 2 * size)
+        self.refused(Code.RESOURCE_EXHAUSTED, [str(size), str(2 * size)], client.alloc, size)
+        client.free(other)
+        client.free(handle)
+        # What is kept for the next is a quarter of the pool at the most.
+        self.assertLessEqual(memory.resident(), 150 * MIB)
+        client.detach()
+        wait_until(lambda: memory.resident() == 0, "nothing is kept of a session that is over")
+        client.close()
+        memory.close()
 
 
 class Off(DaemonTest):
