@@ -24,12 +24,14 @@ typedef struct simpler_worker simpler_worker;
 typedef struct simpler_module simpler_module;
 
 typedef struct simpler_worker_options {
-	size_t struct_size;          /**< set by SIMPLER_WORKER_OPTIONS_INIT */
-	unsigned level;              /**< 3 for sub workers and chips alone, 4 to 6 above that */
-	uint64_t connect_timeout_ms; /**< how long init waits for the remote nodes */
-	uint32_t node_tasks;         /**< tasks in progress on one node at once; 1 to 1024 */
-	uint64_t heap_bytes;         /**< capacity of the shared heap; memory is taken when used */
-	uint32_t max_tasks;          /**< submitted and not ended, of all runs; 1 to 1,048,576 */
+	size_t struct_size; /**< set by SIMPLER_WORKER_OPTIONS_INIT */
+	unsigned level;     /**< 3 for sub workers and chips alone, 4 to 6 above that */
+	/** how long init waits for the remote nodes, and asks them again while they are not
+	 *  available */
+	uint64_t connect_timeout_ms;
+	uint32_t node_tasks; /**< tasks in progress on one node at once; 1 to 1024 */
+	uint64_t heap_bytes; /**< capacity of the shared heap; memory is taken when used */
+	uint32_t max_tasks;  /**< submitted and not ended, of all runs; 1 to 1,048,576 */
 	/** What is cancelled or late and goes on all the same is killed so much later. */
 	uint64_t stop_grace_ms;
 	/**

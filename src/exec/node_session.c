@@ -24,7 +24,8 @@
 #define RENEWALS 3 /* in a time to live */
 /* For one of them to be answered; who ends a session may have to wait so long for a node that
  * hangs. */
-#define RENEW_MS 2000u
+#define RENEW_MS        2000u
+#define ATTACH_AGAIN_MS 100u
 
 struct attachment {
 	struct node_session *session;
@@ -233,6 +234,33 @@ static simpler_status attach(struct node_session *session, struct rpc_channel *c
 	return status;
 }
 
+/* False when there is no time left for another try. */
+static bool pause_before_next_try(struct node_session *session, int64_t deadline)
+{
+	int64_t next = clock_after_ms(ATTACH_AGAIN_MS);
+
+	if (next >= deadline)
+		return false;
+	pthread_mutex_lock(&session->lock);
+	while (clock_now() < next)
+		(void)wait_changed(session, next);
+	pthread_mutex_unlock(&session->lock);
+	return true;
+}
+
+/* While nobody listens, a try waits. But a daemon that is about to go, or that has just come, may
+ * take a connection and break it, or say that it is not available. */
+static simpler_status attach_in_time(struct node_session *session, struct rpc_channel *channel,
+                                     int64_t deadline, struct msg_attached *out)
+{
+	simpler_status status;
+
+	do
+		status = attach(session, channel, deadline, out);
+	while (status == SIMPLER_EUNAVAILABLE && pause_before_next_try(session, deadline));
+	return status;
+}
+
 simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
                                    const char *name, int64_t deadline,
                                    char shm_address[NODE_SESSION_SHM_MAX + 1])
@@ -243,7 +271,7 @@ simpler_status node_session_attach(struct node_session *session, struct rpc_chan
 
 	if (!node)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
-	status = attach(session, channel, deadline, &answer);
+	status = attach_in_time(session, channel, deadline, &answer);
 	if (status == SIMPLER_OK)
 		status = start_renewer(session);
 	if (status != SIMPLER_OK) {

@@ -27,10 +27,11 @@ uint64_t node_session_id(const struct node_session *session);
 
 /*
  * Attach to the node behind `channel`, called `name` in messages, and keep that renewed. Blocks
- * until it answers, at most until `deadline`. Both are borrowed. `shm_address` gets where the node
- * gives away the session's memory, or "".
+ * until it answers, at most until `deadline`, and asks again while it is not available. Both are
+ * borrowed. `shm_address` gets where the node gives away the session's memory, or "".
  *
- * @return SIMPLER_EUNAVAILABLE when it does not answer; what else it said.
+ * @return SIMPLER_EUNAVAILABLE or SIMPLER_EDEADLINE when it was not available all the time; what
+ * else it said.
  */
 simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
                                    const char *name, int64_t deadline,

@@ -42,7 +42,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 	simpler_status status = node_session_attach(node->session, node->channel, child->name,
 	                                            deadline, shm_address);
 
-	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_EDEADLINE)
+	if (status == SIMPLER_EDEADLINE)
 		return error_raise(SIMPLER_EUNAVAILABLE,
 		                   "%s does not answer: is simpler-l3d running there, and is the "
 		                   "address right?",
