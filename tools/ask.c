@@ -14,19 +14,13 @@ unsigned ask_timeout(const char *text)
 	                                                         : 0;
 }
 
-static simpler_status call(struct rpc_client *client, const char *address, const char *path,
-                           int64_t deadline, uint8_t **answer, size_t *size)
+static simpler_status call(struct rpc_channel *channel, const char *address, const char *path,
+                           struct rpc_buffer *message, unsigned timeout_ms, uint8_t **answer,
+                           size_t *size)
 {
-	struct rpc_channel *channel;
-	struct rpc_buffer buffer;
-	simpler_status status = rpc_channel_open(client, address, &channel);
+	simpler_status status = rpc_unary_wait(channel, path, clock_after_ms(timeout_ms), false,
+	                                       message, answer, size);
 
-	if (status != SIMPLER_OK)
-		return status;
-	status = msg_empty_encode(&buffer);
-	if (status == SIMPLER_OK)
-		status = rpc_unary_wait(channel, path, deadline, false, &buffer, answer, size);
-	rpc_channel_close(channel);
 	if (status == SIMPLER_EUNAVAILABLE)
 		return error_context("UNAVAILABLE: nothing serves at %s; is simpler-l3d running "
 		                     "there, and is the address right?",
@@ -36,16 +30,24 @@ static simpler_status call(struct rpc_client *client, const char *address, const
 	return status;
 }
 
-simpler_status ask(const char *address, const char *path, unsigned timeout_ms, uint8_t **answer,
-                   size_t *size)
+simpler_status ask(const char *address, const char *path, struct rpc_buffer *message,
+                   unsigned timeout_ms, uint8_t **answer, size_t *size)
 {
-	int64_t deadline = clock_after_ms(timeout_ms);
+	struct rpc_channel *channel = NULL;
 	struct rpc_client *client;
 	simpler_status status = rpc_client_create(&client);
 
-	if (status != SIMPLER_OK)
+	if (status != SIMPLER_OK) {
+		rpc_buffer_release(message);
 		return status;
-	status = call(client, address, path, deadline, answer, size);
+	}
+	status = rpc_channel_open(client, address, &channel);
+	if (status == SIMPLER_OK)
+		status = call(channel, address, path, message, timeout_ms, answer, size);
+	else
+		rpc_buffer_release(message);
+	if (channel)
+		rpc_channel_close(channel);
 	rpc_client_destroy(client);
 	return status;
 }

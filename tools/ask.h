@@ -12,8 +12,8 @@
  */
 unsigned ask_timeout(const char *text);
 
-/* Call `path` without arguments. `*answer` is malloc'd, on SIMPLER_OK only. */
-simpler_status ask(const char *address, const char *path, unsigned timeout_ms, uint8_t **answer,
-                   size_t *size);
+/* Call `path`; `message` is handed over. `*answer` is malloc'd, on SIMPLER_OK only. */
+simpler_status ask(const char *address, const char *path, struct rpc_buffer *message,
+                   unsigned timeout_ms, uint8_t **answer, size_t *size);
 
 #endif

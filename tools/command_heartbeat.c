@@ -40,10 +40,13 @@ static simpler_status print_answer(const char *address, const uint8_t *answer, s
 
 static simpler_status heartbeat(const char *address, unsigned timeout_ms)
 {
+	struct rpc_buffer empty;
 	uint8_t *answer;
 	size_t size;
-	simpler_status status = ask(address, MSG_HEARTBEAT, timeout_ms, &answer, &size);
+	simpler_status status = msg_empty_encode(&empty);
 
+	if (status == SIMPLER_OK)
+		status = ask(address, MSG_HEARTBEAT, &empty, timeout_ms, &answer, &size);
 	if (status != SIMPLER_OK)
 		return status;
 	status = print_answer(address, answer, size);

@@ -290,11 +290,14 @@ static simpler_status print_answer(const uint8_t *answer, size_t size, bool as_j
 
 static int ask_and_print(const char *address, unsigned timeout_ms, bool as_json)
 {
+	struct rpc_buffer empty;
 	bool ready = false;
 	uint8_t *answer;
 	size_t size;
-	simpler_status status = ask(address, MSG_STATUS, timeout_ms, &answer, &size);
+	simpler_status status = msg_empty_encode(&empty);
 
+	if (status == SIMPLER_OK)
+		status = ask(address, MSG_STATUS, &empty, timeout_ms, &answer, &size);
 	if (status == SIMPLER_OK) {
 		status = print_answer(answer, size, as_json, &ready);
 		free(answer);

@@ -13,6 +13,7 @@ enum {
 };
 
 /* Each gets its own name as argv[0] and returns the exit status. */
+int command_drain(int argc, char **argv);
 int command_heartbeat(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_key(int argc, char **argv);
@@ -20,8 +21,8 @@ int command_sign(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
-extern const char heartbeat_usage[], inspect_usage[], key_usage[], sign_usage[], status_usage[],
-	verify_usage[];
+extern const char drain_usage[], heartbeat_usage[], inspect_usage[], key_usage[], sign_usage[],
+	status_usage[], verify_usage[];
 
 /* Says what is wrong with the command line; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) SIMPLER_PRINTF(2, 3);

@@ -18,6 +18,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *usage, *summary;
 } commands[] = {
+	{ "drain", command_drain, drain_usage, "have a node finish what runs, and end" },
 	{ "heartbeat", command_heartbeat, heartbeat_usage, "ask a node whether it is alive" },
 	{ "inspect", command_inspect, inspect_usage, "list the callables of a module" },
 	{ "key", command_key, key_usage, "make a key that signs modules" },

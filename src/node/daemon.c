@@ -9,7 +9,7 @@
  * and until the socket is bound its file may be another daemon's.
  *
  * A drain flips readiness first, then refuses new dispatches, then waits for the running ones. A
- * second signal ends the waiting.
+ * second signal ends the waiting. L3Worker.Drain begins one, too, and can make it shorter.
  */
 #include "node/daemon.h"
 
@@ -118,6 +118,8 @@ static simpler_status start_server(struct daemon *daemon)
 		.services = daemon->services,
 		.service_count = SERVICES,
 		.threads = RPC_THREADS,
+		.max_streams = daemon->options->max_streams,
+		.idle_ms = (uint64_t)daemon->options->idle_timeout * 1000,
 	};
 
 	memcpy(daemon->services, services, sizeof(services));
@@ -214,6 +216,19 @@ static void session_ended(void *context, uint64_t session, bool detached)
 	events_wake(daemon->node.wakeup); /* its segment may be nobody's now */
 }
 
+static simpler_status make_sessions(struct daemon *daemon)
+{
+	const struct sessions_options options = {
+		.owners = &daemon->session_owner,
+		.owner_count = 1,
+		.most = daemon->options->max_sessions,
+		.most_tasks = daemon->options->max_session_tasks,
+		.now = clock_now,
+	};
+
+	return sessions_create(&options, &daemon->node.sessions);
+}
+
 static simpler_status build_node(struct daemon *daemon)
 {
 	struct catalog_options catalog = CATALOG_OPTIONS_INIT;
@@ -225,10 +240,12 @@ static simpler_status build_node(struct daemon *daemon)
 		status = describe_engine(daemon);
 	if (status != SIMPLER_OK)
 		return status;
+	node->options = options;
 	node->id = daemon->node_id;
 	node->boot_id = random_u64();
 	node->started = clock_now();
-	node->device = options->device;
+	node->drain_grace_ms = (uint64_t)options->drain_grace * 1000;
+	atomic_init(&node->drain_until, CLOCK_NEVER);
 	status = policy_create(options->code, options->trust, &node->policy);
 	if (status != SIMPLER_OK)
 		return status;
@@ -245,7 +262,7 @@ static simpler_status build_node(struct daemon *daemon)
 	if (!node->dispatches || !node->peers)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
 	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
-	status = sessions_create(&daemon->session_owner, 1, clock_now, &node->sessions);
+	status = make_sessions(daemon);
 	if (status != SIMPLER_OK)
 		return status;
 	return engine_client_create(&daemon->engine_options, node->catalog, &node->engine);
@@ -339,6 +356,11 @@ static simpler_status announce(struct daemon *daemon)
 	return SIMPLER_OK;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* To those who watch; see node/readiness.h. */
 static void tell_readiness(struct daemon *daemon)
 {
@@ -355,7 +377,7 @@ static void begin_drain(struct daemon *daemon)
 	daemon->life = DRAINING;
 	atomic_store(&daemon->node.draining, true);
 	tell_readiness(daemon);
-	daemon->drain_end = clock_after_ms((uint64_t)daemon->options->drain_grace * 1000);
+	daemon->drain_end = clock_after_ms(daemon->node.drain_grace_ms);
 	simpler_log(SIMPLER_LOG_INFO, "draining: %u tasks are running",
 	            atomic_load(&daemon->node.running));
 }
@@ -383,6 +405,21 @@ static void take_signals(struct daemon *daemon)
 	}
 }
 
+/* L3Worker.Drain, which has set `draining` already. */
+static void take_drain(struct daemon *daemon)
+{
+	int64_t until = atomic_load(&daemon->node.drain_until);
+
+	if (until == CLOCK_NEVER)
+		return;
+	/* Asked for a longer grace than the options have, the first to ask gets it. */
+	if (daemon->life != DRAINING) {
+		begin_drain(daemon);
+		daemon->drain_end = until;
+	}
+	daemon->drain_end = earlier(daemon->drain_end, until);
+}
+
 static bool is_drained(const struct daemon *daemon)
 {
 	if (daemon->life != DRAINING)
@@ -399,11 +436,6 @@ static int poll_timeout(int64_t deadline)
 	if (left <= 0)
 		return 0;
 	return left >= 60 * CLOCK_S ? 60000 : (int)((left + CLOCK_MS - 1) / CLOCK_MS);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
 }
 
 static void wait_for_events(struct daemon *daemon, int64_t deadline)
@@ -457,6 +489,7 @@ static simpler_status live(struct daemon *daemon)
 		status = check_start(daemon);
 		tell_readiness(daemon);
 		take_signals(daemon);
+		take_drain(daemon);
 		if (status != SIMPLER_OK || is_drained(daemon))
 			return status;
 		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);

@@ -11,6 +11,7 @@
 
 #include "catalog/catalog.h"
 #include "node/engine_client.h"
+#include "node/options.h"
 #include "node/peers.h"
 #include "node/readiness.h"
 #include "node/sessions.h"
@@ -30,11 +31,15 @@ struct node {
 	struct sessions *sessions;
 	struct peers *peers;
 	struct readiness readiness;
-	const char *device;       /* of the chips */
-	int64_t started;          /* base/clock.h */
-	uint64_t boot_id;         /* another one at each start */
-	const char *shm_address;  /* where sessions get their memory; "" when they can't */
-	_Atomic bool draining;    /* set once; no dispatch begins after that */
+	int64_t started; /* base/clock.h */
+	const struct options *options;
+	uint64_t boot_id;        /* another one at each start */
+	const char *shm_address; /* where sessions get their memory; "" when they can't */
+	_Atomic bool draining;   /* set once; no dispatch begins after that */
+	/* When a drain ends at the latest, as clients asked for (base/clock.h); it only gets
+	 * earlier. CLOCK_NEVER: nobody has asked. */
+	_Atomic int64_t drain_until;
+	uint64_t drain_grace_ms;  /* unless a client says otherwise */
 	_Atomic uint32_t running; /* dispatches that have begun and not been answered */
 	/* When the daemon's thread next looks for leases, sessions and preparations that are over;
 	 * CLOCK_NEVER while it does. */
@@ -45,7 +50,7 @@ struct node {
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  5
+#define NODE_WORKER_METHODS  6
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
@@ -75,6 +80,7 @@ void node_leave(const struct node *node, uint64_t session);
 
 void node_heartbeat(struct rpc_call *call, const uint8_t *data, size_t size);
 void node_status(struct rpc_call *call, const uint8_t *data, size_t size);
+void node_drain(struct rpc_call *call, const uint8_t *data, size_t size);
 
 /* --- what they share; node/reply.c --- */
 

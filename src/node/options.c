@@ -51,6 +51,12 @@ const char options_usage[] =
 	"  --node-id ID           the node's name, 1 to 63 characters of A-Z a-z 0-9 . _ : -\n"
 	"                         (default: the host's name and a random suffix)\n"
 	"  --port-file FILE       write the address to FILE when ready; removed at exit\n"
+	"  --max-tasks N          tasks in flight at once, 1 to 1024 (default 1024)\n"
+	"  --max-session-tasks N  of these, tasks of one session, 1 to 1024 (default 1024)\n"
+	"  --max-sessions N       sessions attached at once, 1 to 65536 (default 4096)\n"
+	"  --max-streams N        transfers and watches open at once, 1 to 65536 (default 256)\n"
+	"  --idle-timeout SECONDS how long a connection may be without a call until it is closed,\n"
+	"                         at most 86400; 0: for ever (default 600)\n"
 	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
 	"                         (default 30)\n"
 	"  --stop-grace MS        how long code may go on that was told to stop, in milliseconds,\n"
@@ -78,6 +84,11 @@ enum option_id {
 	OPTION_LIBRARY_DIR,
 	OPTION_NODE_ID,
 	OPTION_PORT_FILE,
+	OPTION_MAX_TASKS,
+	OPTION_MAX_SESSION_TASKS,
+	OPTION_MAX_SESSIONS,
+	OPTION_MAX_STREAMS,
+	OPTION_IDLE_TIMEOUT,
 	OPTION_DRAIN_GRACE,
 	OPTION_STOP_GRACE,
 	OPTION_LOG_LEVEL,
@@ -102,6 +113,11 @@ static const struct option long_options[] = {
 	{ "library-dir", required_argument, NULL, OPTION_LIBRARY_DIR },
 	{ "node-id", required_argument, NULL, OPTION_NODE_ID },
 	{ "port-file", required_argument, NULL, OPTION_PORT_FILE },
+	{ "max-tasks", required_argument, NULL, OPTION_MAX_TASKS },
+	{ "max-session-tasks", required_argument, NULL, OPTION_MAX_SESSION_TASKS },
+	{ "max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS },
+	{ "max-streams", required_argument, NULL, OPTION_MAX_STREAMS },
+	{ "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
 	{ "stop-grace", required_argument, NULL, OPTION_STOP_GRACE },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -281,6 +297,26 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_PORT_FILE:
 		out->port_file = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("port-file", value, "a path");
+	case OPTION_MAX_TASKS:
+		return parse_count(value, 1, OPTIONS_TASKS_MAX, &out->max_tasks)
+		               ? SIMPLER_OK
+		               : refuse("max-tasks", value, "a number from 1 to 1024");
+	case OPTION_MAX_SESSION_TASKS:
+		return parse_count(value, 1, OPTIONS_TASKS_MAX, &out->max_session_tasks)
+		               ? SIMPLER_OK
+		               : refuse("max-session-tasks", value, "a number from 1 to 1024");
+	case OPTION_MAX_SESSIONS:
+		return parse_count(value, 1, OPTIONS_SESSIONS_MAX, &out->max_sessions)
+		               ? SIMPLER_OK
+		               : refuse("max-sessions", value, "a number from 1 to 65536");
+	case OPTION_MAX_STREAMS:
+		return parse_count(value, 1, OPTIONS_STREAMS_MAX, &out->max_streams)
+		               ? SIMPLER_OK
+		               : refuse("max-streams", value, "a number from 1 to 65536");
+	case OPTION_IDLE_TIMEOUT:
+		return parse_count(value, 0, OPTIONS_IDLE_MAX, &out->idle_timeout)
+		               ? SIMPLER_OK
+		               : refuse("idle-timeout", value, "seconds from 0 to 86400");
 	case OPTION_DRAIN_GRACE:
 		return parse_count(value, 0, OPTIONS_GRACE_MAX, &out->drain_grace)
 		               ? SIMPLER_OK
@@ -364,6 +400,10 @@ static void set_defaults(struct options *out)
 	out->pool_bytes = UINT64_C(1) << 30;
 	out->shm = true;
 	out->log_level = SIMPLER_LOG_INFO;
+	out->max_tasks = out->max_session_tasks = OPTIONS_TASKS_MAX;
+	out->max_sessions = 4096;
+	out->max_streams = 256;
+	out->idle_timeout = 600;
 	out->drain_grace = 30;
 	out->sub_workers = OPTIONS_PROCESSORS;
 	snprintf(out->device, sizeof(out->device), "sim");

@@ -23,6 +23,10 @@
 #define OPTIONS_DEVICE_MAX       31
 #define OPTIONS_CHIPS_MAX        64u
 #define OPTIONS_LIBRARY_DIRS_MAX 16
+#define OPTIONS_TASKS_MAX        1024u
+#define OPTIONS_SESSIONS_MAX     65536u
+#define OPTIONS_STREAMS_MAX      65536u
+#define OPTIONS_IDLE_MAX         86400u
 #define OPTIONS_PROCESSORS       UINT_MAX
 
 struct options {
@@ -43,6 +47,8 @@ struct options {
 	const char *library_dirs[OPTIONS_LIBRARY_DIRS_MAX];
 	size_t library_dir_count;
 	const char *port_file; /* points into argv; NULL: none */
+	unsigned max_tasks, max_session_tasks, max_sessions, max_streams;
+	unsigned idle_timeout; /* seconds; 0: never */
 	unsigned drain_grace;  /* seconds */
 	unsigned stop_grace;   /* milliseconds */
 };

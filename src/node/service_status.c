@@ -1,12 +1,13 @@
-/* L3Worker.Heartbeat and Status: liveness, and readiness with all that it is made of. */
+/* L3Worker.Heartbeat, Status and Drain: liveness, readiness with all that it is made of, and the
+ * end of both. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "node/engine_link.h"
 #include "node/node.h"
+#include "os/events.h"
 #include "simpler/version.h"
 
 void node_heartbeat(struct rpc_call *call, const uint8_t *data, size_t size)
@@ -96,7 +97,7 @@ static void tell_workers(const struct node *node, const struct vitals *vitals,
 		return;
 	out->workers[out->worker_count++] = workers_of("chip", &vitals->chips);
 	out->devices[out->device_count++] =
-		(struct msg_device_status){ .name = node->device,
+		(struct msg_device_status){ .name = node->options->device,
 		                            .count = vitals->chips.count,
 		                            .failed = vitals->chips_shut,
 		                            .error = vitals->device_error };
@@ -118,7 +119,8 @@ static void tell_engine(struct node *node, struct parts *parts)
 		.runs = engine->has_vitals ? engine->vitals.runs : 0,
 	};
 	out->queue.in_flight = engine->in_flight;
-	out->queue.limit = out->queue.session_limit = ENGINE_MAX_IN_FLIGHT;
+	out->queue.limit = node->options->max_tasks;
+	out->queue.session_limit = node->options->max_session_tasks;
 	if (engine->has_vitals)
 		tell_workers(node, &engine->vitals, out);
 }
@@ -174,7 +176,7 @@ static void tell_node(struct node *node, struct msg_status *out)
 		.why_not = node->shm_address[0] ? "" : "the daemon was started with --shm off",
 	};
 	out->sessions.attached = sessions_count(node->sessions);
-	out->sessions.limit = SESSIONS_MAX;
+	out->sessions.limit = node->options->max_sessions;
 }
 
 void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
@@ -197,4 +199,48 @@ void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
 	tell_node(node, &parts->message);
 	reply(call, msg_status_encode(&parts->message, &buffer), &buffer);
 	free(parts);
+}
+
+/* --- drain --- */
+
+/* Who can run programs on a machine may end its node, and nobody else: clients are not
+ * authenticated, and a port that many can reach is no switch for all of them. */
+static simpler_status check_drainer(const struct rpc_call *call)
+{
+	if (rpc_call_is_local(call))
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EPERM,
+	                   "only clients on the node's own machine may drain it; there, use "
+	                   "simpler drain, or send SIGTERM to simpler-l3d");
+}
+
+static void ask_for_drain(struct node *node, const struct msg_drain *drain)
+{
+	uint64_t grace = drain->grace_ms > 0 ? drain->grace_ms : node->drain_grace_ms;
+	int64_t until = clock_after_ms(grace), before = atomic_load(&node->drain_until);
+
+	while (until < before && !atomic_compare_exchange_weak(&node->drain_until, &before, until))
+		continue;
+	/* Before the answer, so that nobody is told of a drain and has a dispatch taken. */
+	atomic_store(&node->draining, true);
+	events_wake(node->wakeup);
+}
+
+void node_drain(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct rpc_buffer buffer;
+	struct msg_drain drain;
+	simpler_status status;
+	struct bump bump;
+
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	status = msg_drain_decode(data, size, &bump, &drain);
+	bump_release(&bump);
+	if (status == SIMPLER_OK)
+		status = check_drainer(call);
+	if (status == SIMPLER_OK) {
+		ask_for_drain(node_of(call), &drain);
+		status = msg_empty_encode(&buffer);
+	}
+	reply(call, status, &buffer);
 }

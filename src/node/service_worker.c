@@ -38,6 +38,7 @@ struct dispatch {
 	struct dispatch *next_free;
 };
 
+/* As many are free as the options allow. */
 struct dispatch_table {
 	pthread_mutex_t lock; /* guards `first_free` and the links behind it */
 	struct dispatch *first_free;
@@ -51,7 +52,7 @@ struct dispatch_table *dispatch_table_create(struct node *node)
 	if (!table)
 		return NULL;
 	(void)pthread_mutex_init(&table->lock, NULL);
-	for (size_t i = ENGINE_MAX_IN_FLIGHT; i-- > 0;) {
+	for (size_t i = node->options->max_tasks; i-- > 0;) {
 		table->all[i].node = node;
 		table->all[i].next_free = table->first_free;
 		table->first_free = &table->all[i];
@@ -67,8 +68,10 @@ void dispatch_table_destroy(struct dispatch_table *table)
 	free(table);
 }
 
-static simpler_status take(struct dispatch_table *table, struct dispatch **out)
+static simpler_status take(struct node *node, struct dispatch **out)
 {
+	struct dispatch_table *table = node->dispatches;
+
 	pthread_mutex_lock(&table->lock);
 	*out = table->first_free;
 	if (*out)
@@ -79,7 +82,7 @@ static simpler_status take(struct dispatch_table *table, struct dispatch **out)
 	return error_raise(SIMPLER_ENOSPACE,
 	                   "%u tasks are in flight at this node, which is the limit; wait for "
 	                   "some of them",
-	                   ENGINE_MAX_IN_FLIGHT);
+	                   node->options->max_tasks);
 }
 
 static void give_back(struct dispatch_table *table, struct dispatch *dispatch)
@@ -164,7 +167,7 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 		answer(dispatch, error);
 	unbind_tensors(node, &dispatch->bound);
 	catalog_unpin(node->catalog, dispatch->callable);
-	node_leave(node, dispatch->session);
+	sessions_leave_task(node->sessions, dispatch->session);
 	give_back(node->dispatches, dispatch);
 	leave(node);
 }
@@ -275,15 +278,17 @@ static simpler_status begin_in(struct dispatch *dispatch, const struct msg_dispa
 	struct node *node = dispatch->node;
 	struct rpc_call *call = dispatch->call;
 	uint64_t session;
-	simpler_status status = node_enter(call, &session);
+	simpler_status status = rpc_call_session(call, &session);
 
+	if (status == SIMPLER_OK)
+		status = sessions_enter_task(node->sessions, session);
 	if (status != SIMPLER_OK)
 		return status;
 	dispatch->session = session;
 	status = run(dispatch, request);
 	if (status == SIMPLER_OK)
 		return SIMPLER_OK;
-	node_leave(node, session);
+	sessions_leave_task(node->sessions, session);
 	return error_context("node '%s' did not run task %llu", node->id,
 	                     (unsigned long long)request->task_id);
 }
@@ -297,7 +302,7 @@ static simpler_status begin(struct node *node, struct rpc_call *call, const uint
 	simpler_status status;
 	struct bump bump;
 
-	status = take(node->dispatches, &dispatch);
+	status = take(node, &dispatch);
 	if (status != SIMPLER_OK)
 		return error_context("node '%s' is full", node->id);
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
@@ -340,4 +345,5 @@ const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_ATTACH, .on_message = node_attach },
 	{ .path = MSG_DETACH, .on_message = node_detach },
 	{ .path = MSG_STATUS, .on_message = node_status },
+	{ .path = MSG_DRAIN, .on_message = node_drain },
 };

@@ -16,6 +16,7 @@ struct session {
 	uint64_t ttl_ms;
 	int64_t until;
 	uint32_t calls; /* in progress */
+	uint32_t tasks; /* of these, dispatches */
 	bool ending;    /* ENDING, else ATTACHED */
 	bool detached;  /* why */
 	bool told;      /* its owners are being told of its end, and it goes after that */
@@ -23,23 +24,19 @@ struct session {
 };
 
 struct sessions {
-	const struct session_owner *owners;
-	size_t owner_count;
-	int64_t (*now)(void);
+	struct sessions_options options;
 	pthread_mutex_t lock; /* guards all below */
 	struct session *all;
+	struct session anonymous; /* of clients that name none; never in `all`, and never ends */
 };
 
-simpler_status sessions_create(const struct session_owner *owners, size_t owner_count,
-                               int64_t (*now)(void), struct sessions **out)
+simpler_status sessions_create(const struct sessions_options *options, struct sessions **out)
 {
 	struct sessions *sessions = calloc(1, sizeof(*sessions));
 
 	if (!sessions)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for sessions");
-	sessions->owners = owners;
-	sessions->owner_count = owner_count;
-	sessions->now = now;
+	sessions->options = *options;
 	(void)pthread_mutex_init(&sessions->lock, NULL);
 	*out = sessions;
 	return SIMPLER_OK;
@@ -73,11 +70,11 @@ static simpler_status add(struct sessions *sessions, uint64_t id, struct session
 {
 	struct session *session;
 
-	if (HASH_COUNT(sessions->all) >= SESSIONS_MAX)
+	if (HASH_COUNT(sessions->all) >= sessions->options.most)
 		return error_raise(SIMPLER_ENOSPACE,
 		                   "%u sessions are attached to this node, which is the limit; "
 		                   "detach those that are no longer needed",
-		                   SESSIONS_MAX);
+		                   sessions->options.most);
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
@@ -117,7 +114,7 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 	if (status != SIMPLER_OK)
 		return status;
 	session->ttl_ms = clamp_ttl(ttl_ms);
-	session->until = sessions->now() + (int64_t)session->ttl_ms * CLOCK_MS;
+	session->until = sessions->options.now() + (int64_t)session->ttl_ms * CLOCK_MS;
 	out->ttl_ms = session->ttl_ms;
 	out->until = session->until;
 	return SIMPLER_OK;
@@ -137,9 +134,9 @@ static bool is_over(struct session *session)
 /* It stays in the table, as one that cannot be attached yet, until all owners have been told. */
 static void finish(struct sessions *sessions, struct session *session)
 {
-	for (size_t i = 0; i < sessions->owner_count; i++)
-		sessions->owners[i].end(sessions->owners[i].context, session->id,
-		                        session->detached);
+	for (size_t i = 0; i < sessions->options.owner_count; i++)
+		sessions->options.owners[i].end(sessions->options.owners[i].context, session->id,
+		                                session->detached);
 	pthread_mutex_lock(&sessions->lock);
 	HASH_DEL(sessions->all, session);
 	pthread_mutex_unlock(&sessions->lock);
@@ -157,8 +154,8 @@ simpler_status sessions_attach(struct sessions *sessions, uint64_t id, uint64_t 
 	pthread_mutex_unlock(&sessions->lock);
 	if (status != SIMPLER_OK || !out->known)
 		return status;
-	for (size_t i = 0; i < sessions->owner_count; i++)
-		sessions->owners[i].renew(sessions->owners[i].context, id);
+	for (size_t i = 0; i < sessions->options.owner_count; i++)
+		sessions->options.owners[i].renew(sessions->options.owners[i].context, id);
 	return SIMPLER_OK;
 }
 
@@ -178,21 +175,16 @@ void sessions_detach(struct sessions *sessions, uint64_t id)
 		finish(sessions, session);
 }
 
-simpler_status sessions_enter(struct sessions *sessions, uint64_t id)
+/* The lock is held. Its counters; NULL for a session that is not attached. */
+static struct session *find_attached(struct sessions *sessions, uint64_t id)
 {
-	struct session *session;
-	bool attached;
+	struct session *session = id == 0 ? &sessions->anonymous : find(sessions, id);
 
-	if (id == 0)
-		return SIMPLER_OK;
-	pthread_mutex_lock(&sessions->lock);
-	session = find(sessions, id);
-	attached = session && !session->ending;
-	if (attached)
-		session->calls++;
-	pthread_mutex_unlock(&sessions->lock);
-	if (attached)
-		return SIMPLER_OK;
+	return session && !session->ending ? session : NULL;
+}
+
+static simpler_status not_attached(uint64_t id)
+{
 	return error_raise(SIMPLER_ESTATE,
 	                   "session %" PRIx64 " is not attached to this node: it never was, or was "
 	                   "silent for longer than its time to live; attach, and make anew what it "
@@ -200,27 +192,74 @@ simpler_status sessions_enter(struct sessions *sessions, uint64_t id)
 	                   id);
 }
 
-void sessions_leave(struct sessions *sessions, uint64_t id)
+simpler_status sessions_enter(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+
+	if (id == 0)
+		return SIMPLER_OK;
+	pthread_mutex_lock(&sessions->lock);
+	session = find_attached(sessions, id);
+	if (session)
+		session->calls++;
+	pthread_mutex_unlock(&sessions->lock);
+	return session ? SIMPLER_OK : not_attached(id);
+}
+
+simpler_status sessions_enter_task(struct sessions *sessions, uint64_t id)
+{
+	struct session *session;
+	bool room = false;
+
+	pthread_mutex_lock(&sessions->lock);
+	session = find_attached(sessions, id);
+	if (session) {
+		room = session->tasks < sessions->options.most_tasks;
+		session->tasks += room ? 1 : 0;
+		session->calls += room ? 1 : 0;
+	}
+	pthread_mutex_unlock(&sessions->lock);
+	if (!session)
+		return not_attached(id);
+	if (room)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ENOSPACE,
+	                   "%u tasks of this session are in flight at this node, which is the "
+	                   "limit; wait for some of them",
+	                   sessions->options.most_tasks);
+}
+
+static void leave(struct sessions *sessions, uint64_t id, uint32_t tasks)
 {
 	struct session *session;
 	bool over;
 
-	if (id == 0)
-		return;
 	pthread_mutex_lock(&sessions->lock);
-	session = find(sessions, id);
-	assert(session && session->calls > 0);
+	session = id == 0 ? &sessions->anonymous : find(sessions, id);
+	assert(session && session->calls > 0 && session->tasks >= tasks);
 	session->calls--;
+	session->tasks -= tasks;
 	over = is_over(session);
 	pthread_mutex_unlock(&sessions->lock);
 	if (over)
 		finish(sessions, session);
 }
 
+void sessions_leave(struct sessions *sessions, uint64_t id)
+{
+	if (id != 0)
+		leave(sessions, id, 0);
+}
+
+void sessions_leave_task(struct sessions *sessions, uint64_t id)
+{
+	leave(sessions, id, 1);
+}
+
 /* One that is over now, or NULL and when the next one is. */
 static struct session *take_expired(struct sessions *sessions, int64_t *next)
 {
-	int64_t now = sessions->now();
+	int64_t now = sessions->options.now();
 	struct session *session, *unused, *found = NULL;
 
 	*next = CLOCK_NEVER;

@@ -19,7 +19,6 @@
 
 #include "simpler/status.h"
 
-#define SESSIONS_MAX        4096u
 #define SESSIONS_TTL_MS     60000u    /* unless a client asks for another one */
 #define SESSIONS_TTL_MS_MIN 100u      /* what is asked for less is made this, */
 #define SESSIONS_TTL_MS_MAX 86400000u /* and for more this */
@@ -33,9 +32,15 @@ struct session_owner {
 	void *context;
 };
 
-/* `owners` is borrowed. `now` is clock_now(), but for tests. */
-simpler_status sessions_create(const struct session_owner *owners, size_t owner_count,
-                               int64_t (*now)(void), struct sessions **out);
+struct sessions_options {
+	const struct session_owner *owners; /* borrowed */
+	size_t owner_count;
+	uint32_t most;        /* sessions at once */
+	uint32_t most_tasks;  /* in progress at once, of one session and of those that have none */
+	int64_t (*now)(void); /* clock_now(), but for tests */
+};
+
+simpler_status sessions_create(const struct sessions_options *options, struct sessions **out);
 /* Tells nobody of ends. NULL is allowed. */
 void sessions_destroy(struct sessions *sessions);
 
@@ -64,6 +69,10 @@ void sessions_detach(struct sessions *sessions, uint64_t session);
 simpler_status sessions_enter(struct sessions *sessions, uint64_t session);
 void sessions_leave(struct sessions *sessions, uint64_t session);
 
+/* The same of a dispatch: also SIMPLER_ENOSPACE naming the limit when too many of the session are
+ * in progress; all clients without a session count as one. */
+simpler_status sessions_enter_task(struct sessions *sessions, uint64_t session);
+void sessions_leave_task(struct sessions *sessions, uint64_t session);
 uint32_t sessions_count(struct sessions *sessions);
 
 /* End those that were silent for too long. Returns when the next one may be (base/clock.h). */

@@ -86,6 +86,8 @@ simpler_status core_address_claim(const char *address);
 simpler_status core_address_explain(const char *address);
 /* `address` with `port` in place of its own; unix addresses as they are. */
 void core_address_with_port(const char *address, int port, char out[CORE_ADDRESS_MAX]);
+/* Whether gRPC's name for the other end of a connection is one of this machine. */
+bool core_peer_is_local(const char *peer);
 /* The name under which a client's channel finds `address`. */
 void core_address_target(const char *address, char out[CORE_ADDRESS_MAX]);
 

@@ -53,6 +53,7 @@
 #define MSG_ATTACH         MSG_WORKER "Attach"
 #define MSG_DETACH         MSG_WORKER "Detach"
 #define MSG_STATUS         MSG_WORKER "Status"
+#define MSG_DRAIN          MSG_WORKER "Drain"
 #define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
 #define MSG_COMMIT         MSG_CATALOG "CommitCallable"
 #define MSG_ABORT          MSG_CATALOG "AbortCallable"
@@ -194,6 +195,10 @@ struct msg_attached {
 	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
 };
 
+struct msg_drain {
+	uint64_t grace_ms;
+};
+
 /* --- StatusResp; texts point into the message, and are never NULL in one that was decoded --- */
 
 struct msg_reason {
@@ -282,6 +287,7 @@ MSG_DECLARE(module_chunk, msg_module_chunk)
 MSG_DECLARE(attach, msg_attach)
 MSG_DECLARE(attached, msg_attached)
 MSG_DECLARE(status, msg_status)
+MSG_DECLARE(drain, msg_drain)
 #undef MSG_DECLARE
 
 /* The chunk with room for `size` bytes of data, which the caller puts at `*data`: they are copied

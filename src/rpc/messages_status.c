@@ -1,4 +1,5 @@
-/* What a node says of itself: StatusResp and its parts. A part that is missing is one of zeros. */
+/* What a node says of itself: StatusResp and its parts. A part that is missing is one of zeros. And
+ * how it is told to end. */
 #include <string.h>
 
 #include "base/error.h"
@@ -375,4 +376,26 @@ simpler_status msg_status_encode(const struct msg_status *status, struct rpc_buf
 	packed = codec_pack(&message.base, out);
 	bump_release(&parts.bump);
 	return packed;
+}
+
+/* --- draining --- */
+
+simpler_status msg_drain_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                struct msg_drain *out)
+{
+	PB(DrainReq) *message = codec_unpack(PB_TYPE(drain_req), bytes, size, bump);
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	out->grace_ms = message->grace_ms;
+	return SIMPLER_OK;
+}
+
+simpler_status msg_drain_encode(const struct msg_drain *drain, struct rpc_buffer *out)
+{
+	PB(DrainReq) message;
+
+	PB_INIT(drain_req, &message);
+	message.grace_ms = drain->grace_ms;
+	return codec_pack(&message.base, out);
 }

@@ -116,7 +116,10 @@ struct rpc_server_options {
 	void *context;                      /* for rpc_call_context() */
 	const struct rpc_service *services; /* more of the same, such as health; borrowed */
 	size_t service_count;
-	unsigned threads; /* at least 1 */
+	unsigned threads;     /* at least 1 */
+	unsigned max_streams; /* streaming calls at once; more are RESOURCE_EXHAUSTED. 0: any number
+	                       */
+	uint64_t idle_ms; /* a connection that has had no call for so long is closed. 0: never */
 };
 
 /* Binds and serves. A path no method has is answered UNIMPLEMENTED. A port or socket somebody else
@@ -134,6 +137,8 @@ void *rpc_call_context(const struct rpc_call *call);
  * hexadecimal digits; 0 when it names none, as clients of no session do. SIMPLER_EINVAL for what is
  * no such number, or 0. */
 simpler_status rpc_call_session(const struct rpc_call *call, uint64_t *session);
+/* Whether the client is on this machine: it came over a unix socket, or from a loopback address. */
+bool rpc_call_is_local(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_receive(struct rpc_call *call);

@@ -198,3 +198,17 @@ void core_address_target(const char *address, char out[CORE_ADDRESS_MAX])
 	else
 		snprintf(out, CORE_ADDRESS_MAX, "dns:///%s", address);
 }
+
+bool core_peer_is_local(const char *peer)
+{
+	/* The last is how an IPv6 socket sees an IPv4 loopback address; "%5B" is "[". */
+	static const char *const own[] = {
+		"unix:", "ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "ipv6:%5B::ffff:127.",
+	};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		if (strncmp(peer, own[i], strlen(own[i])) == 0)
+			return true;
+	}
+	return false;
+}

@@ -24,6 +24,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -35,8 +36,10 @@
 #include "base/error.h"
 #include "rpc/core.h"
 
-#define ARMED      4
-#define HANG_UP_MS 100
+#define ARMED 4
+/* At once on one connection; a client keeps back what is more. */
+#define CONNECTION_CALLS 4096
+#define HANG_UP_MS       100
 
 enum event_kind { ACCEPTED, RECEIVED, SENT, CLOSED, FINISHED, EVENT_KINDS };
 
@@ -88,6 +91,8 @@ struct rpc_server {
 	unsigned thread_count;
 	struct tag shutdown_tag;
 	atomic_size_t live; /* calls, the armed ones included */
+	unsigned max_streams;
+	atomic_uint streams; /* streaming calls that were opened, and have not ended */
 	/* Released before a batch and acquired when its event was fetched: what was written to the
 	 * call before is seen by who handles the event. The queue's locks see to that, too, but
 	 * neither C11 nor ThreadSanitizer knows of them. */
@@ -277,6 +282,25 @@ static bool is_expired(const struct rpc_call *call)
 	return gpr_time_cmp(call->deadline, gpr_now(call->deadline.clock_type)) <= 0;
 }
 
+static bool enter_streams(struct rpc_server *server)
+{
+	if (atomic_fetch_add(&server->streams, 1) < server->max_streams)
+		return true;
+	atomic_fetch_sub(&server->streams, 1);
+	return false;
+}
+
+static void refuse_stream(struct rpc_call *call)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text),
+	               "%u streams are open at this server, which is the limit; wait for some of "
+	               "them to end",
+	               call->server->max_streams);
+	rpc_finish(call, RPC_RESOURCE_EXHAUSTED, text, NULL);
+}
+
 static void accepted(struct rpc_call *call)
 {
 	const struct rpc_method *method = call->slot->method;
@@ -294,6 +318,10 @@ static void accepted(struct rpc_call *call)
 	if (!method->streaming && method->on_cancel && is_expired(call)) {
 		rpc_finish(call, RPC_DEADLINE_EXCEEDED,
 		           "the deadline passed before the call's turn came", NULL);
+		return;
+	}
+	if (method->streaming && !enter_streams(call->server)) {
+		refuse_stream(call);
 		return;
 	}
 	call->opened = true;
@@ -364,6 +392,8 @@ static bool run(struct rpc_call *call, enum event_kind kind)
 	over = atomic_fetch_sub(&call->batches, 1) == 1 && (call->finished || refused);
 	if (over && call->opened && slot->method->on_end)
 		slot->method->on_end(call, call->cancelled != 0);
+	if (over && call->opened && slot->method->streaming)
+		atomic_fetch_sub(&server->streams, 1);
 	if (kind == ACCEPTED && !refused)
 		arm(server, slot); /* the next, once this one's answer is on its way */
 	if (over)
@@ -476,10 +506,14 @@ static bool register_all(struct rpc_server *server, const struct rpc_server_opti
 	return true;
 }
 
-static void create_core(struct rpc_server *server)
+static void create_core(struct rpc_server *server, const struct rpc_server_options *options)
 {
+	bool idles = options->idle_ms > 0 && options->idle_ms < INT_MAX;
 	grpc_arg arguments[] = {
 		CORE_COMMON_ARGUMENTS,
+		CORE_INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS, CONNECTION_CALLS),
+		CORE_INTEGER(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+		             idles ? (int)options->idle_ms : INT_MAX),
 		CORE_INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0),
 		CORE_INTEGER(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
 		             CORE_PING_MS / 2),
@@ -541,7 +575,8 @@ simpler_status rpc_server_start(const struct rpc_server_options *options, struct
 	server = calloc(1, sizeof(*server));
 	if (!server)
 		return error_raise(SIMPLER_ENOMEM, "no memory for a server");
-	create_core(server);
+	server->max_streams = options->max_streams > 0 ? options->max_streams : UINT_MAX;
+	create_core(server, options);
 	if (!register_all(server, options))
 		status = error_raise(SIMPLER_ENOMEM, "no memory for the server's methods");
 	/* Threads first: a server that has a port can only be taken down by its threads. */
@@ -668,6 +703,15 @@ simpler_status rpc_call_session(const struct rpc_call *call, uint64_t *session)
 	                   "the call's metadata " CORE_SESSION_KEY
 	                   " is no session: it has 1 to 16 lower-case hexadecimal digits and is "
 	                   "not 0");
+}
+
+bool rpc_call_is_local(const struct rpc_call *call)
+{
+	char *peer = grpc_call_get_peer(call->call);
+	bool local = core_peer_is_local(peer);
+
+	gpr_free(peer);
+	return local;
 }
 
 void rpc_call_set_state(struct rpc_call *call, void *state)

@@ -69,6 +69,58 @@ static void a_drain_flips_readiness_refuses_new_work_and_waits_for_the_rest(void
 	finish(&held);
 }
 
+static void ask_to_drain(struct front_end *front_end, uint64_t grace_ms)
+{
+	const struct msg_drain drain = { grace_ms };
+	struct rpc_buffer buffer;
+	struct outcome outcome;
+
+	assert_int_equal(msg_drain_encode(&drain, &buffer), SIMPLER_OK);
+	call(front_end, MSG_DRAIN, &buffer, &outcome);
+	expect(&outcome, RPC_OK, "");
+	outcome_destroy(&outcome);
+}
+
+static void a_client_of_this_machine_may_have_a_node_drain(void **state)
+{
+	struct msg_dispatch request;
+	struct msg_outcome response;
+	struct held_task held;
+	struct outcome late;
+	struct bump bump;
+
+	(void)state;
+	hold(&held, NULL);
+	ask_to_drain(held.front_end, 0);
+	/* It is not ready from the answer on. */
+	assert_false(serves(held.front_end, ""));
+	request = make_dispatch(&held.front_end->orch, 34, FAKE_ANSWER, 0);
+	dispatch(held.front_end, &request, &late);
+	expect(&late, RPC_UNAVAILABLE, "is draining");
+	outcome_destroy(&late);
+	assert_int_equal(outcome_ended(&held.outcome), 0);
+	/* No reason to take longer, nor to hurry. */
+	ask_to_drain(held.front_end, 86400000);
+	assert_int_equal(outcome_ended(&held.outcome), 0);
+	assert_int_equal(kill(held.engine, SIGUSR1), 0);
+	expect_response(&held.outcome, &bump, &response);
+	assert_int_equal(response.error_code, 0);
+	bump_release(&bump);
+	finish(&held);
+}
+
+static void a_drain_with_a_shorter_grace_hurries(void **state)
+{
+	struct held_task held;
+
+	(void)state;
+	hold(&held, NULL);
+	ask_to_drain(held.front_end, 86400000);
+	ask_to_drain(held.front_end, 1);
+	expect_lost(&held);
+	finish(&held);
+}
+
 static void a_second_signal_hurries(void **state)
 {
 	struct held_task held;
@@ -133,6 +185,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_drain_flips_readiness_refuses_new_work_and_waits_for_the_rest),
+		cmocka_unit_test(a_client_of_this_machine_may_have_a_node_drain),
+		cmocka_unit_test(a_drain_with_a_shorter_grace_hurries),
 		cmocka_unit_test(a_second_signal_hurries),
 		cmocka_unit_test(the_grace_of_a_drain_ends),
 		cmocka_unit_test(an_engine_that_dies_in_a_drain_ends_it),

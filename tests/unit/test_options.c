@@ -10,7 +10,7 @@
 #include "node/address.h"
 #include "node/options.h"
 
-#define MAX_WORDS 20
+#define MAX_WORDS 24
 
 /* Parse "simpler-l3d" and the given words; the list ends with NULL. */
 static simpler_status parse(const char *const *words, struct options *out,
@@ -47,6 +47,11 @@ static void defaults_hold_without_options(void **state)
 	assert_int_equal(options.stop_grace, 1000);
 	assert_int_equal(options.code, POLICY_ANY);
 	assert_null(options.trust);
+	assert_int_equal(options.max_tasks, 1024);
+	assert_int_equal(options.max_session_tasks, 1024);
+	assert_int_equal(options.max_sessions, 4096);
+	assert_int_equal(options.max_streams, 256);
+	assert_int_equal(options.idle_timeout, 600);
 }
 
 static void all_options_together(void **state)
@@ -66,6 +71,10 @@ static void all_options_together(void **state)
 		                      "--stop-grace=250",
 		                      "--code=signed",
 		                      "--trust=/etc/simpler/trust",
+		                      "--max-tasks=1",
+		                      "--max-session-tasks=2",
+		                      "--max-sessions=3",
+		                      "--max-streams=4",
 		                      NULL };
 	enum options_action action;
 	struct options options;
@@ -86,6 +95,10 @@ static void all_options_together(void **state)
 	assert_int_equal(options.stop_grace, 250);
 	assert_int_equal(options.code, POLICY_SIGNED);
 	assert_string_equal(options.trust, "/etc/simpler/trust");
+	assert_int_equal(options.max_tasks, 1);
+	assert_int_equal(options.max_session_tasks, 2);
+	assert_int_equal(options.max_sessions, 3);
+	assert_int_equal(options.max_streams, 4);
 }
 
 static const struct {
@@ -197,6 +210,12 @@ static const struct {
 	{ { "--heap", "16385G" }, SIMPLER_EINVAL, { "--heap", "16384G" } },
 	{ { "--stop-grace", "86400001" }, SIMPLER_EINVAL, { "--stop-grace", "86400000" } },
 	{ { "--stop-grace", "-1" }, SIMPLER_EINVAL, { "--stop-grace", "'-1'" } },
+	{ { "--max-tasks", "0" }, SIMPLER_EINVAL, { "--max-tasks", "'0'", "1 to 1024" } },
+	{ { "--max-tasks", "1025" }, SIMPLER_EINVAL, { "--max-tasks", "'1025'" } },
+	{ { "--max-session-tasks", "many" }, SIMPLER_EINVAL, { "--max-session-tasks", "'many'" } },
+	{ { "--max-sessions", "65537" }, SIMPLER_EINVAL, { "--max-sessions", "1 to 65536" } },
+	{ { "--max-streams", "0" }, SIMPLER_EINVAL, { "--max-streams", "1 to 65536" } },
+	{ { "--idle-timeout", "86401" }, SIMPLER_EINVAL, { "--idle-timeout", "0 to 86400" } },
 	{ { "--shm", "yes" }, SIMPLER_EINVAL, { "--shm", "'yes'", "on or off" } },
 	{ { "--shm", "" }, SIMPLER_EINVAL, { "--shm", "on or off" } },
 	{ { "--pool-bytes", "1023K" }, SIMPLER_EINVAL, { "--pool-bytes", "'1023K'", "1M" } },

@@ -2,6 +2,8 @@
  * the C core itself where ours would not do. */
 #include "rpc_service.h"
 
+#include "rpc/core.h"
+
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
@@ -347,10 +349,40 @@ static void stopping_cancels_at_its_deadline(void **state)
 	outcome_destroy(&chat);
 }
 
+static void a_peer_of_this_machine_is_told_from_others(void **state)
+{
+	static const struct {
+		const char *peer;
+		bool local;
+	} cases[] = {
+		{ "unix:", true },
+		{ "unix:/run/node.sock", true },
+		{ "ipv4:127.0.0.1:40000", true },
+		{ "ipv4:127.255.1.2:1", true },
+		{ "ipv6:%5B::1%5D:40000", true },
+		{ "ipv6:[::1]:40000", true },
+		{ "ipv6:%5B::ffff:127.0.0.1%5D:40000", true },
+		{ "ipv4:192.0.2.7:40000", false },
+		{ "ipv4:1.127.0.1:40000", false },
+		{ "ipv6:%5B2001:db8::1%5D:40000", false },
+		{ "ipv6:%5B::1234%5D:40000", false },
+		{ "ipv6:%5B::ffff:192.0.2.7%5D:40000", false },
+		{ "unknown", false },
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (core_peer_is_local(cases[i].peer) != cases[i].local)
+			fail_msg("%s", cases[i].peer);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_server_refuses_what_is_too_much),
+		TEST(a_peer_of_this_machine_is_told_from_others),
 		TEST(the_client_does_not_send_too_much),
 		TEST(bad_addresses_are_refused),
 		TEST(an_unbindable_address_says_why),

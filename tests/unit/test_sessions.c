@@ -22,6 +22,9 @@ static int64_t manual_clock(void)
 	return moment;
 }
 
+#define MOST       4096u
+#define MOST_TASKS 3u
+
 /* What an owner was told. */
 static struct told {
 	unsigned renewals, ends;
@@ -48,13 +51,20 @@ static void on_end(void *context, uint64_t session, bool detached)
 
 static const struct session_owner owner = { on_renew, on_end, &told };
 
+static simpler_status create(const struct session_owner *owners, struct sessions **out)
+{
+	const struct sessions_options options = { owners, 1, MOST, MOST_TASKS, manual_clock };
+
+	return sessions_create(&options, out);
+}
+
 static int set_up(void **state)
 {
 	struct sessions *sessions;
 
 	moment = 1000 * CLOCK_S;
 	told = (struct told){ 0 };
-	assert_int_equal(sessions_create(&owner, 1, manual_clock, &sessions), SIMPLER_OK);
+	assert_int_equal(create(&owner, &sessions), SIMPLER_OK);
 	*state = sessions;
 	return 0;
 }
@@ -168,13 +178,13 @@ static void there_is_a_limit_of_sessions(void **state)
 {
 	struct session_state is;
 
-	for (uint64_t i = 1; i <= SESSIONS_MAX; i++)
+	for (uint64_t i = 1; i <= MOST; i++)
 		(void)attach(*state, i, 500);
-	assert_int_equal(sessions_attach(*state, SESSIONS_MAX + 1, 500, &is), SIMPLER_ENOSPACE);
+	assert_int_equal(sessions_attach(*state, MOST + 1, 500, &is), SIMPLER_ENOSPACE);
 	assert_non_null(strstr(simpler_last_error(), "4096 sessions"));
 	assert_true(attach(*state, 7, 500).known);
 	sessions_detach(*state, 7);
-	assert_false(attach(*state, SESSIONS_MAX + 1, 500).known);
+	assert_false(attach(*state, MOST + 1, 500).known);
 }
 
 /* --- by many threads, each with the one session that all of them end and begin --- */
@@ -221,7 +231,7 @@ static void every_beginning_has_one_end(void **state)
 	pthread_t threads[THREADS];
 
 	(void)state;
-	assert_int_equal(sessions_create(&counter, 1, manual_clock, &sessions), SIMPLER_OK);
+	assert_int_equal(create(&counter, &sessions), SIMPLER_OK);
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, sessions), 0);
 	for (int i = 0; i < THREADS; i++)
@@ -234,6 +244,35 @@ static void every_beginning_has_one_end(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void tasks_of_a_session_are_limited_and_those_of_all_that_have_none(void **state)
+{
+	struct sessions *sessions = *state;
+	struct session_state attached;
+
+	assert_int_equal(sessions_enter_task(sessions, 9), SIMPLER_ESTATE);
+	assert_int_equal(sessions_attach(sessions, 9, 0, &attached), SIMPLER_OK);
+	assert_int_equal(sessions_attach(sessions, 10, 0, &attached), SIMPLER_OK);
+	for (uint64_t id = 0; id < 11; id += id == 0 ? 9 : 1) {
+		for (unsigned i = 0; i < MOST_TASKS; i++)
+			assert_int_equal(sessions_enter_task(sessions, id), SIMPLER_OK);
+		assert_int_equal(sessions_enter_task(sessions, id), SIMPLER_ENOSPACE);
+		assert_non_null(strstr(simpler_last_error(), "3 tasks of this session"));
+		/* Other calls are none. */
+		assert_int_equal(sessions_enter(sessions, id), SIMPLER_OK);
+		sessions_leave(sessions, id);
+	}
+	sessions_leave_task(sessions, 9);
+	assert_int_equal(sessions_enter_task(sessions, 9), SIMPLER_OK);
+	assert_int_equal(sessions_enter_task(sessions, 10), SIMPLER_ENOSPACE);
+	/* Its end waits for its tasks as for other calls. */
+	sessions_detach(sessions, 9);
+	for (unsigned i = 0; i < MOST_TASKS; i++) {
+		assert_int_equal(told.ends, 0);
+		sessions_leave_task(sessions, 9);
+	}
+	assert_int_equal(told.ends, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +283,7 @@ int main(void)
 		TEST(a_session_is_over_only_when_its_last_call_has_ended),
 		TEST(clients_without_a_session_come_and_go),
 		TEST(there_is_a_limit_of_sessions),
+		TEST(tasks_of_a_session_are_limited_and_those_of_all_that_have_none),
 		cmocka_unit_test(every_beginning_has_one_end),
 	};
 

@@ -4,11 +4,14 @@ killed."""
 import os
 import pathlib
 import signal
+import socket
 import unittest
+
+import grpc
 
 from harness import (OUTPUT_EXISTING, SECONDS, SUB, Client, Daemon, DaemonTest, health,
                      health_grpc, inline, main, module_callable, stored, values_of, wait_until,
-                     INOUT)
+                     wire, INOUT)
 
 SERVICES = ["L3Worker", "Catalog", "TensorPool"]
 MODULES = os.environ["SIMPLER_MODULES"]
@@ -181,6 +184,32 @@ class Status(unittest.TestCase):
         node.wait_ready()
         self.assertNotEqual(node.engine(), engine)
         self.assertRuns(node)
+
+
+    def test_R17_only_clients_of_the_nodes_machine_may_drain_it(self):
+        address = own_address()
+        if not address:
+            self.skipTest("this machine has no address but loopback")
+        node = self.start("--sub-workers", "1", "--insecure", "--listen", "0.0.0.0:0")
+        port = node.daemon.address.rpartition(":")[2]
+        stranger = Client(f"{address}:{port}")
+        self.addCleanup(stranger.close)
+        with self.assertRaises(grpc.RpcError) as caught:
+            stranger.worker.Drain(wire.DrainReq(), timeout=SECONDS)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.PERMISSION_DENIED)
+        self.assertIn("SIGTERM", caught.exception.details())
+        self.assertTrue(stranger.status().ready)
+
+
+def own_address():
+    """Of an interface that others can reach; None without one. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
 
 
 if __name__ == "__main__":
