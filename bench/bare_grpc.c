@@ -1,6 +1,7 @@
 #include "bare_grpc.h"
 
 #include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <pthread.h>
@@ -12,7 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define METHOD "/bare.Echo/Echo"
+#define METHOD      "/bare.Echo/Echo"
+#define METHOD_PUSH "/bare.Echo/Push"
+#define METHOD_PULL "/bare.Echo/Pull"
+
+static const char *const methods[] = { METHOD, METHOD_PUSH, METHOD_PULL };
 
 static double now(void)
 {
@@ -48,7 +53,12 @@ static grpc_event next_event(grpc_completion_queue *queue)
 
 /* --- server --- */
 
+enum served_kind { SERVED_ECHO, SERVED_PUSH, SERVED_PULL, SERVED_KINDS };
+
 struct served {
+	enum served_kind kind;
+	bool accepted;
+	size_t chunk_size, chunks; /* that a pull is still to send */
 	grpc_call *call;
 	gpr_timespec deadline;
 	grpc_metadata_array metadata;
@@ -60,16 +70,20 @@ struct served {
 struct echo {
 	grpc_server *server;
 	grpc_completion_queue *queue;
-	void *method;
+	void *methods[SERVED_KINDS];
+	grpc_slice chunk;
 };
 
-static void request(struct echo *echo)
+static void request(struct echo *echo, enum served_kind kind)
 {
 	struct served *served = calloc(1, sizeof(*served));
 
+	served->kind = kind;
+	served->accepted = kind == SERVED_ECHO; /* with its message */
 	grpc_metadata_array_init(&served->metadata);
-	grpc_server_request_registered_call(echo->server, echo->method, &served->call,
-	                                    &served->deadline, &served->metadata, &served->payload,
+	grpc_server_request_registered_call(echo->server, echo->methods[kind], &served->call,
+	                                    &served->deadline, &served->metadata,
+	                                    kind == SERVED_ECHO ? &served->payload : NULL,
 	                                    echo->queue, echo->queue, served);
 }
 
@@ -86,6 +100,85 @@ static void answer(struct served *served)
 
 	served->answered = true;
 	grpc_call_start_batch(served->call, ops, 4, served, NULL);
+}
+
+static void receive(struct served *served)
+{
+	const grpc_op op = { .op = GRPC_OP_RECV_MESSAGE,
+		             .data.recv_message.recv_message = &served->payload };
+
+	grpc_call_start_batch(served->call, &op, 1, served, NULL);
+}
+
+static void send_chunk(struct echo *echo, struct served *served, bool first)
+{
+	grpc_slice slice = grpc_slice_sub(echo->chunk, 0, served->chunk_size);
+	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+	const grpc_op ops[2] = {
+		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message },
+		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
+	};
+
+	served->chunks--;
+	grpc_call_start_batch(served->call, ops, first ? 2 : 1, served, NULL);
+	grpc_byte_buffer_destroy(message);
+	grpc_slice_unref(slice);
+}
+
+/* The end of a stream: of a push with a message, of a pull without one. */
+static void end_stream(struct served *served)
+{
+	grpc_slice nothing = grpc_empty_slice();
+	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&nothing, 1);
+	const grpc_op ops[4] = {
+		{ .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+		  .data.send_status_from_server.status = GRPC_STATUS_OK },
+		{ .op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+		  .data.recv_close_on_server.cancelled = &served->cancelled },
+		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
+		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message },
+	};
+
+	served->answered = true;
+	grpc_call_start_batch(served->call, ops, served->kind == SERVED_PUSH ? 4 : 2, served, NULL);
+	grpc_byte_buffer_destroy(message);
+}
+
+static void push_on(struct served *served)
+{
+	bool more = served->payload != NULL;
+
+	grpc_byte_buffer_destroy(served->payload);
+	served->payload = NULL;
+	if (more)
+		receive(served);
+	else
+		end_stream(served);
+}
+
+/* The request has the size of a chunk and their number. */
+static void pull_on(struct echo *echo, struct served *served)
+{
+	grpc_byte_buffer_reader reader;
+	bool first = served->payload != NULL;
+	size_t numbers[2];
+	grpc_slice all;
+
+	if (first) {
+		grpc_byte_buffer_reader_init(&reader, served->payload);
+		all = grpc_byte_buffer_reader_readall(&reader);
+		grpc_byte_buffer_reader_destroy(&reader);
+		memcpy(numbers, GRPC_SLICE_START_PTR(all), sizeof(numbers));
+		grpc_slice_unref(all);
+		grpc_byte_buffer_destroy(served->payload);
+		served->payload = NULL;
+		served->chunk_size = numbers[0];
+		served->chunks = numbers[1];
+	}
+	if (served->chunks > 0)
+		send_chunk(echo, served, first);
+	else
+		end_stream(served);
 }
 
 static void drop(struct served *served)
@@ -118,13 +211,21 @@ static _Noreturn void serve(int port_pipe, int lifeline)
 	echo.server = grpc_server_create(&arguments, NULL);
 	echo.queue = grpc_completion_queue_create_for_next(NULL);
 	grpc_server_register_completion_queue(echo.server, echo.queue, NULL);
-	echo.method = grpc_server_register_method(echo.server, METHOD, NULL,
-	                                          GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+	for (unsigned i = 0; i < SERVED_KINDS; i++)
+		echo.methods[i] = grpc_server_register_method(
+			echo.server, methods[i], NULL,
+			i == SERVED_ECHO ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER
+					 : GRPC_SRM_PAYLOAD_NONE,
+			0);
+	echo.chunk = grpc_slice_malloc(BARE_GRPC_CHUNK);
+	memset(GRPC_SLICE_START_PTR(echo.chunk), 1, BARE_GRPC_CHUNK);
 	credentials = grpc_insecure_server_credentials_create();
 	port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", credentials);
 	grpc_server_start(echo.server);
 	for (int i = 0; i < 64; i++)
-		request(&echo);
+		request(&echo, SERVED_ECHO);
+	request(&echo, SERVED_PUSH);
+	request(&echo, SERVED_PULL);
 	if (write(port_pipe, &port, sizeof(port)) != sizeof(port))
 		_exit(1);
 	for (;;) {
@@ -132,9 +233,17 @@ static _Noreturn void serve(int port_pipe, int lifeline)
 
 		if (served->answered) {
 			drop(served);
+		} else if (!served->accepted) {
+			served->accepted = true;
+			request(&echo, served->kind);
+			receive(served);
+		} else if (served->kind == SERVED_PUSH) {
+			push_on(served);
+		} else if (served->kind == SERVED_PULL) {
+			pull_on(&echo, served);
 		} else {
 			answer(served);
-			request(&echo);
+			request(&echo, SERVED_ECHO);
 		}
 	}
 }
@@ -209,7 +318,91 @@ static bool take(struct asked *asked, size_t size)
 	return good;
 }
 
+/* --- streams --- */
+
+static void wait_batch(struct client *client, grpc_call *call, const grpc_op *ops, size_t count)
+{
+	grpc_call_start_batch(call, ops, count, call, NULL);
+	(void)next_event(client->queue);
+}
+
+static void send_chunks(struct client *client, grpc_call *call, grpc_slice slice, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		/* gRPC takes its slices. */
+		grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+		const grpc_op op = { .op = GRPC_OP_SEND_MESSAGE,
+			             .data.send_message.send_message = message };
+
+		wait_batch(client, call, &op, 1);
+		grpc_byte_buffer_destroy(message);
+	}
+}
+
+static size_t receive_all(struct client *client, grpc_call *call)
+{
+	size_t bytes = 0;
+
+	for (;;) {
+		grpc_byte_buffer *message = NULL;
+		const grpc_op op = { .op = GRPC_OP_RECV_MESSAGE,
+			             .data.recv_message.recv_message = &message };
+
+		wait_batch(client, call, &op, 1);
+		if (!message)
+			return bytes;
+		bytes += grpc_byte_buffer_length(message);
+		grpc_byte_buffer_destroy(message);
+	}
+}
+
+/* Chunks one way, of memory that gRPC reads where it is; what comes is looked at no more than it
+ * has to be. */
+static bool run_stream(struct client *client, bool pull, size_t size, size_t count, double *taken)
+{
+	const size_t numbers[2] = { size, count };
+	grpc_slice slice =
+		pull ? grpc_slice_from_copied_buffer((const char *)numbers, sizeof(numbers))
+		     : grpc_slice_malloc(size);
+	struct asked one = { .code = GRPC_STATUS_UNKNOWN };
+	const grpc_op opening = { .op = GRPC_OP_SEND_INITIAL_METADATA };
+	const grpc_op closing = { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
+	const grpc_op ending[2] = {
+		{ .op = GRPC_OP_RECV_INITIAL_METADATA,
+		  .data.recv_initial_metadata.recv_initial_metadata = &one.initial },
+		{ .op = GRPC_OP_RECV_STATUS_ON_CLIENT,
+		  .data.recv_status_on_client = { .trailing_metadata = &one.trailing,
+		                                  .status = &one.code,
+		                                  .status_details = &one.details } },
+	};
+	size_t received;
+
+	if (!pull)
+		memset(GRPC_SLICE_START_PTR(slice), 1, size);
+	one.start = now();
+	grpc_metadata_array_init(&one.initial);
+	grpc_metadata_array_init(&one.trailing);
+	one.call = grpc_channel_create_call(
+		client->channel, NULL, 0, client->queue,
+		grpc_slice_from_static_string(pull ? METHOD_PULL : METHOD_PUSH), NULL,
+		gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+	wait_batch(client, one.call, &opening, 1);
+	send_chunks(client, one.call, slice, pull ? 1 : count);
+	wait_batch(client, one.call, &closing, 1);
+	wait_batch(client, one.call, &ending[0], 1); /* before it there are no messages */
+	received = receive_all(client, one.call);
+	wait_batch(client, one.call, &ending[1], 1);
+	*taken = now() - one.start;
+	grpc_metadata_array_destroy(&one.initial);
+	grpc_metadata_array_destroy(&one.trailing);
+	grpc_slice_unref(one.details);
+	grpc_slice_unref(slice);
+	grpc_call_unref(one.call);
+	return one.code == GRPC_STATUS_OK && (!pull || received == size * count);
+}
+
 struct command {
+	enum served_kind kind;
 	size_t size, outstanding, count;
 };
 
@@ -276,9 +469,14 @@ static _Noreturn void obey(const char *address, int commands, int results)
 	connect_to(&client, address);
 	while (read_all(commands, &command, sizeof(command))) {
 		double *times = calloc(command.count, sizeof(*times));
+		size_t results_count = command.kind == SERVED_ECHO ? command.count : 1;
 
-		if (!times || !run(&client, &command, times) ||
-		    !write_all(results, times, command.count * sizeof(*times)))
+		if (!times ||
+		    !(command.kind == SERVED_ECHO
+		              ? run(&client, &command, times)
+		              : run_stream(&client, command.kind == SERVED_PULL, command.size,
+		                           command.count, times)) ||
+		    !write_all(results, times, results_count * sizeof(*times)))
 			_exit(1);
 		free(times);
 	}
@@ -374,8 +572,17 @@ void bare_grpc_close(struct bare_grpc_client *client)
 bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstanding, size_t count,
                    double *nanoseconds)
 {
-	const struct command command = { size, outstanding, count };
+	const struct command command = { SERVED_ECHO, size, outstanding, count };
 
 	return write_all(client->process.out, &command, sizeof(command)) &&
 	       read_all(client->process.in, nanoseconds, count * sizeof(*nanoseconds));
+}
+
+bool bare_grpc_stream(struct bare_grpc_client *client, bool pull, size_t size, size_t count,
+                      double *nanoseconds)
+{
+	const struct command command = { pull ? SERVED_PULL : SERVED_PUSH, size, 1, count };
+
+	return write_all(client->process.out, &command, sizeof(command)) &&
+	       read_all(client->process.in, nanoseconds, sizeof(*nanoseconds));
 }

@@ -30,6 +30,13 @@ bench_case case_dispatch;      /* a remote no-op, one outstanding */
 bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
 
+/* Tensors on a node. */
+bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
+bench_case case_stream_pull; /* and from it */
+bench_case case_shm_write;   /* 64 MiB into shared memory; floor: memcpy */
+bench_case case_tensor_task; /* a remote no-op with a tensor that is there; floor: without */
+bench_case case_staged_task; /* with one that goes and comes; floor: each by itself, in turn */
+
 /* Within this process; floor: memory allocated and freed. */
 bench_case case_submit; /* a submit with two tensors, and nothing executed */
 
