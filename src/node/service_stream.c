@@ -1,5 +1,6 @@
 /* TensorPool: the bytes of tensors in and out, in chunks. Each stream has its own state, which is
  * made when it opens and goes at its end. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,17 +52,84 @@ static void give_up(struct rpc_call *call)
 /* --- PullTensor and ReadTensor: on_open, on_message, then on_sent for each chunk but the last ---
  */
 
+/* The bytes of a pull, pinned until it has ended and gRPC has let go of what it sends from there.
+ */
+struct pinned {
+	struct pool *pool;
+	struct pool_view view;
+	_Atomic uint32_t users;
+};
+
 struct pull {
 	struct session_use use;
 	struct pool_view view; /* pinned; handle 0: not yet */
+	struct pinned *pinned; /* once something was sent without a copy */
 	struct span span;      /* what is read of it */
 	uint64_t sent;         /* of the span's packed bytes */
 	bool whole;            /* PullTensor, where every chunk repeats the handle */
 };
 
+static void drop_pinned(void *context)
+{
+	struct pinned *pinned = context;
+
+	if (atomic_fetch_sub(&pinned->users, 1) > 1)
+		return;
+	pool_unpin(pinned->pool, pinned->view.handle);
+	free(pinned);
+}
+
+/* The pin becomes the pull's and that of what it sends. NULL when memory is out. */
+static struct pinned *share_pin(struct node *node, struct pull *pull)
+{
+	struct pinned *pinned = pull->pinned;
+
+	if (!pinned) {
+		pinned = malloc(sizeof(*pinned));
+		if (!pinned)
+			return NULL;
+		pinned->pool = node->pool;
+		pinned->view = pull->view;
+		atomic_init(&pinned->users, 1);
+		pull->pinned = pinned;
+	}
+	atomic_fetch_add(&pinned->users, 1);
+	return pinned;
+}
+
 static void pull_open(struct rpc_call *call)
 {
 	open_state(call, sizeof(struct pull));
+}
+
+/* Bytes in one piece are sent from where they lie. */
+static simpler_status frame_in_place(struct node *node, struct pull *pull, struct msg_chunk *chunk,
+                                     uint64_t size, struct rpc_buffer *out)
+{
+	struct pinned *pinned = share_pin(node, pull);
+	simpler_status status;
+
+	if (!pinned)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a transfer");
+	chunk->data.size = (size_t)size;
+	status = msg_chunk_encode_head(chunk, out);
+	if (status == SIMPLER_OK)
+		rpc_buffer_attach(out, pull->view.bytes + pull->span.offset + pull->sent,
+		                  (size_t)size, drop_pinned, pinned);
+	else
+		drop_pinned(pinned);
+	return status;
+}
+
+static simpler_status frame_packed(const struct pull *pull, const struct msg_chunk *chunk,
+                                   uint64_t size, struct rpc_buffer *out)
+{
+	uint8_t *data;
+	simpler_status status = msg_chunk_frame(chunk, (size_t)size, out, &data);
+
+	if (status == SIMPLER_OK)
+		span_read(&pull->span, pull->view.bytes, pull->sent, data, (size_t)size);
+	return status;
 }
 
 static simpler_status pull_send(struct rpc_call *call, struct pull *pull)
@@ -71,16 +139,17 @@ static simpler_status pull_send(struct rpc_call *call, struct pull *pull)
 	struct msg_chunk chunk = { .has_handle = pull->whole || pull->sent == 0,
 		                   .offset = pull->sent,
 		                   .last = size == left };
-	uint8_t place[SHM_PLACE_BYTES], *data;
+	uint8_t place[SHM_PLACE_BYTES];
 	struct rpc_buffer buffer;
 	simpler_status status;
 
 	if (chunk.has_handle)
 		node_fill_handle(node_of(call), &pull->view, place, &chunk.handle);
-	status = msg_chunk_frame(&chunk, (size_t)size, &buffer, &data);
+	status = pull->span.runs == 1 && size > 0
+	                 ? frame_in_place(node_of(call), pull, &chunk, size, &buffer)
+	                 : frame_packed(pull, &chunk, size, &buffer);
 	if (status != SIMPLER_OK)
 		return status;
-	span_read(&pull->span, pull->view.bytes, pull->sent, data, (size_t)size);
 	pull->sent += size;
 	rpc_send(call, &buffer);
 	return SIMPLER_OK;
@@ -181,7 +250,9 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 	struct pull *pull = rpc_call_state(call);
 
 	(void)cancelled;
-	if (pull && pull->view.handle != 0)
+	if (pull && pull->pinned)
+		drop_pinned(pull->pinned);
+	else if (pull && pull->view.handle != 0)
 		pool_unpin(node_of(call)->pool, pull->view.handle);
 	close_state(call, pull);
 }
