@@ -184,7 +184,7 @@ struct exec_child {
 	const struct exec_child_ops *ops;
 	simpler_kind runs;
 	bool local;        /* of this machine: it has the shared segments mapped */
-	char name[128];    /* "sub worker 0", "node 127.0.0.1:5050" */
+	char name[128];    /* "sub worker 0", "worker 0 of level 3", "node 127.0.0.1:5050" */
 	uint32_t capacity; /* tasks it takes at once */
 	uint32_t width;    /* of those, how many it runs at once */
 	struct exec_traffic traffic;

@@ -81,8 +81,19 @@ static void init_child(struct local_group *group, struct local_child *child, sim
 	child->child.local = true;
 	child->child.capacity = role == SPAWN_CHIP ? CHIP_CAPACITY : MAILBOX_SLOTS;
 	child->child.width = role == SPAWN_NEXT_LEVEL ? MAILBOX_SLOTS : 1;
-	(void)snprintf(child->child.name, sizeof(child->child.name), "%s %u", spawn_role_name(role),
-	               child->number);
+}
+
+/* Workers of all levels count from 0, and an error comes through several of them. */
+static void name_child(struct local_child *child)
+{
+	char *name = child->child.name;
+	size_t size = sizeof(child->child.name);
+
+	if (child->tree)
+		(void)snprintf(name, size, "%s %u of level %u", spawn_role_name(child->role),
+		               child->number, child->tree->nodes[0].level);
+	else
+		(void)snprintf(name, size, "%s %u", spawn_role_name(child->role), child->number);
 }
 
 simpler_status local_group_check_places(const struct local_group *group, uint32_t count)
@@ -112,6 +123,7 @@ simpler_status local_group_add(struct local_group *group, const struct local_chi
 		release_child(child);
 		return status;
 	}
+	name_child(child);
 	group->children[group->child_count++] = child;
 	*out = &child->child;
 	return SIMPLER_OK;

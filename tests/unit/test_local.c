@@ -317,7 +317,8 @@ static void children_are_numbered_by_their_kind(void **state)
 		{ fixture->subs[1], "sub worker 1", SIMPLER_KIND_SUB, 1, MAILBOX_SLOTS },
 		{ fixture->chip, "chip 0", SIMPLER_KIND_CHIP, 1, 4 },
 		{ fixture->wrong_chip, "chip 1", SIMPLER_KIND_CHIP, 1, 4 },
-		{ fixture->worker, "worker 0", SIMPLER_KIND_ORCH, MAILBOX_SLOTS, MAILBOX_SLOTS },
+		{ fixture->worker, "worker 0 of level 3", SIMPLER_KIND_ORCH, MAILBOX_SLOTS,
+		  MAILBOX_SLOTS },
 	};
 
 	for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++) {

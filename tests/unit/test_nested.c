@@ -401,12 +401,13 @@ static void an_error_tells_every_level_that_it_came_through(void **state)
 
 	assert_int_equal(run(&plan), 1042);
 	without_digests(simpler_last_error(), text, sizeof(text));
-	assert_string_equal(text, "the run failed\n"
-	                          "  task 1: orchestration function 'fail' (digest) on worker 0\n"
-	                          "  task 1: orchestration function 'fail' (digest) on worker 0\n"
-	                          "  task 1: orchestration function 'fail' (digest) on worker 0\n"
-	                          "  task 1: sub task 'fail_sub' (digest) on sub worker 0\n"
-	                          "  cause: a status of user code: row 3 of A is singular");
+	assert_string_equal(
+		text, "the run failed\n"
+		      "  task 1: orchestration function 'fail' (digest) on worker 0 of level 5\n"
+		      "  task 1: orchestration function 'fail' (digest) on worker 0 of level 4\n"
+		      "  task 1: orchestration function 'fail' (digest) on worker 0 of level 3\n"
+		      "  task 1: sub task 'fail_sub' (digest) on sub worker 0\n"
+		      "  cause: a status of user code: row 3 of A is singular");
 }
 
 /* --- deaths --- */
