@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import time
+import unittest
 
 import grpc
 
@@ -322,6 +323,26 @@ class Shared(DaemonTest):
                 self.assertEqual(answer.fds, [])
                 self.assertEqual(connection.recv(1), b"")
         self.assertEqual(Memory(self.anne, self.address).segment, self.memory.segment)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
+    def test_another_user_is_turned_away(self):
+        child = os.fork()
+        if child == 0:
+            answered = True
+            try:
+                os.setgid(65534)
+                os.setuid(65534)
+                with connect(self.address) as connection:
+                    try:
+                        connection.send(ask(0xa1))
+                    except OSError:
+                        pass  # turned away already
+                    answered = not Answer(connection).closed
+            except ConnectionError:
+                answered = False
+            finally:
+                os._exit(1 if answered else 0)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
 
     def test_descriptors_that_nobody_asked_for_are_closed(self):
         with connect(self.address) as connection:
