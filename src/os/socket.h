@@ -25,7 +25,7 @@ simpler_status socket_listen(const char *name, int *listener);
 /* SIMPLER_ENOTFOUND when nobody waits. Neither does the new socket block. */
 simpler_status socket_accept(int listener, int *socket);
 /* SIMPLER_EUNAVAILABLE when nobody listens, or so many wait that there is no place. */
-simpler_status socket_connect(const char *name, int *socket);
+simpler_status socket_connect(const char *name, int *out);
 /* Whether the process at the other end was started by this user, or by root. */
 bool socket_peer_is_ours(int socket);
 

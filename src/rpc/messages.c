@@ -85,7 +85,7 @@ simpler_status msg_chunk_decode(const uint8_t *bytes, size_t size, struct bump *
 		.last = message->last != 0,
 		.has_span = message->span != NULL,
 	};
-	if (out->has_span && take_span(message->span, &out->span) != SIMPLER_OK)
+	if (message->span && take_span(message->span, &out->span) != SIMPLER_OK)
 		return SIMPLER_EINVAL;
 	return out->has_handle ? take_handle(message->handle, "handle", &out->handle) : SIMPLER_OK;
 }
@@ -113,6 +113,7 @@ simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struc
 	pb_span span;
 	uint8_t frame[DATA_FRAME_MAX];
 	size_t head, frame_size = size > 0 ? put_data_frame(size, frame) : 0;
+	simpler_status status;
 
 	PB_INIT(tensor_chunk, &message);
 	if (chunk->has_handle) {
@@ -124,8 +125,9 @@ simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struc
 	if (chunk->has_span)
 		message.span = put_span(&chunk->span, &span);
 	head = protobuf_c_message_get_packed_size(&message.base);
-	if (rpc_buffer_alloc(out, head + frame_size + size) != SIMPLER_OK)
-		return simpler_last_status();
+	status = rpc_buffer_alloc(out, head + frame_size + size);
+	if (status != SIMPLER_OK)
+		return status;
 	(void)protobuf_c_message_pack(&message.base, out->data);
 	memcpy(out->data + head, frame, frame_size);
 	*data = out->data + head + frame_size;

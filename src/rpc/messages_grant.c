@@ -49,7 +49,7 @@ simpler_status msg_read_decode(const uint8_t *bytes, size_t size, struct bump *b
 		                  .token = take_bytes(message->token) };
 	if (message->token.len > 0)
 		status = check_token(message->token);
-	if (status == SIMPLER_OK && out->has_span)
+	if (status == SIMPLER_OK && message->span)
 		status = take_span(message->span, &out->span);
 	return status == SIMPLER_OK ? take_handle(message->handle, "handle", &out->handle) : status;
 }
