@@ -40,6 +40,10 @@ bench_case case_staged_task; /* with one that goes and comes; floor: each by its
 /* Within this process; floor: memory allocated and freed. */
 bench_case case_submit; /* a submit with two tensors, and nothing executed */
 
+/* On this machine, with an engine or daemons of its own. */
+bench_case case_hop; /* a task to an engine and back, without gRPC; floor: a cache line, as below */
+bench_case case_recovery; /* from an engine's death to the next task; floor: executing a process */
+
 /* On this machine; floor: a cache line to another process and back. */
 bench_case case_mailbox;           /* to a sub worker and back, without the graph */
 bench_case case_tasks_independent; /* sub tasks without tensors on two sub workers, each of many */
@@ -54,6 +58,8 @@ bench_case case_task_latency;      /* a run of one */
  * over many rounds compare the programs and not their luck.
  */
 void bench_stir(void);
+/* A fifth of a millisecond, between two looks at what nobody rings for. */
+void bench_pause(void);
 
 /* The sub task that does nothing, for a case that goes without a worker. */
 const struct exec_callable *bench_callable(const struct bench *bench, struct modules *modules,

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -46,6 +47,9 @@ static const struct bench_entry {
 	  case_staged_task, true },
 	{ "submit", "a task with two tensors into the graph; floor: malloc and free", case_submit,
 	  false },
+	{ "hop", "a task to an engine and back, no gRPC; floor: as for mailbox", case_hop, false },
+	{ "recovery", "from an engine's death to the next task; floor: executing /bin/true",
+	  case_recovery, false },
 	{ "mailbox", "a task to a sub worker and back; floor: a cache line there and back",
 	  case_mailbox, false },
 	{ "tasks_independent", "10,000 sub tasks, each of them; floor: as for mailbox",
@@ -91,6 +95,13 @@ void bench_stir(void)
 		count++;
 	while (count > 0)
 		(void)pthread_join(threads[--count], NULL);
+}
+
+void bench_pause(void)
+{
+	const struct timespec moment = { 0, 200000 };
+
+	(void)nanosleep(&moment, NULL);
 }
 
 _Noreturn void bench_give_up(const char *what)

@@ -119,6 +119,7 @@ static simpler_status start_server(struct daemon *daemon)
 		.service_count = SERVICES,
 		.threads = RPC_THREADS,
 		.max_streams = daemon->options->max_streams,
+		.memory_bytes = daemon->options->rpc_bytes,
 		.idle_ms = (uint64_t)daemon->options->idle_timeout * 1000,
 	};
 

@@ -55,6 +55,9 @@ const char options_usage[] =
 	"  --max-session-tasks N  of these, tasks of one session, 1 to 1024 (default 1024)\n"
 	"  --max-sessions N       sessions attached at once, 1 to 65536 (default 4096)\n"
 	"  --max-streams N        transfers and watches open at once, 1 to 65536 (default 256)\n"
+	"  --rpc-bytes N[K|M|G]   memory of connections and of messages that come in, 128M to "
+        "16384G\n"
+	"                         (default 1G)\n"
 	"  --idle-timeout SECONDS how long a connection may be without a call until it is closed,\n"
 	"                         at most 86400; 0: for ever (default 600)\n"
 	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
@@ -88,6 +91,7 @@ enum option_id {
 	OPTION_MAX_SESSION_TASKS,
 	OPTION_MAX_SESSIONS,
 	OPTION_MAX_STREAMS,
+	OPTION_RPC_BYTES,
 	OPTION_IDLE_TIMEOUT,
 	OPTION_DRAIN_GRACE,
 	OPTION_STOP_GRACE,
@@ -117,6 +121,7 @@ static const struct option long_options[] = {
 	{ "max-session-tasks", required_argument, NULL, OPTION_MAX_SESSION_TASKS },
 	{ "max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS },
 	{ "max-streams", required_argument, NULL, OPTION_MAX_STREAMS },
+	{ "rpc-bytes", required_argument, NULL, OPTION_RPC_BYTES },
 	{ "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
 	{ "stop-grace", required_argument, NULL, OPTION_STOP_GRACE },
@@ -313,6 +318,11 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		return parse_count(value, 1, OPTIONS_STREAMS_MAX, &out->max_streams)
 		               ? SIMPLER_OK
 		               : refuse("max-streams", value, "a number from 1 to 65536");
+	case OPTION_RPC_BYTES:
+		return parse_bytes(value, &out->rpc_bytes) && out->rpc_bytes >= OPTIONS_RPC_MIN
+		               ? SIMPLER_OK
+		               : refuse("rpc-bytes", value,
+		                        "bytes from 128M to 16384G, such as 512M");
 	case OPTION_IDLE_TIMEOUT:
 		return parse_count(value, 0, OPTIONS_IDLE_MAX, &out->idle_timeout)
 		               ? SIMPLER_OK
@@ -403,6 +413,7 @@ static void set_defaults(struct options *out)
 	out->max_tasks = out->max_session_tasks = OPTIONS_TASKS_MAX;
 	out->max_sessions = 4096;
 	out->max_streams = 256;
+	out->rpc_bytes = UINT64_C(1) << 30;
 	out->idle_timeout = 600;
 	out->drain_grace = 30;
 	out->sub_workers = OPTIONS_PROCESSORS;

@@ -119,6 +119,7 @@ struct rpc_server_options {
 	unsigned threads;     /* at least 1 */
 	unsigned max_streams; /* streaming calls at once; more are RESOURCE_EXHAUSTED. 0: any number
 	                       */
+	uint64_t memory_bytes; /* of connections, and messages that come in. 0: any amount */
 	uint64_t idle_ms; /* a connection that has had no call for so long is closed. 0: never */
 };
 

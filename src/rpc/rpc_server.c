@@ -506,11 +506,26 @@ static bool register_all(struct rpc_server *server, const struct rpc_server_opti
 	return true;
 }
 
+/* What gRPC may have of memory for connections, and for messages that come in: with too much, it
+ * ends calls with RESOURCE_EXHAUSTED, and takes no new connections. The caller's to let go of. */
+static grpc_resource_quota *make_quota(uint64_t bytes)
+{
+	grpc_resource_quota *quota = grpc_resource_quota_create("server");
+
+	if (bytes > 0)
+		grpc_resource_quota_resize(quota, bytes);
+	return quota;
+}
+
 static void create_core(struct rpc_server *server, const struct rpc_server_options *options)
 {
 	bool idles = options->idle_ms > 0 && options->idle_ms < INT_MAX;
+	grpc_resource_quota *quota = make_quota(options->memory_bytes);
 	grpc_arg arguments[] = {
 		CORE_COMMON_ARGUMENTS,
+		{ .type = GRPC_ARG_POINTER,
+		  .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+		  .value.pointer = { quota, grpc_resource_quota_arg_vtable() } },
 		CORE_INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS, CONNECTION_CALLS),
 		CORE_INTEGER(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
 		             idles ? (int)options->idle_ms : INT_MAX),
@@ -520,11 +535,11 @@ static void create_core(struct rpc_server *server, const struct rpc_server_optio
 	};
 	grpc_channel_args all = { sizeof(arguments) / sizeof(arguments[0]), arguments };
 
-	grpc_init();
 	/* What it calls errors are mostly the doings of clients, which must not fill a log. A
 	 * program that is only a client keeps its own settings. */
 	gpr_set_log_function(core_log);
 	server->server = grpc_server_create(&all, NULL);
+	grpc_resource_quota_unref(quota);
 	server->queue = grpc_completion_queue_create_for_next(NULL);
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
 	pthread_mutex_init(&server->lock, NULL);
@@ -576,6 +591,7 @@ simpler_status rpc_server_start(const struct rpc_server_options *options, struct
 	if (!server)
 		return error_raise(SIMPLER_ENOMEM, "no memory for a server");
 	server->max_streams = options->max_streams > 0 ? options->max_streams : UINT_MAX;
+	grpc_init();
 	create_core(server, options);
 	if (!register_all(server, options))
 		status = error_raise(SIMPLER_ENOMEM, "no memory for the server's methods");

@@ -10,7 +10,7 @@
 #include "node/address.h"
 #include "node/options.h"
 
-#define MAX_WORDS 24
+#define MAX_WORDS 28
 
 /* Parse "simpler-l3d" and the given words; the list ends with NULL. */
 static simpler_status parse(const char *const *words, struct options *out,
@@ -51,6 +51,7 @@ static void defaults_hold_without_options(void **state)
 	assert_int_equal(options.max_session_tasks, 1024);
 	assert_int_equal(options.max_sessions, 4096);
 	assert_int_equal(options.max_streams, 256);
+	assert_int_equal(options.rpc_bytes, 1 << 30);
 	assert_int_equal(options.idle_timeout, 600);
 }
 
@@ -75,6 +76,8 @@ static void all_options_together(void **state)
 		                      "--max-session-tasks=2",
 		                      "--max-sessions=3",
 		                      "--max-streams=4",
+		                      "--rpc-bytes=2G",
+		                      "--idle-timeout=5",
 		                      NULL };
 	enum options_action action;
 	struct options options;
@@ -99,6 +102,8 @@ static void all_options_together(void **state)
 	assert_int_equal(options.max_session_tasks, 2);
 	assert_int_equal(options.max_sessions, 3);
 	assert_int_equal(options.max_streams, 4);
+	assert_int_equal(options.rpc_bytes, UINT64_C(2) << 30);
+	assert_int_equal(options.idle_timeout, 5);
 }
 
 static const struct {
@@ -215,6 +220,8 @@ static const struct {
 	{ { "--max-session-tasks", "many" }, SIMPLER_EINVAL, { "--max-session-tasks", "'many'" } },
 	{ { "--max-sessions", "65537" }, SIMPLER_EINVAL, { "--max-sessions", "1 to 65536" } },
 	{ { "--max-streams", "0" }, SIMPLER_EINVAL, { "--max-streams", "1 to 65536" } },
+	{ { "--rpc-bytes", "127M" }, SIMPLER_EINVAL, { "--rpc-bytes", "'127M'", "128M" } },
+	{ { "--rpc-bytes", "much" }, SIMPLER_EINVAL, { "--rpc-bytes", "'much'" } },
 	{ { "--idle-timeout", "86401" }, SIMPLER_EINVAL, { "--idle-timeout", "0 to 86400" } },
 	{ { "--shm", "yes" }, SIMPLER_EINVAL, { "--shm", "'yes'", "on or off" } },
 	{ { "--shm", "" }, SIMPLER_EINVAL, { "--shm", "on or off" } },

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """What a node takes of everything, each with a daemon whose options make it little: what is too much
 is told at once, with the number, and what it had taken goes on."""
+import pathlib
+import resource
 import threading
+import time
 import unittest
 
 import grpc
@@ -10,16 +13,24 @@ from harness import (INOUT, INT64, OUTPUT_EXISTING, SECONDS, Client, Daemon, hea
                      main, module_callable, request, stored, values_of, wait_until, wire)
 
 Code = grpc.StatusCode
+PACKAGE = "simpler.distributed.v1"
 
 
 def named(session):
     return [("simpler-session", session)]
 
 
+def resident(pid):
+    """Bytes of memory that a process has."""
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
 class Limits(unittest.TestCase):
     def start(self, *options):
         daemon = Daemon("--sub-workers", "4", "--pool-bytes", "16M", *options)
         client = Client(daemon.address)
+        client.daemon = daemon
         self.addCleanup(self.stop, daemon, client)
         return client
 
@@ -123,6 +134,24 @@ class Limits(unittest.TestCase):
 
         wait_until(pulls, "there is room for a stream")
         watches[1].cancel()
+
+    def test_memory_of_messages_that_come_in(self):
+        client = self.start("--rpc-bytes", "128M")
+        message = wire.CallablePayload(callable_id=1, pickled=bytes(50 << 20)).SerializeToString()
+        flood = [Client(client.daemon.address) for _ in range(16)]
+        calls = [each.channel.unary_unary(f"/{PACKAGE}.Catalog/PushCallable").future(
+            message, timeout=SECONDS) for each in flood]
+        most = 0
+        while not all(call.done() for call in calls):
+            most = max(most, resident(client.daemon.process.pid))
+            time.sleep(0.005)
+        codes = {call.code() for call in calls}
+        self.assertLessEqual(codes, {Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED,
+                                     Code.UNAVAILABLE})
+        self.assertLess(most, 400 << 20)  # of 800 MiB that came at once
+        for each in flood:
+            each.close()
+        self.assertTrue(client.heartbeat().ok)
 
     def test_idle_connections(self):
         client = self.start("--idle-timeout", "1")
