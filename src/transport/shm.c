@@ -32,28 +32,30 @@ static simpler_status find(const struct shm *shm, const struct transport_storage
                            uint8_t **out)
 {
 	struct shm_place place;
-	simpler_status status =
-		shm_place_decode(storage->desc, storage->handle.transport_desc.size, &place);
+	simpler_status status;
 
+	*out = shm->base;
+	if (storage->handle.nbytes == 0) /* no bytes lie nowhere */
+		return SIMPLER_OK;
+	status = shm_place_decode(storage->desc, storage->handle.transport_desc.size, &place);
 	if (status != SIMPLER_OK)
 		return status;
-	if (place.nbytes != storage->handle.nbytes ||
-	    (place.nbytes > 0 && (place.segment != shm->segment || place.offset > shm->bytes ||
-	                          place.nbytes > shm->bytes - place.offset)))
+	if (place.nbytes != storage->handle.nbytes || place.segment != shm->segment ||
+	    place.offset > shm->bytes || place.nbytes > shm->bytes - place.offset)
 		return error_raise(
 			SIMPLER_EPROTOCOL,
 			"the node says that a tensor of %llu bytes is at %llu of segment "
 			"%u, and segment %u of %llu bytes is shared",
 			(unsigned long long)place.nbytes, (unsigned long long)place.offset,
 			place.segment, shm->segment, (unsigned long long)shm->bytes);
-	*out = shm->base + (place.nbytes > 0 ? place.offset : 0);
+	*out += place.offset;
 	return SIMPLER_OK;
 }
 
 static bool shm_reaches(struct transport *transport, const struct transport_storage *storage)
 {
 	(void)transport;
-	return strcmp(storage->handle.transport, SHM_TRANSPORT) == 0;
+	return storage->handle.nbytes == 0 || strcmp(storage->handle.transport, SHM_TRANSPORT) == 0;
 }
 
 uint8_t *shm_transport_address(struct transport *transport, const struct transport_storage *storage)

@@ -85,6 +85,15 @@ static simpler_status pack(struct transport_move *move, uint64_t size, struct rp
 	return SIMPLER_OK;
 }
 
+/* What the node itself said of where it is, it needs not be told. */
+static struct msg_handle named(const struct transport_move *move)
+{
+	struct msg_handle handle = move->storage->handle;
+
+	handle.transport_desc.size = 0;
+	return handle;
+}
+
 static bool writes_all(const struct transport_move *move)
 {
 	return move->span.offset == 0 && move->local.bytes == move->storage->handle.nbytes;
@@ -102,7 +111,7 @@ static simpler_status next_chunk(struct transport_move *move, struct rpc_client_
 	/* The first one says where to; the others continue it. */
 	chunk.has_handle = move->moved == 0;
 	if (chunk.has_handle)
-		chunk.handle = move->storage->handle;
+		chunk.handle = named(move);
 	chunk.has_span = chunk.has_handle && !writes_all(move);
 	chunk.span = move->span;
 	chunk.data.size = (size_t)size;
@@ -210,11 +219,11 @@ static bool reads_all(const struct transport_move *move)
 
 static simpler_status request(const struct transport_move *move, struct rpc_buffer *message)
 {
-	const struct msg_read read = { .handle = move->storage->handle,
+	const struct msg_read read = { .handle = named(move),
 		                       .has_span = true,
 		                       .span = move->span };
 
-	return reads_all(move) ? msg_handle_encode(&move->storage->handle, message)
+	return reads_all(move) ? msg_handle_encode(&read.handle, message)
 	                       : msg_read_encode(&read, message);
 }
 
