@@ -25,6 +25,8 @@ simpler_status look_up(simpler_orch *orch, simpler_module *module)
 		status = simpler_orch_sub(orch, "f", simpler_no_state(), &sub);
 	if (status == SIMPLER_OK)
 		status = simpler_orch_orch_fn(orch, "f", simpler_no_state(), &orch_fn);
+	if (status == SIMPLER_OK)
+		status = simpler_orch_chip(orch, "f", simpler_no_state(), &chip);
 #if defined(WRONG_MODULE_SUB_TO_ORCH_FN)
 	status = simpler_module_sub(module, "f", simpler_no_state(), &orch_fn);
 #elif defined(WRONG_MODULE_SUB_TO_CHIP)
@@ -39,8 +41,16 @@ simpler_status look_up(simpler_orch *orch, simpler_module *module)
 	status = simpler_module_chip(module, "f", simpler_no_state(), &orch_fn);
 #elif defined(WRONG_ORCH_SUB_TO_ORCH_FN)
 	status = simpler_orch_sub(orch, "f", simpler_no_state(), &orch_fn);
+#elif defined(WRONG_ORCH_SUB_TO_CHIP)
+	status = simpler_orch_sub(orch, "f", simpler_no_state(), &chip);
 #elif defined(WRONG_ORCH_ORCH_FN_TO_SUB)
 	status = simpler_orch_orch_fn(orch, "f", simpler_no_state(), &sub);
+#elif defined(WRONG_ORCH_ORCH_FN_TO_CHIP)
+	status = simpler_orch_orch_fn(orch, "f", simpler_no_state(), &chip);
+#elif defined(WRONG_ORCH_CHIP_TO_SUB)
+	status = simpler_orch_chip(orch, "f", simpler_no_state(), &sub);
+#elif defined(WRONG_ORCH_CHIP_TO_ORCH_FN)
+	status = simpler_orch_chip(orch, "f", simpler_no_state(), &orch_fn);
 #endif
 	(void)sub;
 	(void)orch_fn;

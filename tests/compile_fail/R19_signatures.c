@@ -66,6 +66,4 @@ simpler_status pointer(const simpler_args *args, const simpler_bytes *state);
 SIMPLER_SUB(pointer);
 #elif defined(WRONG_TWICE)
 SIMPLER_SUB(sub);
-#elif defined(WRONG_UNKNOWN)
-SIMPLER_SUB(nobody);
 #endif

@@ -27,6 +27,10 @@ simpler_status unregister(simpler_worker *worker, simpler_sub sub, simpler_orch_
 	status = simpler_unregister_chip(worker, orch_fn, SIMPLER_FOREVER);
 #elif defined(WRONG_NUMBER_AS_SUB)
 	status = simpler_unregister_sub(worker, sub.id, SIMPLER_FOREVER);
+#elif defined(WRONG_NUMBER_AS_ORCH_FN)
+	status = simpler_unregister_orch_fn(worker, orch_fn.id, SIMPLER_FOREVER);
+#elif defined(WRONG_NUMBER_AS_CHIP)
+	status = simpler_unregister_chip(worker, chip.id, SIMPLER_FOREVER);
 #endif
 	return status;
 }
