@@ -1,5 +1,5 @@
 /* What comes over a control socket: any bytes are refused, or are what encoding their install or
- * segment gives. Seeds: make-ipc-seeds. */
+ * segment gives. A forget is tried by fuzz_record_task. Seeds: make-ipc-seeds. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -28,12 +28,13 @@ void local_kill(struct local_child *child, const char *why)
 
 /* --- making a callable known --- */
 
-/* Places of keys are used again, and a key tells whose it is. */
-static bool was_installed(const struct local_child *child, uint64_t key)
+/* What this process was sent last of those with the same place, which are used again; 0: nothing.
+ * A key tells whose the place is. */
+static uint64_t installed_there(const struct local_child *child, uint64_t key)
 {
 	uint32_t place = (uint32_t)key;
 
-	return place < child->installed_count && child->installed[place] == key;
+	return place < child->installed_count ? child->installed[place] : 0;
 }
 
 static simpler_status note_installed(struct local_child *child, uint64_t key)
@@ -101,15 +102,23 @@ bool local_has_room(const struct local_child *child)
 	return descriptor_poll(&entry, 1, 0) > 0;
 }
 
-/* False when it is to be tried again later. */
+/* False when it is to be tried again later. Who had its place before is gone from the worker's
+ * table, and so is to be forgotten: a process never has more callables than that has places. */
 static bool install_in(struct local_child *child, const struct exec_callable *callable)
 {
+	uint64_t before = installed_there(child, callable->key);
 	simpler_status status = SIMPLER_OK;
 
-	if (was_installed(child, callable->key))
+	if (before == callable->key)
 		return true;
 	if (!local_has_room(child))
 		return false;
+	if (before != 0) {
+		(void)forget_send(child->control, before);
+		child->installed[(uint32_t)before] = 0;
+		if (!local_has_room(child))
+			return false;
+	}
 	if (callable->module)
 		status = note_module(child->group, callable->module);
 	if (status == SIMPLER_OK)

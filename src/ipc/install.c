@@ -22,6 +22,15 @@ simpler_status install_send(int socket, const struct record_install *install, in
 	return status;
 }
 
+simpler_status forget_send(int socket, uint64_t callable)
+{
+	const struct record_forget forget = { .callable = callable };
+	uint8_t bytes[RECORD_FORGET_MAX];
+	size_t size = record_forget_encode(&forget, bytes, sizeof(bytes));
+
+	return socket_send(socket, bytes, size, NULL, 0);
+}
+
 simpler_status segment_send(int socket, const struct record_segment *segment, int fd)
 {
 	uint8_t bytes[RECORD_SEGMENT_MAX];
@@ -37,7 +46,10 @@ static simpler_status decode(const uint8_t *bytes, size_t size, struct control_m
 {
 	simpler_status status;
 
+	*wants_fd = false;
 	out->kind = record_kind_of(bytes, size);
+	if (out->kind == RECORD_FORGET)
+		return record_forget_decode(bytes, size, &out->forget);
 	if (out->kind == RECORD_SEGMENT) {
 		status = record_segment_decode(bytes, size, &out->segment);
 		*wants_fd = status == SIMPLER_OK && out->segment.bytes > 0;

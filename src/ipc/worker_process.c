@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "device/chip.h"
+#include "ipc/failed_installs.h"
 #include "ipc/judge.h"
 #include "ipc/loader.h"
 #include "ipc/segments.h"
@@ -27,23 +28,16 @@
 
 #define LOOK_AT_CONTROL_MS 1000
 
-/* An install that failed is told to each task that names it. */
-struct failed_install {
-	uint64_t key;
-	struct error error;
-	struct failed_install *next;
-};
-
 struct server {
 	const volatile uint8_t *is_original; /* 0 in a copy of this process */
 	const struct worker_process *self;
 	struct mailbox *box;
 	uint32_t next_slot; /* to look at for a task */
 	struct loader *loader;
-	struct failed_install *failed; /* a list: they are few, or the parent is broken */
-	struct segments segments;      /* that came later */
-	struct chip *chip;             /* a chip's; NULL if it could not be opened */
-	struct error chip_error;       /* then */
+	struct failed_installs failed;
+	struct segments segments; /* that came later */
+	struct chip *chip;        /* a chip's; NULL if it could not be opened */
+	struct error chip_error;  /* then */
 	struct record_task task;
 	struct simpler_args args;
 	struct record_outcome outcome;
@@ -52,18 +46,19 @@ struct server {
 
 /* --- callables --- */
 
-static void note_failure(struct server *server, uint64_t key)
+static void take_install(struct server *server, const struct record_install *install, int module_fd)
 {
-	struct failed_install *failed = malloc(sizeof(*failed));
+	/* The same key again is a repetition, not a failure of the callable that is there. */
+	if (loader_install(server->loader, install, module_fd) != SIMPLER_OK &&
+	    simpler_last_status() != SIMPLER_EEXIST)
+		failed_installs_note(&server->failed, install->callable);
+}
 
-	if (!failed) {
-		simpler_log(SIMPLER_LOG_ERROR, "out of memory: %s", simpler_last_error());
-		return;
-	}
-	failed->key = key;
-	error_save(&failed->error);
-	failed->next = server->failed;
-	server->failed = failed;
+/* Between tasks, or before the callable of one is looked for. */
+static void forget(struct server *server, uint64_t key)
+{
+	loader_forget(server->loader, key);
+	failed_installs_forget(&server->failed, key);
 }
 
 /* Between tasks, or before the arguments of one are located: what is let go of is not in use. */
@@ -83,14 +78,12 @@ static simpler_status read_record(struct server *server)
 
 	if (status)
 		return status;
-	if (message.kind == RECORD_SEGMENT) {
+	if (message.kind == RECORD_SEGMENT)
 		take_segment(server, &message.segment, message.fd);
-		return SIMPLER_OK;
-	}
-	/* The same key again is a repetition, not a failure of the callable that is there. */
-	if (loader_install(server->loader, &message.install, message.fd) &&
-	    simpler_last_status() != SIMPLER_EEXIST)
-		note_failure(server, message.install.callable);
+	else if (message.kind == RECORD_FORGET)
+		forget(server, message.forget.callable);
+	else
+		take_install(server, &message.install, message.fd);
 	return SIMPLER_OK;
 }
 
@@ -113,18 +106,6 @@ static simpler_status read_control(struct server *server)
 		}
 	}
 	return status;
-}
-
-/* Fails with the error of the install that failed, or because there was none. */
-static simpler_status explain_missing(const struct server *server, uint64_t key)
-{
-	const struct failed_install *failed = server->failed;
-
-	while (failed && failed->key != key)
-		failed = failed->next;
-	if (failed)
-		return error_restore(&failed->error);
-	return error_raise(SIMPLER_ENOTFOUND, "callable %" PRIu64 " was never installed here", key);
 }
 
 /* NULL if there is none. The parent sent the install before it posted the task, so by now it is
@@ -212,7 +193,7 @@ static simpler_status run_task(struct server *server, uint32_t slot)
 		return error_raise(SIMPLER_ECANCELLED, "it was stopped before it began");
 	callable = find_callable(server, server->task.callable);
 	if (!callable)
-		return explain_missing(server, server->task.callable);
+		return failed_installs_explain(&server->failed, server->task.callable);
 	status = take_args(server);
 	return status ? status : call(server, callable);
 }
@@ -290,12 +271,7 @@ static void open_chip(struct server *server)
 
 static void release(struct server *server)
 {
-	struct failed_install *next;
-
-	for (struct failed_install *each = server->failed; each; each = next) {
-		next = each->next;
-		free(each);
-	}
+	failed_installs_release(&server->failed);
 	loader_destroy(server->loader);
 	segments_release(&server->segments);
 	free(server);

@@ -259,6 +259,10 @@ static simpler_status read_record(struct engine *engine)
 			simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
 		return SIMPLER_OK;
 	}
+	if (message.kind == RECORD_FORGET) {
+		hosted_forget(engine->hosted, message.forget.callable);
+		return SIMPLER_OK;
+	}
 	status = hosted_install(engine->hosted, &message.install, message.fd);
 	return answer(message.install.callable, status) == SIMPLER_OK ? SIMPLER_OK
 	                                                              : SIMPLER_EUNAVAILABLE;

@@ -20,19 +20,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ipc/failed_installs.h"
 #include "os/descriptor.h"
 #include "worker/orchestrators.h"
 
 /* Between two looks at the mailbox without a ring: user code of the parent's other children may
  * have overwritten the bell. */
 #define LOOK_MS 1000
-
-/* An install that failed is told to each task that names it. */
-struct failed_install {
-	uint64_t callable;
-	struct error error;
-	struct failed_install *next;
-};
 
 /* A slot whose task is here. */
 struct taken_slot {
@@ -48,8 +42,8 @@ struct nested {
 	struct hosted *hosted;
 	struct orchestrators orchestrators;
 
-	pthread_mutex_t control_lock;  /* guards reading control, and: */
-	struct failed_install *failed; /* a list: they are few, or the parent is broken */
+	pthread_mutex_t control_lock; /* guards reading control, and: */
+	struct failed_installs failed;
 	uint8_t install[RECORD_INSTALL_MAX];
 
 	pthread_mutex_t slots_lock; /* guards: */
@@ -59,26 +53,18 @@ struct nested {
 
 /* --- control --- */
 
-static void note_failure(struct nested *nested, uint64_t callable)
-{
-	struct failed_install *failed = malloc(sizeof(*failed));
-
-	if (!failed) {
-		simpler_log(SIMPLER_LOG_ERROR, "out of memory: %s", simpler_last_error());
-		return;
-	}
-	failed->callable = callable;
-	error_save(&failed->error);
-	failed->next = nested->failed;
-	nested->failed = failed;
-}
-
 static void take_install(struct nested *nested, const struct record_install *install, int module_fd)
 {
 	/* The same key again is a repetition, not a failure of the callable that is there. */
 	if (hosted_install(nested->hosted, install, module_fd) != SIMPLER_OK &&
 	    simpler_last_status() != SIMPLER_EEXIST)
-		note_failure(nested, install->callable);
+		failed_installs_note(&nested->failed, install->callable);
+}
+
+static void forget(struct nested *nested, uint64_t callable)
+{
+	hosted_forget(nested->hosted, callable);
+	failed_installs_forget(&nested->failed, callable);
 }
 
 static void take_record(struct nested *nested, const struct control_message *message)
@@ -88,6 +74,8 @@ static void take_record(struct nested *nested, const struct control_message *mes
 			(void)close(message->fd);
 	} else if (message->kind == RECORD_INSTALL) {
 		take_install(nested, &message->install, message->fd);
+	} else if (message->kind == RECORD_FORGET) {
+		forget(nested, message->forget.callable);
 	} else if (hosted_take_segment(nested->hosted, &message->segment, message->fd) !=
 	           SIMPLER_OK) {
 		simpler_log(SIMPLER_LOG_ERROR, "%s", simpler_last_error());
@@ -121,19 +109,6 @@ static simpler_status read_control(struct nested *nested)
 	return status;
 }
 
-/* Of a callable that is not here. */
-static simpler_status explain_missing(const struct nested *nested, uint64_t callable)
-{
-	const struct failed_install *failed = nested->failed;
-
-	while (failed && failed->callable != callable)
-		failed = failed->next;
-	if (failed)
-		return error_restore(&failed->error);
-	return error_raise(SIMPLER_ENOTFOUND, "callable %" PRIu64 " was never installed here",
-	                   callable);
-}
-
 /* An orchestrator: whoever read the install has installed it once the lock is free. */
 static simpler_status fetch(void *context, uint64_t callable)
 {
@@ -144,7 +119,7 @@ static simpler_status fetch(void *context, uint64_t callable)
 	if (!hosted_has(nested->hosted, callable)) {
 		(void)read_control(nested);
 		if (!hosted_has(nested->hosted, callable))
-			status = explain_missing(nested, callable);
+			status = failed_installs_explain(&nested->failed, callable);
 	}
 	pthread_mutex_unlock(&nested->control_lock);
 	return status;

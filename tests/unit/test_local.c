@@ -680,6 +680,39 @@ static void a_helper_that_stays_stopped_is_lost_when_a_process_dies(void **state
 	assert_true(atomic_load(&fixture->lost));
 }
 
+/* A key in the place of others has it when those are gone. What the process had of them goes, too,
+ * or a key that was used before would still mean what it did. */
+static void a_process_keeps_one_callable_in_each_place(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct {
+		struct exec_child *child;
+		simpler_kind kind;
+		const char *name;
+	} cases[] = {
+		{ fixture->subs[0], SIMPLER_KIND_SUB, "count" },
+		{ fixture->chip, SIMPLER_KIND_CHIP, "double_all" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *const names[] = { cases[i].name, cases[i].name, "absent", cases[i].name,
+			                      cases[i].name };
+
+		for (uint64_t turn = 0; turn < 5; turn++) {
+			struct exec_callable own = { .key = 60 + i + ((turn % 2) << 32),
+				                     .kind = cases[i].kind,
+				                     .module = &fixture->module };
+			struct job *job = make_job(fixture, cases[i].kind, cases[i].name);
+
+			(void)snprintf(own.name, sizeof(own.name), "%s", names[turn]);
+			job->task.callable = &own;
+			start(cases[i].child, job);
+			assert_int_equal(await_end(job),
+			                 turn == 2 ? SIMPLER_ENOTFOUND : SIMPLER_OK);
+		}
+	}
+}
+
 /* --- chips --- */
 
 static void a_chip_runs_kernels_over_blocks(void **state)
@@ -950,6 +983,7 @@ int main(int argc, char **argv)
 		CASE(a_sub_task_that_takes_all_descriptors_away_blocks_no_other),
 		CASE(a_sub_task_that_forks_and_returns_twice_is_done_once),
 		CASE(without_the_helper_every_task_fails),
+		CASE(a_process_keeps_one_callable_in_each_place),
 		CASE(a_helper_that_was_stopped_tells_of_a_death_when_it_goes_on),
 		CASE(a_helper_that_stays_stopped_is_lost_when_a_process_dies),
 		CASE(a_chip_runs_kernels_over_blocks),

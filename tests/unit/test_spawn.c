@@ -78,14 +78,35 @@ static simpler_status try_worker(struct owner *owner, uint32_t index, struct spa
 	return spawn_worker(&owner->helper, &order, out);
 }
 
+static void note_worker(struct owner *owner, uint32_t index, const struct spawned *spawned)
+{
+	owner->workers[index].pid = spawned->pid;
+	owner->workers[index].control = spawned->control;
+	(void)close(spawned->pidfd);
+}
+
 static void start_worker(struct owner *owner, uint32_t index)
 {
 	struct spawned spawned;
 
 	assert_int_equal(try_worker(owner, index, &spawned), SIMPLER_OK);
-	owner->workers[index].pid = spawned.pid;
-	owner->workers[index].control = spawned.control;
-	(void)close(spawned.pidfd);
+	note_worker(owner, index, &spawned);
+}
+
+/* A real one, with nobody below it. */
+static void start_next_level(struct owner *owner, uint32_t index)
+{
+	static struct tree tree = {
+		.count = 1,
+		.nodes[0] = { .level = 3, .first_child = 1, .heap_bytes = ARENA, .max_tasks = 8 }
+	};
+	const struct spawn_order order = { .role = SPAWN_NEXT_LEVEL,
+		                           .index = index,
+		                           .tree = &tree };
+	struct spawned spawned;
+
+	assert_int_equal(spawn_worker(&owner->helper, &order, &spawned), SIMPLER_OK);
+	note_worker(owner, index, &spawned);
 }
 
 static void owner_close(struct owner *owner)
@@ -149,6 +170,7 @@ static struct record_task make_task(uint64_t callable, int64_t elements, size_t 
 	memset(&task, 0, sizeof(task));
 	task.token = 4711;
 	task.callable = callable;
+	task.config.block_dim = task.config.aicpu_thread_num = 1;
 	if (elements > 0) {
 		task.tensor_count = 1;
 		task.tensors[0] = (struct record_tensor){ .segment = 1,
@@ -342,6 +364,51 @@ static void a_failed_install_is_told_to_every_task_that_needs_it(void **state)
 		assert_says(&outcome, 0, "simpler_entry_nothing");
 		assert_says(&outcome, 1, "installing sub task 'nothing'");
 	}
+}
+
+static void assert_is_missing(struct owner *owner, uint32_t index, uint64_t key, const char *says)
+{
+	const struct record_task task = make_task(key, 0, 0, NULL);
+	struct record_outcome outcome;
+
+	assert_int_equal(run(owner, index, &task, &outcome), SIMPLER_ENOTFOUND);
+	assert_says(&outcome, 0, says);
+}
+
+/* What comes over the control socket is read for a callable that is not known, if not before. */
+static void forget(struct owner *owner, uint32_t index, uint64_t key)
+{
+	assert_int_equal(forget_send(owner->workers[index].control, key), SIMPLER_OK);
+	assert_is_missing(owner, index, 77, "callable 77");
+}
+
+/* Or why it could not be installed. Its key is then as good as new. */
+static void check_forgetting(struct owner *owner, uint32_t index, const char *name,
+                             simpler_kind kind)
+{
+	const struct record_task task = make_task(1, 0, 0, NULL);
+	struct record_outcome outcome;
+
+	forget(owner, index, 1); /* which it does not have */
+	for (int i = 0; i < 2; i++) {
+		install_as(owner, index, 1, name, kind, simpler_no_state());
+		assert_int_equal(run(owner, index, &task, &outcome), SIMPLER_OK);
+		forget(owner, index, 1);
+		assert_is_missing(owner, index, 1, "callable 1 was never installed here");
+		install_as(owner, index, 1, "absent", kind, simpler_no_state());
+		assert_is_missing(owner, index, 1, "simpler_entry_absent");
+		forget(owner, index, 1);
+		assert_is_missing(owner, index, 1, "callable 1 was never installed here");
+	}
+}
+
+static void a_callable_is_forgotten_when_its_parent_says_so(void **state)
+{
+	struct owner *owner = *state;
+
+	check_forgetting(owner, 0, "end_with", SIMPLER_KIND_SUB);
+	start_next_level(owner, 1);
+	check_forgetting(owner, 1, "orchestrate", SIMPLER_KIND_ORCH);
 }
 
 static void a_tensor_outside_its_segment_is_refused(void **state)
@@ -657,6 +724,7 @@ int main(void)
 		WITH_OWNER(R22_another_kind_does_not_run),
 		WITH_OWNER(an_unknown_callable_is_an_error),
 		WITH_OWNER(a_failed_install_is_told_to_every_task_that_needs_it),
+		WITH_OWNER(a_callable_is_forgotten_when_its_parent_says_so),
 		WITH_OWNER(a_tensor_outside_its_segment_is_refused),
 		WITH_OWNER(nonsense_in_a_mailbox_is_an_error_outcome),
 		WITH_OWNER(installs_do_not_get_stuck),
