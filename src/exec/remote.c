@@ -105,17 +105,43 @@ static void stop_run(struct remote_task *run)
 		remote_op_cancel(run->bringing);
 }
 
+static void on_stop_told(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                         size_t size)
+{
+	/* A node that did not hear of it stops what nobody waits for. */
+	(void)context;
+	(void)code;
+	(void)text;
+	(void)data;
+	(void)size;
+}
+
+/* The end of a call alone could be one of the connection, and the node would wait for another. */
+static void tell_stop(struct remote_child *node, uint64_t task)
+{
+	const struct msg_stop_task message = { task };
+	struct rpc_buffer buffer;
+
+	if (msg_stop_task_encode(&message, &buffer) == SIMPLER_OK)
+		rpc_unary(node->channel, MSG_STOP_TASK, clock_after_ms(STOPPED_FREE_MS), false,
+		          &buffer, on_stop_told, NULL);
+}
+
 static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
 {
 	struct remote_child *node = (struct remote_child *)child;
 	struct remote_task *run;
+	bool stops;
 
 	(void)kill_at; /* the node has a grace period of its own */
 	pthread_mutex_lock(&node->lock);
 	DL_SEARCH_SCALAR(node->running, run, id, task);
-	if (run && !atomic_load(&run->stopped))
+	stops = run && !atomic_load(&run->stopped);
+	if (stops)
 		stop_run(run);
 	pthread_mutex_unlock(&node->lock);
+	if (stops)
+		tell_stop(node, task);
 }
 
 /* A dispatch is the node's from its first call on. */
@@ -572,6 +598,8 @@ static bool dispatch(struct remote_task *run)
 	message.digest.data = task->callable->digest.bytes;
 	message.digest.size = DIGEST_BYTES;
 	message.kind = task->callable->kind;
+	message.session_life = 0;
+	message.repeated = false;
 	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
 	/* With the deadline the node ends the task by itself, should this process be cut off. */

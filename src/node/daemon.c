@@ -29,6 +29,7 @@
 #include "node/node.h"
 #include "node/port_file.h"
 #include "node/shm_server.h"
+#include "node/task_log.h"
 #include "os/events.h"
 #include "os/memory.h"
 #include "os/process.h"
@@ -215,6 +216,7 @@ static void session_ended(void *context, uint64_t session, bool detached)
 	catalog_leave(daemon->node.catalog, session);
 	pool_end_session(daemon->node.pool, session);
 	events_wake(daemon->node.wakeup); /* its segment may be nobody's now */
+	task_log_end_session(daemon->node.tasks, session);
 }
 
 static simpler_status make_sessions(struct daemon *daemon)
@@ -262,6 +264,9 @@ static simpler_status build_node(struct daemon *daemon)
 	node->peers = peers_create(address_classify(options->listen));
 	if (!node->dispatches || !node->peers)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
+	status = task_log_create(options->orphan_grace, clock_now, &node->tasks);
+	if (status != SIMPLER_OK)
+		return status;
 	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
 	status = make_sessions(daemon);
 	if (status != SIMPLER_OK)
@@ -499,6 +504,7 @@ static simpler_status live(struct daemon *daemon)
 		next = earlier(next, sessions_expire(daemon->node.sessions));
 		drop_segments(&daemon->node);
 		next = earlier(next, catalog_expire(daemon->node.catalog));
+		next = earlier(next, node_expire_tasks(&daemon->node));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
 		wait_for_events(daemon, next);
@@ -539,6 +545,7 @@ static void take_apart(struct daemon *daemon)
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
 	peers_destroy(daemon->node.peers);
+	task_log_destroy(daemon->node.tasks);
 	sessions_destroy(daemon->node.sessions);
 	catalog_destroy(daemon->node.catalog);
 	policy_destroy(daemon->node.policy);

@@ -20,6 +20,7 @@
 #include "wire/shm.h"
 
 struct dispatch_table;
+struct task_log;
 
 struct node {
 	const char *id;
@@ -35,7 +36,8 @@ struct node {
 	const struct options *options;
 	uint64_t boot_id;        /* another one at each start */
 	const char *shm_address; /* where sessions get their memory; "" when they can't */
-	_Atomic bool draining;   /* set once; no dispatch begins after that */
+	struct task_log *tasks;
+	_Atomic bool draining; /* set once; no dispatch begins after that */
 	/* When a drain ends at the latest, as clients asked for (base/clock.h); it only gets
 	 * earlier. CLOCK_NEVER: nobody has asked. */
 	_Atomic int64_t drain_until;
@@ -50,7 +52,7 @@ struct node {
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  6
+#define NODE_WORKER_METHODS  7
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
@@ -66,11 +68,15 @@ extern const struct rpc_method node_import_methods[NODE_IMPORT_METHODS];
 /* NULL when memory is out. */
 struct dispatch_table *dispatch_table_create(struct node *node);
 void dispatch_table_destroy(struct dispatch_table *table);
+/* Stop tasks whose client has been gone for too long. Returns when to look again (base/clock.h). */
+int64_t node_expire_tasks(struct node *node);
 
 /* --- sessions; node/service_session.c --- */
 
 void node_attach(struct rpc_call *call, const uint8_t *data, size_t size);
 void node_detach(struct rpc_call *call, const uint8_t *data, size_t size);
+/* Of calls that have a meaning for a session only: SIMPLER_EINVAL without one. */
+simpler_status node_need_session(const struct rpc_call *call, uint64_t *session);
 /* The session of the call, which begins in it and must leave it; 0: none. SIMPLER_EINVAL for what
  * is no session, SIMPLER_ESTATE for one that is not attached. */
 simpler_status node_enter(struct rpc_call *call, uint64_t *session);

@@ -56,7 +56,7 @@ const char options_usage[] =
 	"  --max-sessions N       sessions attached at once, 1 to 65536 (default 4096)\n"
 	"  --max-streams N        transfers and watches open at once, 1 to 65536 (default 256)\n"
 	"  --rpc-bytes N[K|M|G]   memory of connections and of messages that come in, 128M to "
-        "16384G\n"
+	"16384G\n"
 	"                         (default 1G)\n"
 	"  --idle-timeout SECONDS how long a connection may be without a call until it is closed,\n"
 	"                         at most 86400; 0: for ever (default 600)\n"
@@ -64,6 +64,9 @@ const char options_usage[] =
 	"                         (default 30)\n"
 	"  --stop-grace MS        how long code may go on that was told to stop, in milliseconds,\n"
 	"                         until it is killed, at most 86400000 (default 1000)\n"
+	"  --orphan-grace MS      how long a task of a session runs on when its client's "
+        "connection\n"
+	"                         is gone, in milliseconds, at most 86400000 (default 5000)\n"
 	"  --log-level LEVEL      error, warn, info or debug (default info)\n"
 	"  --help                 print this and exit\n"
 	"  --version              print the version and exit\n";
@@ -95,6 +98,7 @@ enum option_id {
 	OPTION_IDLE_TIMEOUT,
 	OPTION_DRAIN_GRACE,
 	OPTION_STOP_GRACE,
+	OPTION_ORPHAN_GRACE,
 	OPTION_LOG_LEVEL,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -125,6 +129,7 @@ static const struct option long_options[] = {
 	{ "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
 	{ "stop-grace", required_argument, NULL, OPTION_STOP_GRACE },
+	{ "orphan-grace", required_argument, NULL, OPTION_ORPHAN_GRACE },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -271,6 +276,10 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		return parse_count(value, 0, OPTIONS_STOP_GRACE_MAX, &out->stop_grace)
 		               ? SIMPLER_OK
 		               : refuse("stop-grace", value, "milliseconds from 0 to 86400000");
+	case OPTION_ORPHAN_GRACE:
+		return parse_count(value, 0, OPTIONS_STOP_GRACE_MAX, &out->orphan_grace)
+		               ? SIMPLER_OK
+		               : refuse("orphan-grace", value, "milliseconds from 0 to 86400000");
 	case OPTION_POOL_BYTES:
 		return parse_bytes(value, &out->pool_bytes)
 		               ? SIMPLER_OK
@@ -422,6 +431,7 @@ static void set_defaults(struct options *out)
 	out->module_bytes = UINT64_C(1) << 30;
 	out->store_bytes = UINT64_C(4) << 30;
 	out->stop_grace = 1000;
+	out->orphan_grace = 5000;
 	out->code = CODE_BY_ADDRESS;
 }
 

@@ -53,6 +53,7 @@ struct options {
 	unsigned idle_timeout; /* seconds; 0: never */
 	unsigned drain_grace;  /* seconds */
 	unsigned stop_grace;   /* milliseconds */
+	unsigned orphan_grace; /* milliseconds */
 };
 
 enum options_action {

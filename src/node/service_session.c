@@ -4,8 +4,7 @@
 #include "base/error.h"
 #include "node/node.h"
 
-/* Of calls that have a meaning for a session only. */
-static simpler_status need_session(const struct rpc_call *call, uint64_t *session)
+simpler_status node_need_session(const struct rpc_call *call, uint64_t *session)
 {
 	simpler_status status = rpc_call_session(call, session);
 
@@ -21,7 +20,9 @@ static void answer_attached(struct rpc_call *call, const struct session_state *s
 	struct node *node = node_of(call);
 	struct msg_attached attached = { .boot_id = node->boot_id,
 		                         .ttl_ms = state->ttl_ms,
-		                         .known = state->known };
+		                         .known = state->known,
+		                         .session_life = state->life,
+		                         .draining = atomic_load(&node->draining) };
 	struct rpc_buffer buffer;
 
 	(void)snprintf(attached.node_id, sizeof(attached.node_id), "%s", node->id);
@@ -42,7 +43,7 @@ void node_attach(struct rpc_call *call, const uint8_t *data, size_t size)
 	status = msg_attach_decode(data, size, &bump, &attach);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
-		status = need_session(call, &session);
+		status = node_need_session(call, &session);
 	if (status == SIMPLER_OK)
 		status = sessions_attach(node_of(call)->sessions, session, attach.ttl_ms, &state);
 	if (status == SIMPLER_OK)
@@ -55,7 +56,7 @@ void node_detach(struct rpc_call *call, const uint8_t *data, size_t size)
 {
 	struct rpc_buffer buffer;
 	uint64_t session;
-	simpler_status status = need_session(call, &session);
+	simpler_status status = node_need_session(call, &session);
 
 	(void)data;
 	(void)size;
@@ -70,7 +71,12 @@ simpler_status node_enter(struct rpc_call *call, uint64_t *session)
 {
 	simpler_status status = rpc_call_session(call, session);
 
-	return status == SIMPLER_OK ? sessions_enter(node_of(call)->sessions, *session) : status;
+	if (status != SIMPLER_OK)
+		return status;
+	status = sessions_enter(node_of(call)->sessions, *session);
+	if (status != SIMPLER_OK)
+		rpc_call_set_note(call, RPC_NOTE_NOT_RUN);
+	return status;
 }
 
 void node_leave(const struct node *node, uint64_t session)

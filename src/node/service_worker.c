@@ -6,11 +6,15 @@
  * and answered by the thread that takes outcomes: no other thread is woken. Its state comes from a
  * table of as many as the engine takes, so that nothing is allocated on the way.
  *
- * A client that cancels, whose deadline passes or that is lost has its task stopped. The call is
- * answered when the engine has answered for the task, which nobody reads; tensors stay pinned until
- * then, since code that runs may use them. Which task is a call's is its state: the engine's token
- * and no pointer, since the answer may be on its way in another thread, and the dispatch be another
- * call's by then.
+ * A client of no session that cancels, whose deadline passes or that is lost has its task stopped.
+ * The call is answered when the engine has answered for the task, which nobody reads; tensors stay
+ * pinned until then, since code that runs may use them. Which task is a call's is its state: the
+ * engine's token and no pointer, since the answer may be on its way in another thread, and the
+ * dispatch be another call's by then.
+ *
+ * A task of a session does not depend on one call: node/task_log.h knows which one waits for it, if
+ * any, and what became of it. A call that ends early leaves it running for a while, so that its
+ * client can ask again; StopTask stops it at once.
  *
  * What fails before the task runs fails the RPC. A task that ran and failed is an RPC that
  * succeeded, with error_code; a lost engine is UNAVAILABLE.
@@ -24,12 +28,13 @@
 #include "base/error.h"
 #include "node/dispatch.h"
 #include "node/engine_link.h"
+#include "node/task_log.h"
 #include "os/events.h"
 
 struct dispatch {
 	struct node *node;
-	struct rpc_call *call;
-	uint64_t session; /* which the call has entered */
+	struct rpc_call *call; /* of no session; else the log has it, or none */
+	uint64_t session;      /* which it has entered */
 	uint64_t task_id;
 	uint64_t callable; /* its key, pinned */
 	struct digest digest;
@@ -127,6 +132,52 @@ static void encode_failure(const struct error *error, struct msg_outcome *out)
 	out->line_count = count;
 }
 
+static void finish_call(struct rpc_call *call, const struct task_answer *answer)
+{
+	struct rpc_buffer buffer;
+
+	if (answer->code != RPC_OK) {
+		rpc_call_set_note(call, answer->note);
+		rpc_finish(call, answer->code, (const char *)answer->bytes, NULL);
+	} else if (rpc_buffer_alloc(&buffer, answer->size) == SIMPLER_OK) {
+		memcpy(buffer.data, answer->bytes, answer->size);
+		rpc_finish(call, RPC_OK, NULL, &buffer);
+	} else {
+		reply_error(call);
+	}
+}
+
+static struct task_key key_of(const struct dispatch *dispatch)
+{
+	return (struct task_key){ dispatch->session, dispatch->task_id };
+}
+
+static void answer_failed(struct dispatch *dispatch, enum rpc_code code, enum rpc_note note,
+                          const char *text)
+{
+	const struct task_answer answer = { code, note, (const uint8_t *)text, strlen(text) + 1 };
+	struct rpc_call *call = dispatch->call;
+
+	if (dispatch->session != 0)
+		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
+	if (call)
+		finish_call(call, &answer);
+}
+
+/* The message is handed over. */
+static void answer_ended(struct dispatch *dispatch, struct rpc_buffer *message)
+{
+	const struct task_answer answer = { RPC_OK, RPC_NOTE_NONE, message->data, message->size };
+	struct rpc_call *call = dispatch->call;
+
+	if (dispatch->session != 0)
+		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
+	if (call)
+		rpc_finish(call, RPC_OK, NULL, message);
+	else
+		rpc_buffer_release(message);
+}
+
 static void answer(struct dispatch *dispatch, const struct error *error)
 {
 	struct msg_outcome outcome;
@@ -140,10 +191,14 @@ static void answer(struct dispatch *dispatch, const struct error *error)
 		bound_outputs(dispatch->node, &dispatch->bound, &outcome);
 	else
 		encode_failure(error, &outcome);
-	reply(dispatch->call, msg_outcome_encode(&outcome, &buffer), &buffer);
+	if (msg_outcome_encode(&outcome, &buffer) == SIMPLER_OK)
+		answer_ended(dispatch, &buffer);
+	else
+		answer_failed(dispatch, rpc_code_of(simpler_last_status()), RPC_NOTE_LOST,
+		              simpler_last_error_step(0));
 }
 
-static void answer_lost(const struct dispatch *dispatch, const struct error *error)
+static void answer_lost(struct dispatch *dispatch, const char *how)
 {
 	char text[ERROR_STEP_BYTES], digest[17];
 
@@ -151,9 +206,9 @@ static void answer_lost(const struct dispatch *dispatch, const struct error *err
 	(void)snprintf(text, sizeof(text),
 	               "node '%s': %s while it had task %llu, orchestration function '%s' (%s); "
 	               "dispatch it again if it may run twice",
-	               dispatch->node->id, error_step(error, 0),
-	               (unsigned long long)dispatch->task_id, dispatch->name, digest);
-	rpc_finish(dispatch->call, RPC_UNAVAILABLE, text, NULL);
+	               dispatch->node->id, how, (unsigned long long)dispatch->task_id,
+	               dispatch->name, digest);
+	answer_failed(dispatch, RPC_UNAVAILABLE, RPC_NOTE_LOST, text);
 }
 
 static void dispatch_done(void *context, bool lost, const struct error *error)
@@ -161,8 +216,10 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 	struct dispatch *dispatch = context;
 	struct node *node = dispatch->node;
 
-	if (lost)
-		answer_lost(dispatch, error);
+	if (dispatch->session != 0 && task_log_is_abandoned(node->tasks, key_of(dispatch)))
+		answer_lost(dispatch, "nobody asked for it any more, and it was stopped,");
+	else if (lost)
+		answer_lost(dispatch, error_step(error, 0));
 	else
 		answer(dispatch, error);
 	unbind_tensors(node, &dispatch->bound);
@@ -236,11 +293,29 @@ static simpler_status find_callable(struct dispatch *dispatch, const struct msg_
 	return SIMPLER_OK;
 }
 
-static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatch *request,
-                             struct record_task *task)
+/* It has not begun, and the client may try again. Returns `status`. */
+static simpler_status may_retry(struct rpc_call *call, simpler_status status)
+{
+	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_ENOSPACE)
+		rpc_call_set_note(call, RPC_NOTE_NOT_RUN);
+	return status;
+}
+
+static void note_token(struct node *node, struct rpc_call *call, struct task_key key,
+                       uint64_t token)
+{
+	/* The call lives on at least until on_message has returned, and the dispatch may not. */
+	if (key.session == 0)
+		rpc_call_set_state(call, (void *)(uintptr_t)token);
+	else if (task_log_running(node->tasks, key, token))
+		engine_client_cancel(node->engine, token);
+}
+
+static simpler_status submit(struct dispatch *dispatch, struct rpc_call *call,
+                             const struct msg_dispatch *request, struct record_task *task)
 {
 	struct node *node = dispatch->node;
-	struct rpc_call *call = dispatch->call;
+	struct task_key key = key_of(dispatch);
 	simpler_status status =
 		bind_tensors(node, dispatch->session, request, &dispatch->bound, task);
 
@@ -249,16 +324,16 @@ static simpler_status submit(struct dispatch *dispatch, const struct msg_dispatc
 	task->config = request->config;
 	task->scalar_count = request->scalar_count;
 	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
-	status = engine_client_submit(node->engine, task, dispatch_done, dispatch);
-	/* The call lives on at least until on_message has returned, and the dispatch may not. */
+	status = may_retry(call, engine_client_submit(node->engine, task, dispatch_done, dispatch));
 	if (status == SIMPLER_OK)
-		rpc_call_set_state(call, (void *)(uintptr_t)task->token);
+		note_token(node, call, key, task->token);
 	else
 		unbind_tensors(node, &dispatch->bound);
 	return status;
 }
 
-static simpler_status run(struct dispatch *dispatch, const struct msg_dispatch *request)
+static simpler_status run(struct dispatch *dispatch, struct rpc_call *call,
+                          const struct msg_dispatch *request)
 {
 	struct node *node = dispatch->node;
 	struct record_task task;
@@ -266,26 +341,25 @@ static simpler_status run(struct dispatch *dispatch, const struct msg_dispatch *
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = submit(dispatch, request, &task);
+	status = submit(dispatch, call, request, &task);
 	if (status != SIMPLER_OK)
 		catalog_unpin(node->catalog, dispatch->callable);
 	return status;
 }
 
-/* In its session. After SIMPLER_OK the dispatch is no longer ours. */
-static simpler_status begin_in(struct dispatch *dispatch, const struct msg_dispatch *request)
+/* In the session, as one of its tasks. */
+static simpler_status begin_with(struct dispatch *dispatch, struct rpc_call *call, uint64_t session,
+                                 const struct msg_dispatch *request)
 {
 	struct node *node = dispatch->node;
-	struct rpc_call *call = dispatch->call;
-	uint64_t session;
-	simpler_status status = rpc_call_session(call, &session);
+	simpler_status status = may_retry(call, sessions_enter_task(node->sessions, session));
 
-	if (status == SIMPLER_OK)
-		status = sessions_enter_task(node->sessions, session);
 	if (status != SIMPLER_OK)
 		return status;
+	dispatch->call = session == 0 ? call : NULL;
 	dispatch->session = session;
-	status = run(dispatch, request);
+	dispatch->task_id = request->task_id;
+	status = run(dispatch, call, request);
 	if (status == SIMPLER_OK)
 		return SIMPLER_OK;
 	sessions_leave_task(node->sessions, session);
@@ -293,50 +367,166 @@ static simpler_status begin_in(struct dispatch *dispatch, const struct msg_dispa
 	                     (unsigned long long)request->task_id);
 }
 
-/* After SIMPLER_OK the dispatch is no longer ours. */
-static simpler_status begin(struct node *node, struct rpc_call *call, const uint8_t *data,
-                            size_t size)
+static simpler_status begin(struct node *node, struct rpc_call *call, uint64_t session,
+                            const struct msg_dispatch *request)
 {
 	struct dispatch *dispatch;
-	struct msg_dispatch request;
-	simpler_status status;
-	struct bump bump;
+	simpler_status status = may_retry(call, take(node, &dispatch));
 
-	status = take(node, &dispatch);
 	if (status != SIMPLER_OK)
 		return error_context("node '%s' is full", node->id);
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	status = msg_dispatch_decode(data, size, &bump, &request);
-	if (status == SIMPLER_OK) {
-		dispatch->call = call;
-		dispatch->task_id = request.task_id;
-		status = begin_in(dispatch, &request);
-	}
-	bump_release(&bump);
+	status = begin_with(dispatch, call, session, request);
 	if (status != SIMPLER_OK)
 		give_back(node->dispatches, dispatch);
 	return status;
 }
 
-static void dispatch(struct rpc_call *call, const uint8_t *data, size_t size)
+/* The same, unless the node drains. */
+static simpler_status begin_unless_draining(struct node *node, struct rpc_call *call,
+                                            uint64_t session, const struct msg_dispatch *request)
+{
+	simpler_status status = may_retry(call, enter(node));
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = begin(node, call, session, request);
+	if (status != SIMPLER_OK)
+		leave(node);
+	return status;
+}
+
+/* --- tasks that are the session's, whichever call asks for them --- */
+
+static void begin_logged(struct node *node, struct rpc_call *call, struct task_key key,
+                         const struct msg_dispatch *request)
+{
+	struct rpc_call *waiting;
+	struct error error;
+
+	if (begin_unless_draining(node, call, key.session, request) == SIMPLER_OK)
+		return;
+	error_save(&error);
+	waiting = task_log_drop(node->tasks, key);
+	(void)error_restore(&error);
+	if (waiting)
+		reply_error(waiting);
+}
+
+static void serve_session(struct node *node, struct rpc_call *call, uint64_t session,
+                          const struct msg_dispatch *request)
+{
+	const struct task_key key = { session, request->task_id };
+	struct task_arrival arrival;
+	simpler_status status = task_log_begin(node->tasks, key, request->callable_id,
+	                                       request->repeated, call, &arrival);
+
+	if (status != SIMPLER_OK) {
+		rpc_call_set_note(call, RPC_NOTE_LOST);
+		reply_error(call);
+	} else if (arrival.known == TASK_NEW) {
+		begin_logged(node, call, key, request);
+	} else if (arrival.known == TASK_ENDED) {
+		finish_call(call, &arrival.answer);
+		free((void *)(uintptr_t)arrival.answer.bytes);
+	} else if (arrival.other) {
+		rpc_finish(arrival.other, RPC_ABORTED, "the same dispatch came again", NULL);
+	}
+}
+
+static simpler_status enter_session(struct rpc_call *call, const struct msg_dispatch *request,
+                                    uint64_t *session)
 {
 	struct node *node = node_of(call);
-	simpler_status status = enter(node);
+	simpler_status status = node_enter(call, session);
 
-	if (status == SIMPLER_OK) {
-		status = begin(node, call, data, size);
+	if (status == SIMPLER_OK && *session != 0 && request->session_life != 0) {
+		status = sessions_check_life(node->sessions, *session, request->session_life);
 		if (status != SIMPLER_OK)
-			leave(node);
+			node_leave(node, *session);
 	}
+	/* In the life before it may have run. */
+	if (status == SIMPLER_ESTALE || status == SIMPLER_ESTATE)
+		rpc_call_set_note(call, request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN);
+	return status;
+}
+
+static void serve(struct node *node, struct rpc_call *call, const struct msg_dispatch *request)
+{
+	uint64_t session;
+	simpler_status status = enter_session(call, request, &session);
+
+	if (status == SIMPLER_OK && session != 0) {
+		serve_session(node, call, session, request);
+		node_leave(node, session); /* a task has entered for itself */
+		return;
+	}
+	if (status == SIMPLER_OK)
+		status = begin_unless_draining(node, call, 0, request);
 	if (status != SIMPLER_OK)
 		reply_error(call);
 }
+
+static void dispatch(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct msg_dispatch request;
+	struct bump bump;
+
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	if (msg_dispatch_decode(data, size, &bump, &request) == SIMPLER_OK)
+		serve(node_of(call), call, &request);
+	else
+		reply_error(call);
+	bump_release(&bump);
+}
+
+/* --- stops --- */
 
 static_assert(sizeof(void *) >= sizeof(uint64_t), "a token fits a call's state");
 
 static void dispatch_cancelled(struct rpc_call *call)
 {
-	engine_client_cancel(node_of(call)->engine, (uintptr_t)rpc_call_state(call));
+	struct node *node = node_of(call);
+	int64_t until;
+
+	if (!task_log_leave(node->tasks, call, rpc_call_deadline(call), &until)) {
+		engine_client_cancel(node->engine, (uintptr_t)rpc_call_state(call));
+		return;
+	}
+	rpc_finish(call, RPC_CANCELLED, "the client has gone", NULL);
+	node_look_at(node, until);
+}
+
+static void stop_task(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	struct node *node = node_of(call);
+	struct msg_stop_task stop;
+	struct rpc_buffer buffer;
+	simpler_status status;
+	uint64_t session;
+	struct bump bump;
+
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	status = msg_stop_task_decode(data, size, &bump, &stop);
+	bump_release(&bump);
+	if (status == SIMPLER_OK)
+		status = node_need_session(call, &session);
+	if (status == SIMPLER_OK) {
+		engine_client_cancel(
+			node->engine,
+			task_log_stop(node->tasks, (struct task_key){ session, stop.task_id }));
+		status = msg_empty_encode(&buffer);
+	}
+	reply(call, status, &buffer);
+}
+
+int64_t node_expire_tasks(struct node *node)
+{
+	uint64_t token;
+	int64_t next;
+
+	while ((token = task_log_next_due(node->tasks, &next)) != 0)
+		engine_client_cancel(node->engine, token);
+	return next;
 }
 
 const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
@@ -346,4 +536,5 @@ const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_DETACH, .on_message = node_detach },
 	{ .path = MSG_STATUS, .on_message = node_status },
 	{ .path = MSG_DRAIN, .on_message = node_drain },
+	{ .path = MSG_STOP_TASK, .on_message = stop_task },
 };

@@ -10,9 +10,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/random.h"
 
 struct session {
 	uint64_t id;
+	uint64_t life;
 	uint64_t ttl_ms;
 	int64_t until;
 	uint32_t calls; /* in progress */
@@ -79,6 +81,7 @@ static simpler_status add(struct sessions *sessions, uint64_t id, struct session
 	if (!session)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
 	session->id = id;
+	session->life = random_u64() | 1;
 	HASH_ADD(hh, sessions->all, id, sizeof(session->id), session);
 	if (!session->hh.tbl) {
 		free(session);
@@ -115,6 +118,7 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 		return status;
 	session->ttl_ms = clamp_ttl(ttl_ms);
 	session->until = sessions->options.now() + (int64_t)session->ttl_ms * CLOCK_MS;
+	out->life = session->life;
 	out->ttl_ms = session->ttl_ms;
 	out->until = session->until;
 	return SIMPLER_OK;
@@ -254,6 +258,24 @@ void sessions_leave(struct sessions *sessions, uint64_t id)
 void sessions_leave_task(struct sessions *sessions, uint64_t id)
 {
 	leave(sessions, id, 1);
+}
+
+simpler_status sessions_check_life(struct sessions *sessions, uint64_t id, uint64_t life)
+{
+	struct session *session;
+	bool same;
+
+	pthread_mutex_lock(&sessions->lock);
+	session = find(sessions, id);
+	same = session && session->life == life;
+	pthread_mutex_unlock(&sessions->lock);
+	if (same)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_ESTALE,
+	                   "session %" PRIx64 " began anew here since this was made for it: the "
+	                   "node was started anew, or had not heard of the session for its time to "
+	                   "live; what it had run, stored and registered before is gone",
+	                   id);
 }
 
 /* One that is over now, or NULL and when the next one is. */

@@ -47,6 +47,7 @@ void sessions_destroy(struct sessions *sessions);
 struct session_state {
 	uint64_t ttl_ms;
 	int64_t until; /* the session is over unless it is renewed before (base/clock.h) */
+	uint64_t life; /* another one each time it begins, at whichever node; not 0 */
 	bool known;    /* it was attached before, and what it owned is still there */
 };
 
@@ -68,6 +69,9 @@ void sessions_detach(struct sessions *sessions, uint64_t session);
  */
 simpler_status sessions_enter(struct sessions *sessions, uint64_t session);
 void sessions_leave(struct sessions *sessions, uint64_t session);
+/* Of a session that the call has entered: SIMPLER_ESTALE when it began anew since it had this
+ * `life`. */
+simpler_status sessions_check_life(struct sessions *sessions, uint64_t session, uint64_t life);
 
 /* The same of a dispatch: also SIMPLER_ENOSPACE naming the limit when too many of the session are
  * in progress; all clients without a session count as one. */

@@ -56,6 +56,10 @@ void core_deliver(const grpc_byte_buffer *buffer, core_receiver *receiver, void 
 
 /* The key of a call's metadata that names the client's session. */
 #define CORE_SESSION_KEY "simpler-session"
+/* The key of the trailing metadata that says what became of a task, and its values. */
+#define CORE_NOTE_KEY     "simpler-task"
+#define CORE_NOTE_NOT_RUN "not-run"
+#define CORE_NOTE_LOST    "lost"
 
 /* Take the bytes of `message`. */
 grpc_byte_buffer *core_take(struct rpc_buffer *message);

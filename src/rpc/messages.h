@@ -54,6 +54,7 @@
 #define MSG_DETACH         MSG_WORKER "Detach"
 #define MSG_STATUS         MSG_WORKER "Status"
 #define MSG_DRAIN          MSG_WORKER "Drain"
+#define MSG_STOP_TASK      MSG_WORKER "StopTask"
 #define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
 #define MSG_COMMIT         MSG_CATALOG "CommitCallable"
 #define MSG_ABORT          MSG_CATALOG "AbortCallable"
@@ -149,6 +150,8 @@ struct msg_dispatch {
 	/* Ours, above the fixed numbers; absent in other people's clients. */
 	simpler_bytes digest; /* callable_digest = 8: empty, or 32 bytes */
 	uint32_t kind;        /* callable_kind = 9: 0, or a simpler_kind */
+	uint64_t session_life;
+	bool repeated;
 };
 
 struct msg_outcome { /* DispatchResp */
@@ -193,6 +196,12 @@ struct msg_attached {
 	uint64_t boot_id, ttl_ms;
 	bool known;
 	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
+	uint64_t session_life;
+	bool draining;
+};
+
+struct msg_stop_task {
+	uint64_t task_id;
 };
 
 struct msg_drain {
@@ -288,6 +297,7 @@ MSG_DECLARE(attach, msg_attach)
 MSG_DECLARE(attached, msg_attached)
 MSG_DECLARE(status, msg_status)
 MSG_DECLARE(drain, msg_drain)
+MSG_DECLARE(stop_task, msg_stop_task)
 #undef MSG_DECLARE
 
 /* The chunk with room for `size` bytes of data, which the caller puts at `*data`: they are copied

@@ -177,7 +177,9 @@ simpler_status msg_attached_decode(const uint8_t *bytes, size_t size, struct bum
 		return status;
 	*out = (struct msg_attached){ .boot_id = message->boot_id,
 		                      .ttl_ms = message->ttl_ms,
-		                      .known = message->known != 0 };
+		                      .known = message->known != 0,
+		                      .session_life = message->session_life,
+		                      .draining = message->draining != 0 };
 	memcpy(out->node_id, message->node_id, strlen(message->node_id) + 1);
 	memcpy(out->shm_address, message->shm_address, strlen(message->shm_address) + 1);
 	return SIMPLER_OK;
@@ -193,5 +195,27 @@ simpler_status msg_attached_encode(const struct msg_attached *attached, struct r
 	message.ttl_ms = attached->ttl_ms;
 	message.known = attached->known;
 	message.shm_address = (char *)attached->shm_address;
+	message.session_life = attached->session_life;
+	message.draining = attached->draining;
+	return codec_pack(&message.base, out);
+}
+
+simpler_status msg_stop_task_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                    struct msg_stop_task *out)
+{
+	PB(StopTaskReq) *message = codec_unpack(PB_TYPE(stop_task_req), bytes, size, bump);
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	out->task_id = message->task_id;
+	return SIMPLER_OK;
+}
+
+simpler_status msg_stop_task_encode(const struct msg_stop_task *stop, struct rpc_buffer *out)
+{
+	PB(StopTaskReq) message;
+
+	PB_INIT(stop_task_req, &message);
+	message.task_id = stop->task_id;
 	return codec_pack(&message.base, out);
 }

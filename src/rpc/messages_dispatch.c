@@ -130,6 +130,8 @@ static simpler_status take_request(const pb_request *message, struct bump *bump,
 	out->callable_version = message->callable_version;
 	out->digest = take_bytes(message->callable_digest);
 	out->kind = message->callable_kind;
+	out->session_life = message->session_life;
+	out->repeated = message->repeated != 0;
 	out->scalar_count = (uint32_t)message->n_scalar_args;
 	out->tensor_count = (uint32_t)message->n_tensor_refs;
 	for (uint32_t i = 0; i < out->scalar_count; i++)
@@ -183,6 +185,8 @@ simpler_status msg_dispatch_encode(const struct msg_dispatch *dispatch, struct r
 	message.tensor_refs = put_refs(dispatch->tensors, dispatch->tensor_count, &room);
 	message.callable_digest = put_bytes(dispatch->digest);
 	message.callable_kind = dispatch->kind;
+	message.session_life = dispatch->session_life;
+	message.repeated = dispatch->repeated;
 	return codec_pack(&message.base, out);
 }
 

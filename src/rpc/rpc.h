@@ -43,6 +43,15 @@ simpler_status rpc_status_of(enum rpc_code code);
 
 #define RPC_MAX_MESSAGE ((size_t)64 << 20)
 
+/* What the server says about a task beside a code that others use, too: the one who asked can tell
+ * by it whether the task has run, and an answer from an end of the connection. It travels in the
+ * trailing metadata, "simpler-task". */
+enum rpc_note {
+	RPC_NOTE_NONE,
+	RPC_NOTE_NOT_RUN, /* "not-run": it has not, and may be tried again, here or elsewhere */
+	RPC_NOTE_LOST,    /* "lost": it had begun, and nobody knows how far it came */
+};
+
 /* Bytes on their way out. Fill `data`; whoever is handed the buffer owns it. */
 struct rpc_buffer {
 	uint8_t *data;
@@ -140,6 +149,10 @@ void *rpc_call_context(const struct rpc_call *call);
 simpler_status rpc_call_session(const struct rpc_call *call, uint64_t *session);
 /* Whether the client is on this machine: it came over a unix socket, or from a loopback address. */
 bool rpc_call_is_local(const struct rpc_call *call);
+/* Goes with a rpc_finish() whose code is not RPC_OK. */
+void rpc_call_set_note(struct rpc_call *call, enum rpc_note note);
+/* When the client gives up (base/clock.h). */
+int64_t rpc_call_deadline(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_receive(struct rpc_call *call);
@@ -198,6 +211,8 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 /* As rpc_unary(); the call is gone when `done` has returned. */
 void rpc_unary_begin(struct rpc_client_call *call, bool wait_for_ready, struct rpc_buffer *message,
                      rpc_done *done, void *context);
+/* What the server noted, within the callback that reports the end. */
+enum rpc_note rpc_client_call_note(const struct rpc_client_call *call);
 /* It ends in any case, with RPC_CANCELLED if it had not ended already. */
 void rpc_client_call_cancel(struct rpc_client_call *call);
 

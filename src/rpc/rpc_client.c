@@ -216,6 +216,21 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	return call;
 }
 
+enum rpc_note rpc_client_call_note(const struct rpc_client_call *call)
+{
+	for (size_t i = 0; i < call->trailing.count; i++) {
+		const grpc_metadata *entry = &call->trailing.metadata[i];
+
+		if (grpc_slice_str_cmp(entry->key, CORE_NOTE_KEY) != 0)
+			continue;
+		if (grpc_slice_str_cmp(entry->value, CORE_NOTE_NOT_RUN) == 0)
+			return RPC_NOTE_NOT_RUN;
+		if (grpc_slice_str_cmp(entry->value, CORE_NOTE_LOST) == 0)
+			return RPC_NOTE_LOST;
+	}
+	return RPC_NOTE_NONE;
+}
+
 void rpc_client_call_cancel(struct rpc_client_call *call)
 {
 	struct rpc_channel *channel = call->channel;

@@ -73,6 +73,7 @@ struct rpc_call {
 	bool close_armed;
 	/* Belongs to whoever may send. */
 	bool metadata_sent;
+	grpc_metadata note; /* without a value when there is none; gRPC reads it until FINISHED */
 
 	gpr_timespec deadline;
 	grpc_metadata_array metadata;
@@ -138,13 +139,39 @@ static grpc_op op_close(struct rpc_call *call)
 		          .data.recv_close_on_server.cancelled = &call->cancelled };
 }
 
-static grpc_op op_status(enum rpc_code code, grpc_slice *text)
+static bool has_note(const struct rpc_call *call)
+{
+	return GRPC_SLICE_LENGTH(call->note.value) > 0;
+}
+
+static grpc_op op_status(struct rpc_call *call, enum rpc_code code, grpc_slice *text)
 {
 	return (grpc_op){ .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
 		          .data.send_status_from_server = {
+				  .trailing_metadata_count = has_note(call),
+				  .trailing_metadata = &call->note,
 				  .status = (grpc_status_code)code,
 				  .status_details = text,
 			  } };
+}
+
+void rpc_call_set_note(struct rpc_call *call, enum rpc_note note)
+{
+	static const char *const values[] = { "", CORE_NOTE_NOT_RUN, CORE_NOTE_LOST };
+
+	call->note.key = grpc_slice_from_static_string(CORE_NOTE_KEY);
+	call->note.value = grpc_slice_from_static_string(values[note]);
+}
+
+int64_t rpc_call_deadline(const struct rpc_call *call)
+{
+	gpr_clock_type clock = call->deadline.clock_type;
+	gpr_timespec left;
+
+	if (gpr_time_cmp(call->deadline, gpr_inf_future(clock)) == 0)
+		return CLOCK_NEVER;
+	left = gpr_time_sub(call->deadline, gpr_now(clock));
+	return clock_now() + left.tv_sec * CLOCK_S + left.tv_nsec;
 }
 
 void rpc_receive(struct rpc_call *call)
@@ -181,7 +208,7 @@ void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *text,
 		ops[count++] = op_metadata();
 	if (bytes && code == RPC_OK)
 		ops[count++] = op_message(bytes);
-	ops[count++] = op_status(code, text ? &details : NULL);
+	ops[count++] = op_status(call, code, text ? &details : NULL);
 	if (!call->close_armed)
 		ops[count++] = op_close(call);
 	atomic_store(&call->answered, true);

@@ -299,7 +299,10 @@ static void module_round_trips(void **state)
 static void session_round_trips(void **state)
 {
 	const struct msg_attach attach = { 60000 };
-	const struct msg_attached attached = { "node-7", UINT64_MAX, 30000, true, "@simpler" };
+	const struct msg_attached attached = { "node-7",   UINT64_MAX,     30000, true,
+		                               "@simpler", UINT64_MAX - 1, true };
+	const struct msg_stop_task stop = { UINT64_MAX };
+	struct msg_stop_task stop_out;
 	struct msg_attach attach_out;
 	struct msg_attached attached_out;
 
@@ -312,6 +315,10 @@ static void session_round_trips(void **state)
 	assert_true(attached_out.boot_id == UINT64_MAX && attached_out.known);
 	assert_int_equal(attached_out.ttl_ms, 30000);
 	assert_string_equal(attached_out.shm_address, "@simpler");
+	assert_true(attached_out.session_life == UINT64_MAX - 1 && attached_out.draining);
+	done();
+	ROUND_TRIP(stop_task, &stop, &stop_out);
+	assert_true(stop_out.task_id == UINT64_MAX);
 	done();
 }
 
@@ -474,6 +481,8 @@ static void fill_dispatch(struct msg_dispatch *in)
 	}
 	in->digest = (simpler_bytes){ digest, sizeof(digest) };
 	in->kind = SIMPLER_KIND_ORCH;
+	in->session_life = UINT64_MAX - 2;
+	in->repeated = true;
 }
 
 static void dispatch_round_trip(void **state)
@@ -504,6 +513,7 @@ static void dispatch_round_trip(void **state)
 	assert_int_equal(out.digest.size, RECORD_DIGEST_BYTES);
 	assert_memory_equal(out.digest.data, in.digest.data, RECORD_DIGEST_BYTES);
 	assert_int_equal(out.kind, SIMPLER_KIND_ORCH);
+	assert_true(out.session_life == UINT64_MAX - 2 && out.repeated);
 	done();
 }
 

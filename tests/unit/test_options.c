@@ -45,6 +45,7 @@ static void defaults_hold_without_options(void **state)
 	assert_null(options.port_file);
 	assert_int_equal(options.drain_grace, 30);
 	assert_int_equal(options.stop_grace, 1000);
+	assert_int_equal(options.orphan_grace, 5000);
 	assert_int_equal(options.code, POLICY_ANY);
 	assert_null(options.trust);
 	assert_int_equal(options.max_tasks, 1024);
@@ -70,6 +71,7 @@ static void all_options_together(void **state)
 		                      "--device=./driver.so",
 		                      "--heap=2G",
 		                      "--stop-grace=250",
+		                      "--orphan-grace=750",
 		                      "--code=signed",
 		                      "--trust=/etc/simpler/trust",
 		                      "--max-tasks=1",
@@ -96,6 +98,7 @@ static void all_options_together(void **state)
 	assert_string_equal(options.device, "./driver.so");
 	assert_int_equal(options.heap_bytes, UINT64_C(2) << 30);
 	assert_int_equal(options.stop_grace, 250);
+	assert_int_equal(options.orphan_grace, 750);
 	assert_int_equal(options.code, POLICY_SIGNED);
 	assert_string_equal(options.trust, "/etc/simpler/trust");
 	assert_int_equal(options.max_tasks, 1);
@@ -178,12 +181,12 @@ static void help_and_version_win_over_what_follows(void **state)
 /* Every option that the parser knows is in the usage. */
 static void usage_names_every_option(void **state)
 {
-	static const char *const names[] = { "--listen",      "--insecure",   "--sub-workers",
-		                             "--pool-bytes",  "--node-id",    "--port-file",
-		                             "--log-level",   "--help",       "--version",
-		                             "--drain-grace", "--stop-grace", "--chips",
-		                             "--device",      "--heap",       "--code",
-		                             "--trust" };
+	static const char *const names[] = { "--listen",      "--insecure",    "--sub-workers",
+		                             "--pool-bytes",  "--node-id",     "--port-file",
+		                             "--log-level",   "--help",        "--version",
+		                             "--drain-grace", "--stop-grace",  "--chips",
+		                             "--device",      "--heap",        "--code",
+		                             "--trust",       "--orphan-grace" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -225,6 +228,7 @@ static const struct {
 	{ { "--idle-timeout", "86401" }, SIMPLER_EINVAL, { "--idle-timeout", "0 to 86400" } },
 	{ { "--shm", "yes" }, SIMPLER_EINVAL, { "--shm", "'yes'", "on or off" } },
 	{ { "--shm", "" }, SIMPLER_EINVAL, { "--shm", "on or off" } },
+	{ { "--orphan-grace", "86400001" }, SIMPLER_EINVAL, { "--orphan-grace", "86400000" } },
 	{ { "--pool-bytes", "1023K" }, SIMPLER_EINVAL, { "--pool-bytes", "'1023K'", "1M" } },
 	{ { "--pool-bytes", "16385G" }, SIMPLER_EINVAL, { "--pool-bytes", "16384G" } },
 	{ { "--pool-bytes", "99999999999999999G" }, SIMPLER_EINVAL, { "--pool-bytes" } },
