@@ -40,6 +40,16 @@ typedef struct simpler_worker_options {
 	 * worker tells them three times in that time.
 	 */
 	uint64_t session_ttl_ms;
+	/**
+	 * Each node is asked whether it is there once in heartbeat_interval_ms, and has
+	 * heartbeat_timeout_ms to answer; when it fails to heartbeat_failures times in a row, it is
+	 * lost: what was in progress there fails with SIMPLER_EUNAVAILABLE, and it is given nothing
+	 * until it answers again and has been told every callable. So a node that stops, or is cut
+	 * off, holds up nobody for longer than the interval and so many times the larger of the
+	 * two. Both 1 to 3,600,000; failures 1 to 1000.
+	 */
+	uint64_t heartbeat_interval_ms, heartbeat_timeout_ms;
+	uint32_t heartbeat_failures;
 	/** Where libraries are on this machine; copied. NULL: they are on nodes only. */
 	const char *library_dir;
 } simpler_worker_options;
@@ -47,7 +57,7 @@ typedef struct simpler_worker_options {
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
 		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000,      \
-			60000, NULL                                                                \
+			60000, 1000, 2000, 3, NULL                                                 \
 	}
 
 /**
@@ -169,6 +179,35 @@ SIMPLER_API simpler_status simpler_module_sub(simpler_module *module, const char
                                               simpler_bytes state, simpler_sub *out);
 SIMPLER_API simpler_status simpler_module_chip(simpler_module *module, const char *name,
                                                simpler_bytes state, simpler_chip *out);
+
+/** What may be said of a callable when it is registered. */
+typedef struct simpler_callable_options {
+	size_t struct_size; /**< set by SIMPLER_CALLABLE_OPTIONS_INIT */
+	/**
+	 * A task of it does no harm when it runs twice, in part or whole: what it writes does not
+	 * depend on what it wrote before. Then a task that was lost with its node, or with that
+	 * node's engine, runs again on another one that may take it, or there when it was not lost
+	 * with the node, three times more at the most. Tasks of other callables never run twice.
+	 */
+	bool idempotent;
+} simpler_callable_options;
+
+#define SIMPLER_CALLABLE_OPTIONS_INIT                                                              \
+	{                                                                                          \
+		sizeof(simpler_callable_options), false                                            \
+	}
+
+/**
+ * As simpler_module_orch_fn(), with options, of which NULL means the defaults. They are no part of
+ * what the callable is: one that is registered with them and without has two handles, and is sent
+ * to the nodes once.
+ *
+ * @return Also SIMPLER_EINVAL for another struct_size.
+ */
+SIMPLER_API simpler_status simpler_module_orch_fn_with(simpler_module *module, const char *name,
+                                                       simpler_bytes state,
+                                                       const simpler_callable_options *options,
+                                                       simpler_orch_fn *out);
 
 /**
  * Take back one registration of a handle that this worker's program took, whatever it is of. Each

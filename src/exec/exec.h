@@ -46,6 +46,7 @@ struct exec_callable {
 	enum record_source source;
 	const struct exec_module *module; /* of a module; else NULL */
 	struct record_function function;  /* of the program */
+	bool idempotent;                  /* a task of it that was lost may run again */
 	simpler_bytes state;
 	struct shipment
 		*shipment; /* the worker's own: how it is with the nodes; see registration.h */
@@ -119,6 +120,13 @@ static inline bool exec_tag_reads(simpler_tag tag)
 	return tag == SIMPLER_INPUT || tag == SIMPLER_INOUT || tag == SIMPLER_NO_DEP;
 }
 
+/* Of a task that failed. */
+enum exec_fate {
+	EXEC_ENDED,   /* it ran, and is over */
+	EXEC_NOT_RUN, /* it did not begin, and may be tried again, here or elsewhere */
+	EXEC_LOST,    /* nobody knows how far it came; of what it wrote nothing is here */
+};
+
 struct exec_task {
 	const struct exec_callable *callable;
 	uint64_t id; /* unique in the worker */
@@ -131,12 +139,24 @@ struct exec_task {
 	 * that may be before start() has come through, a child looks at it once more when it has
 	 * noted the task as its own. */
 	_Atomic int64_t stop_at;
-	bool bound; /* to this child: retract() gives it back only when it is named */
+	bool bound;          /* to this child: retract() gives it back only when it is named */
+	enum exec_fate fate; /* set before `done` is called with an error */
 	/* `error` is NULL on success and belongs to the caller. */
 	void (*done)(struct exec_task *task, const struct error *error);
 };
 
 struct exec_child;
+
+/* Who hears that a node has gone or come back. Called without locks; does not block. */
+struct exec_listener {
+	void *context;
+	/* It was lost: first of all. */
+	void (*lost)(void *context, struct exec_child *child);
+	/* What is_away() says may be something else now. */
+	void (*changed)(void *context, struct exec_child *child);
+	/* It answers again after it was lost, and is to be told every callable, then admit(). */
+	void (*returned)(void *context, struct exec_child *child);
+};
 
 /* What a node is asked about a callable. */
 enum exec_wish {
@@ -167,6 +187,13 @@ struct exec_child_ops {
 	 * scheduler's again, and `done` is not called for it. With an id that one or none. NULL
 	 * when there is none that can be. */
 	struct exec_task *(*retract)(struct exec_child *child, uint64_t task_or_0);
+	/* These three NULL of a child that is always there. Whether it takes no tasks now, and why.
+	 */
+	bool (*is_away)(struct exec_child *child, char *why, size_t size);
+	/* A number that is another one when it has forgotten all that it was told and given. */
+	uint64_t (*life)(struct exec_child *child);
+	/* In this life it knows every callable, or why not; it is asked about that again then. */
+	void (*admit)(struct exec_child *child, uint64_t life, const struct error *error);
 	/* Stop it. Requests end with a failure before it returns. No task is in progress; but who
 	 * has just ended one may be on the way out of its `done`, and look at this child yet, which
 	 * does nothing then. */
@@ -192,7 +219,9 @@ struct exec_child {
 	 * task that `makes` it allocates that. NULL for a child without storage of its own. */
 	simpler_status (*make_storage)(struct exec_child *child, uint64_t nbytes,
 	                               struct exec_storage **out);
+	const struct exec_listener *listener; /* set before it connects */
 	/* The scheduler's, under the worker's lock: */
+	bool away; /* it is given nothing */
 	uint32_t in_progress;
 	uint32_t bound; /* of those, tasks that are bound to it */
 };

@@ -1,7 +1,16 @@
 /*
- * The renewer sleeps until the next round, begins an Attach on every node, and hears of the answers
+ * The watch sleeps until the next round, begins an Attach on every node, and hears of the answers
  * on the RPC client's thread. A node has one call in progress at most: one that does not answer is
  * asked again when its call has failed.
+ *
+ *   ATTACHED --no answer--> SUSPECT --answers--> ATTACHED
+ *   SUSPECT --no answer, `failures` times in a row--> LOST
+ *   ATTACHED, SUSPECT --answers, and has lost what it had of the session--> LOST
+ *   LOST --answers--> ATTACHING --admitted--> ATTACHED
+ *   ATTACHING --refused, or no answer `failures` times in a row--> LOST
+ *
+ * move() alone changes the state. Events are told without the lock, by the one who moved; who is
+ * told asks for the state, which is the present one whatever order they come in.
  */
 #include "exec/node_session.h"
 
@@ -9,6 +18,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,35 +31,43 @@
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 
-#define RENEWALS 3 /* in a time to live */
-/* For one of them to be answered; who ends a session may have to wait so long for a node that
- * hangs. */
-#define RENEW_MS        2000u
+#define RENEWALS        3 /* in a time to live, at least */
 #define ATTACH_AGAIN_MS 100u
 
-struct attachment {
+enum node_state { ATTACHED, SUSPECT, LOST, ATTACHING };
+
+struct node_attachment {
 	struct node_session *session;
 	struct rpc_channel *channel;
 	const char *name;
-	struct attachment *next;
+	const struct node_events *events;
+	void *context;
+	struct node_attachment *next;
 	/* Under the session's lock: */
-	uint64_t boot_id;
+	enum node_state state;
+	uint64_t boot_id, life;
+	uint32_t failures; /* in a row */
+	bool draining;
 	bool renewing;
-	bool silent; /* it was told that it does not answer */
+	bool told_why;            /* of a LOST one, why it cannot be attached */
+	char why[NODE_WHY_BYTES]; /* it was lost */
 };
 
 struct node_session {
 	uint64_t id, ttl_ms;
+	struct node_heartbeat heartbeat;
 	pthread_mutex_t lock; /* guards what is below, and of attachments what says so */
 	pthread_cond_t changed;
-	struct attachment *attachments;
+	struct node_attachment *attachments;
 	uint32_t in_progress; /* calls */
+	bool hurry;           /* the next round is due now */
 	bool ending;
 	bool has_renewer;
 	pthread_t renewer;
 };
 
-simpler_status node_session_create(uint64_t ttl_ms, struct node_session **out)
+simpler_status node_session_create(uint64_t ttl_ms, const struct node_heartbeat *heartbeat,
+                                   struct node_session **out)
 {
 	struct node_session *session = calloc(1, sizeof(*session));
 	pthread_condattr_t monotonic;
@@ -58,6 +76,7 @@ simpler_status node_session_create(uint64_t ttl_ms, struct node_session **out)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
 	session->id = random_u64();
 	session->ttl_ms = ttl_ms;
+	session->heartbeat = *heartbeat;
 	(void)pthread_mutex_init(&session->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -80,34 +99,171 @@ static bool wait_changed(struct node_session *session, int64_t until)
 	return pthread_cond_timedwait(&session->changed, &session->lock, &time) == 0;
 }
 
-/* --- renewing --- */
+/* --- states --- */
 
-/* With the lock. The node knows nothing of what it had, if it is another one, or this session was
- * over for it. */
-static void take_answer(struct attachment *node, const struct msg_attached *answer)
+/* With the lock. */
+static void move(struct node_attachment *node, enum node_state to)
 {
-	if (node->silent)
-		simpler_log(SIMPLER_LOG_INFO, "%s answers again", node->name);
-	node->silent = false;
-	if (answer->boot_id != node->boot_id)
-		simpler_log(SIMPLER_LOG_WARN,
-		            "%s was started anew: what was stored and registered there is gone",
-		            node->name);
-	else if (!answer->known)
-		simpler_log(SIMPLER_LOG_WARN,
-		            "%s had not heard of this program for %" PRIu64
-		            " ms, and let go of what was stored and registered there",
-		            node->name, node->session->ttl_ms);
+	static const bool edges[][4] = {
+		[ATTACHED] = { [SUSPECT] = true, [LOST] = true },
+		[SUSPECT] = { [ATTACHED] = true, [LOST] = true },
+		[LOST] = { [ATTACHING] = true },
+		[ATTACHING] = { [ATTACHED] = true, [LOST] = true },
+	};
+
+	assert(edges[node->state][to]);
+	node->state = to;
+}
+
+/* What others are to be told once the lock is released. */
+struct news {
+	bool lost, returned, changed;
+	char why[NODE_WHY_BYTES]; /* it is lost */
+};
+
+/* With the lock. */
+static void lose(struct node_attachment *node, const char *why, struct news *news)
+{
+	(void)snprintf(node->why, sizeof(node->why), "%s", why);
+	(void)snprintf(news->why, sizeof(news->why), "%s", why);
+	simpler_log(SIMPLER_LOG_WARN, "%s is lost: %s", node->name, why);
+	node->told_why = false;
+	move(node, LOST);
+	news->lost = true;
+}
+
+static void tell(struct node_attachment *node, const struct news *news)
+{
+	if (news->lost)
+		node->events->lost(node->context, news->why);
+	if (news->returned)
+		node->events->returned(node->context);
+	if (news->changed)
+		node->events->changed(node->context);
+}
+
+/* With the lock. */
+static void take_silence(struct node_attachment *node, const char *text, struct news *news)
+{
+	char why[sizeof(node->why)];
+
+	node->failures++;
+	if (node->state == ATTACHED) {
+		simpler_log(SIMPLER_LOG_INFO, "%s does not answer: %s", node->name, text);
+		move(node, SUSPECT);
+	}
+	if (node->state == LOST || node->failures < node->session->heartbeat.failures)
+		return;
+	(void)snprintf(why, sizeof(why), "it did not answer %u times in a row: %s", node->failures,
+	               text);
+	lose(node, why, news);
+}
+
+/* With the lock: the node has not what it had of the session. */
+static void take_new_life(struct node_attachment *node, const struct msg_attached *answer,
+                          struct news *news)
+{
+	const char *why = answer->boot_id != node->boot_id
+	                          ? "its daemon was started anew, and what was stored and "
+	                            "registered there is gone"
+	                          : "it had not heard of this program for so long that it let go "
+	                            "of what was stored and registered there";
+
+	if (node->state != LOST)
+		lose(node, why, news);
+	else
+		(void)snprintf(node->why, sizeof(node->why), "%s", why);
 	node->boot_id = answer->boot_id;
+	node->life = answer->session_life;
 }
 
-static void take_silence(struct attachment *node, const char *text)
+/* With the lock. */
+static void take_answer(struct node_attachment *node, const struct msg_attached *answer,
+                        struct news *news)
 {
-	if (!node->silent)
-		simpler_log(SIMPLER_LOG_WARN, "%s does not renew this program's session: %s",
-		            node->name, text);
-	node->silent = true;
+	node->failures = 0;
+	if (answer->session_life != node->life)
+		take_new_life(node, answer, news);
+	news->changed = node->draining != answer->draining;
+	node->draining = answer->draining;
+	if (node->state == SUSPECT) {
+		simpler_log(SIMPLER_LOG_INFO, "%s answers again", node->name);
+		move(node, ATTACHED);
+	} else if (node->state == LOST) {
+		move(node, ATTACHING);
+		news->returned = true;
+	}
 }
+
+void node_session_admit(struct node_attachment *node, uint64_t life, const struct error *error)
+{
+	struct node_session *session = node->session;
+	struct news news = { 0 };
+
+	pthread_mutex_lock(&session->lock);
+	/* It may have been lost once more meanwhile. */
+	if (node->state != ATTACHING || node->life != life) {
+		pthread_mutex_unlock(&session->lock);
+		return;
+	}
+	if (!error) {
+		simpler_log(SIMPLER_LOG_INFO, "%s is attached again", node->name);
+		move(node, ATTACHED);
+		news.changed = true;
+	} else {
+		if (!node->told_why)
+			simpler_log(
+				SIMPLER_LOG_WARN,
+				"%s answers again, and cannot be used yet, which is tried again: "
+				"%s",
+				node->name, error_step(error, 0));
+		(void)snprintf(node->why, sizeof(node->why), "it cannot be used again yet: %s",
+		               error_step(error, 0));
+		node->told_why = true;
+		move(node, LOST);
+	}
+	pthread_mutex_unlock(&session->lock);
+	tell(node, &news);
+}
+
+bool node_session_is_away(struct node_attachment *node, char *why, size_t size)
+{
+	struct node_session *session = node->session;
+	bool away;
+
+	pthread_mutex_lock(&session->lock);
+	away = node->state == LOST || node->state == ATTACHING;
+	if (away)
+		(void)snprintf(why, size, "%s is lost: %s", node->name, node->why);
+	else if (node->draining)
+		(void)snprintf(why, size, "%s is draining and takes no more tasks", node->name);
+	away = away || node->draining;
+	pthread_mutex_unlock(&session->lock);
+	return away;
+}
+
+bool node_session_is_lost(struct node_attachment *node, char why[NODE_WHY_BYTES])
+{
+	bool lost;
+
+	pthread_mutex_lock(&node->session->lock);
+	lost = node->state == LOST || node->state == ATTACHING;
+	memcpy(why, node->why, NODE_WHY_BYTES);
+	pthread_mutex_unlock(&node->session->lock);
+	return lost;
+}
+
+uint64_t node_session_life(struct node_attachment *node)
+{
+	uint64_t life;
+
+	pthread_mutex_lock(&node->session->lock);
+	life = node->life;
+	pthread_mutex_unlock(&node->session->lock);
+	return life;
+}
+
+/* --- renewing --- */
 
 static simpler_status decode_answer(const uint8_t *data, size_t size, struct msg_attached *out)
 {
@@ -123,17 +279,22 @@ static simpler_status decode_answer(const uint8_t *data, size_t size, struct msg
 static void on_renewed(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                        size_t size)
 {
-	struct attachment *node = context;
+	struct node_attachment *node = context;
 	struct node_session *session = node->session;
 	struct msg_attached answer;
+	struct news news = { 0 };
 
 	pthread_mutex_lock(&session->lock);
 	if (code != RPC_OK)
-		take_silence(node, text);
+		take_silence(node, text && text[0] != '\0' ? text : rpc_code_name(code), &news);
 	else if (decode_answer(data, size, &answer) != SIMPLER_OK)
-		take_silence(node, simpler_last_error_step(0));
+		take_silence(node, simpler_last_error_step(0), &news);
 	else
-		take_answer(node, &answer);
+		take_answer(node, &answer, &news);
+	pthread_mutex_unlock(&session->lock);
+	/* While it counts as renewing, no other call tells anything of this node. */
+	tell(node, &news);
+	pthread_mutex_lock(&session->lock);
 	node->renewing = false;
 	session->in_progress--;
 	(void)pthread_cond_broadcast(&session->changed);
@@ -148,9 +309,9 @@ static simpler_status encode_attach(const struct node_session *session, struct r
 }
 
 /* Without the lock, as the answer may come in here. */
-static void renew(struct attachment *node)
+static void renew(struct node_attachment *node)
 {
-	int64_t deadline = clock_after_ms(RENEW_MS);
+	int64_t deadline = clock_after_ms(node->session->heartbeat.timeout_ms);
 	struct rpc_buffer buffer;
 
 	if (encode_attach(node->session, &buffer) == SIMPLER_OK)
@@ -160,9 +321,10 @@ static void renew(struct attachment *node)
 }
 
 /* The next that is to be renewed in this round, counted as in progress. */
-static struct attachment *next_to_renew(struct node_session *session, struct attachment *after)
+static struct node_attachment *next_to_renew(struct node_session *session,
+                                             struct node_attachment *after)
 {
-	struct attachment *node;
+	struct node_attachment *node;
 
 	pthread_mutex_lock(&session->lock);
 	node = after ? after->next : session->attachments;
@@ -178,26 +340,41 @@ static struct attachment *next_to_renew(struct node_session *session, struct att
 	return node;
 }
 
+/* Until the next round is due, or the end. */
+static bool wait_for_round(struct node_session *session, int64_t due)
+{
+	bool ending;
+
+	pthread_mutex_lock(&session->lock);
+	while (!session->ending && !session->hurry && clock_now() < due)
+		(void)wait_changed(session, due);
+	session->hurry = false;
+	ending = session->ending;
+	pthread_mutex_unlock(&session->lock);
+	return !ending;
+}
+
 static void *renewer_main(void *context)
 {
 	struct node_session *session = context;
-	uint64_t period = session->ttl_ms / RENEWALS;
-	int64_t next = clock_after_ms(period);
-	bool ending;
+	uint64_t renewal = session->ttl_ms / RENEWALS, interval = session->heartbeat.interval_ms;
+	uint64_t period = interval < renewal ? interval : renewal;
 
-	do {
-		struct attachment *node = NULL;
+	while (wait_for_round(session, clock_after_ms(period))) {
+		struct node_attachment *node = NULL;
 
-		pthread_mutex_lock(&session->lock);
-		while (!session->ending && clock_now() < next)
-			(void)wait_changed(session, next);
-		ending = session->ending;
-		pthread_mutex_unlock(&session->lock);
-		next = clock_after_ms(period);
 		while ((node = next_to_renew(session, node)) != NULL)
 			renew(node);
-	} while (!ending);
+	}
 	return NULL;
+}
+
+void node_session_hurry(struct node_session *session)
+{
+	pthread_mutex_lock(&session->lock);
+	session->hurry = true;
+	(void)pthread_cond_broadcast(&session->changed);
+	pthread_mutex_unlock(&session->lock);
 }
 
 static simpler_status start_renewer(struct node_session *session)
@@ -261,17 +438,17 @@ static simpler_status attach_in_time(struct node_session *session, struct rpc_ch
 	return status;
 }
 
-simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
-                                   const char *name, int64_t deadline,
-                                   char shm_address[NODE_SESSION_SHM_MAX + 1])
+simpler_status node_session_attach(struct node_session *session,
+                                   const struct node_attach_options *options,
+                                   struct node_attachment **out)
 {
-	struct attachment *node = calloc(1, sizeof(*node));
+	struct node_attachment *node = calloc(1, sizeof(*node));
 	struct msg_attached answer;
 	simpler_status status;
 
 	if (!node)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
-	status = attach_in_time(session, channel, deadline, &answer);
+	status = attach_in_time(session, options->channel, options->deadline, &answer);
 	if (status == SIMPLER_OK)
 		status = start_renewer(session);
 	if (status != SIMPLER_OK) {
@@ -279,11 +456,16 @@ simpler_status node_session_attach(struct node_session *session, struct rpc_chan
 		return status;
 	}
 	node->session = session;
-	node->channel = channel;
-	node->name = name;
+	node->channel = options->channel;
+	node->name = options->name;
+	node->events = options->events;
+	node->context = options->context;
 	node->boot_id = answer.boot_id;
 	static_assert(sizeof(answer.shm_address) == NODE_SESSION_SHM_MAX + 1, "the same text");
-	memcpy(shm_address, answer.shm_address, sizeof(answer.shm_address));
+	memcpy(options->shm_address, answer.shm_address, sizeof(answer.shm_address));
+	node->life = answer.session_life;
+	node->draining = answer.draining;
+	*out = node;
 	pthread_mutex_lock(&session->lock);
 	LL_PREPEND(session->attachments, node);
 	pthread_mutex_unlock(&session->lock);
@@ -321,7 +503,7 @@ static void stop_renewer(struct node_session *session)
 static void detach_all(struct node_session *session)
 {
 	int64_t deadline = clock_after_ms(NODE_SESSION_DETACH_MS);
-	struct attachment *node;
+	struct node_attachment *node;
 
 	LL_FOREACH (session->attachments, node) {
 		struct rpc_buffer buffer;
@@ -336,10 +518,8 @@ static void detach_all(struct node_session *session)
 	}
 }
 
-void node_session_end(struct node_session *session)
+void node_session_stop(struct node_session *session)
 {
-	struct attachment *node, *next;
-
 	if (!session)
 		return;
 	stop_renewer(session);
@@ -348,6 +528,14 @@ void node_session_end(struct node_session *session)
 	while (session->in_progress > 0)
 		(void)pthread_cond_wait(&session->changed, &session->lock);
 	pthread_mutex_unlock(&session->lock);
+}
+
+void node_session_release(struct node_session *session)
+{
+	struct node_attachment *node, *next;
+
+	if (!session)
+		return;
 	LL_FOREACH_SAFE (session->attachments, node, next)
 		free(node);
 	(void)pthread_cond_destroy(&session->changed);

@@ -4,42 +4,87 @@
  * detached, or when the node has not heard of it for its time to live, because this process died,
  * stopped, or was cut off.
  *
- * A thread renews it on every node in the background, three times in that time, and hears whether a
- * node was started anew meanwhile.
+ * A thread renews it on every node in the background. These heartbeats tell whether a node is
+ * there, drains, or has lost what it had, by being started anew for one; who attached it is told.
  *
- * Thread-safety: attaching and ending are for one thread; channels stay open until the end.
+ * Thread-safety: attaching, stopping and releasing are for one thread; the others for any. Channels
+ * stay open until the stop.
  */
 #ifndef EXEC_NODE_SESSION_H
 #define EXEC_NODE_SESSION_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "simpler/status.h"
 
 #define NODE_SESSION_SHM_MAX 107
 
 struct node_session;
+struct node_attachment; /* of one node */
 struct rpc_channel;
 
-simpler_status node_session_create(uint64_t ttl_ms, struct node_session **out);
+struct node_heartbeat {
+	uint64_t interval_ms; /* of two; more often if the time to live asks for it */
+	uint64_t timeout_ms;  /* for one to be answered */
+	uint32_t failures;    /* of so many in a row the node is lost; at least 1 */
+};
+
+simpler_status node_session_create(uint64_t ttl_ms, const struct node_heartbeat *heartbeat,
+                                   struct node_session **out);
 /* For rpc_channel_set_session(). */
 uint64_t node_session_id(const struct node_session *session);
 
+#define NODE_WHY_BYTES (ERROR_STEP_BYTES / 2)
+
+/* Called without locks, one at a time for each node but for changed(). They do not block. */
+struct node_events {
+	/* What is in progress there is to be given up. */
+	void (*lost)(void *context, const char *why);
+	/* It answers again. What it is to know is to be told it, then node_session_admit(). */
+	void (*returned)(void *context);
+	/* What node_session_is_away() says may be something else now. */
+	void (*changed)(void *context);
+};
+
+struct node_attach_options {
+	struct rpc_channel *channel;
+	const char *name; /* in messages */
+	int64_t deadline;
+	const struct node_events *events;
+	void *context;
+	/* Gets where the node gives away the session's memory, or "". */
+	char *shm_address; /* NODE_SESSION_SHM_MAX + 1 */
+};
+
 /*
- * Attach to the node behind `channel`, called `name` in messages, and keep that renewed. Blocks
- * until it answers, at most until `deadline`, and asks again while it is not available. Both are
- * borrowed. `shm_address` gets where the node gives away the session's memory, or "".
+ * Attach to the node, and keep that renewed. Blocks until it answers, at most until the deadline,
+ * and asks again while it is not available. All that the options point to is borrowed.
  *
  * @return SIMPLER_EUNAVAILABLE or SIMPLER_EDEADLINE when it was not available all the time; what
  * else it said.
  */
-simpler_status node_session_attach(struct node_session *session, struct rpc_channel *channel,
-                                   const char *name, int64_t deadline,
-                                   char shm_address[NODE_SESSION_SHM_MAX + 1]);
+simpler_status node_session_attach(struct node_session *session,
+                                   const struct node_attach_options *options,
+                                   struct node_attachment **out);
+/* In this life it has been told all, or why not, which is tried again by another returned(). */
+void node_session_admit(struct node_attachment *node, uint64_t life, const struct error *error);
+/* Whether it takes no tasks, and why. */
+bool node_session_is_away(struct node_attachment *node, char *why, size_t size);
+/* Whether what begins there is to be given up, and why it was lost. */
+bool node_session_is_lost(struct node_attachment *node, char why[NODE_WHY_BYTES]);
+/* Which life the session has there; see msg_attached. */
+uint64_t node_session_life(struct node_attachment *node);
+/* Ask all nodes now: there is reason to believe that something has changed. */
+void node_session_hurry(struct node_session *session);
 
 /* Detach from all nodes at once, waiting at most NODE_SESSION_DETACH_MS for those that do not
- * answer, and release. Before channels are closed. NULL is allowed. */
+ * answer. Nothing is told afterwards. Before channels are closed. NULL is allowed. */
 #define NODE_SESSION_DETACH_MS 1000u
-void node_session_end(struct node_session *session);
+void node_session_stop(struct node_session *session);
+/* When nobody names an attachment any more. NULL is allowed. */
+void node_session_release(struct node_session *session);
 
 #endif

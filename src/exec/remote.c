@@ -10,6 +10,11 @@
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
  * is a DISPATCH alone. Storage whose FREE fails goes when its lease ends.
  *
+ * A dispatch whose answer does not come, because the connection broke, is sent once more as soon as
+ * there is a connection again, as `repeated` and for the same life of the session: so the node runs
+ * it once, and answers with what it has recorded. It waits for that no longer than until the
+ * session's watch calls the node lost, which ends all tasks there.
+ *
  * Results are written to the caller's memory only after the task has succeeded: inline ones come
  * with the answer, staged ones are fetched into their place. A fetch that fails is the task's
  * failure, and its message says that the buffer may be half-written.
@@ -37,6 +42,8 @@
 
 /* A task that was stopped waits no longer than this until its storage is free; the leases do it. */
 #define STOPPED_FREE_MS 1000u
+/* Dispatches of one task. Each but the first follows the end of a connection. */
+#define MAX_SENT 16u
 
 enum step { STEP_ALLOCATE, STEP_SEND, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
 
@@ -47,11 +54,16 @@ struct remote_task {
 	uint32_t tensor; /* the one that the step is at */
 	bool failed;
 	struct error error;
+	uint64_t life;              /* of the session, that all of it belongs to */
+	uint32_t sent;              /* dispatches of it */
+	enum rpc_note note;         /* that came with the last one's end */
+	bool answered;              /* the node told how it ended */
 	struct transport_move move; /* of the present tensor */
 	/* Under the child's lock: */
 	struct remote_task *prev, *next;
 	uint64_t id;          /* the task's */
 	_Atomic bool stopped; /* set once; looked at without the lock as well */
+	_Atomic bool lost;    /* likewise: its node is */
 	/* In progress, and to be cancelled by a stop; or NULL: */
 	struct rpc_client_call *call;
 	struct transport *moving;
@@ -67,7 +79,12 @@ struct bringing {
 	struct remote_task *run;
 };
 
-/* --- calls that a stop cancels --- */
+static bool is_given_up(const struct remote_task *run)
+{
+	return atomic_load(&run->stopped) || atomic_load(&run->lost);
+}
+
+/* --- calls that a stop cancels, and a loss --- */
 
 /* NULL, with the failure noted, when memory is out. To be begun by the caller in any case. */
 static struct rpc_client_call *open_call(struct remote_task *run, const char *path,
@@ -80,7 +97,7 @@ static struct rpc_client_call *open_call(struct remote_task *run, const char *pa
 		return NULL;
 	pthread_mutex_lock(&node->lock);
 	run->call = call;
-	if (atomic_load(&run->stopped))
+	if (is_given_up(run))
 		rpc_client_call_cancel(call);
 	pthread_mutex_unlock(&node->lock);
 	return call;
@@ -94,9 +111,8 @@ static void call_ended(struct remote_task *run)
 	pthread_mutex_unlock(&run->node->lock);
 }
 
-static void stop_run(struct remote_task *run)
+static void cancel_present(struct remote_task *run)
 {
-	atomic_store(&run->stopped, true);
 	if (run->call)
 		rpc_client_call_cancel(run->call);
 	if (run->moving)
@@ -137,11 +153,26 @@ static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at
 	pthread_mutex_lock(&node->lock);
 	DL_SEARCH_SCALAR(node->running, run, id, task);
 	stops = run && !atomic_load(&run->stopped);
-	if (stops)
-		stop_run(run);
+	if (stops) {
+		atomic_store(&run->stopped, true);
+		cancel_present(run);
+	}
 	pthread_mutex_unlock(&node->lock);
 	if (stops)
 		tell_stop(node, task);
+}
+
+void remote_lose(struct remote_child *node, const char *why)
+{
+	struct remote_task *run;
+
+	pthread_mutex_lock(&node->lock);
+	(void)snprintf(node->lost_why, sizeof(node->lost_why), "%s", why);
+	DL_FOREACH (node->running, run) {
+		atomic_store(&run->lost, true);
+		cancel_present(run);
+	}
+	pthread_mutex_unlock(&node->lock);
 }
 
 /* A dispatch is the node's from its first call on. */
@@ -196,8 +227,8 @@ static bool give_up_for_memory(struct remote_task *run)
 	return give_up(run);
 }
 
-/* The message is handed over. */
-static bool begin_unary(struct remote_task *run, const char *path, int64_t deadline,
+/* The message is handed over. `waits`: for a connection, while there is none. */
+static bool begin_unary(struct remote_task *run, const char *path, int64_t deadline, bool waits,
                         struct rpc_buffer *message, rpc_done *done)
 {
 	struct rpc_client_call *call = open_call(run, path, deadline);
@@ -206,7 +237,7 @@ static bool begin_unary(struct remote_task *run, const char *path, int64_t deadl
 		rpc_buffer_release(message);
 		return give_up_for_memory(run);
 	}
-	rpc_unary_begin(call, false, message, done, run);
+	rpc_unary_begin(call, waits, message, done, run);
 	return true;
 }
 
@@ -229,7 +260,7 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 	transport_move_init(&run->move);
 	pthread_mutex_lock(&node->lock);
 	run->moving = transport;
-	if (atomic_load(&run->stopped))
+	if (is_given_up(run))
 		transport_cancel(transport, &run->move);
 	pthread_mutex_unlock(&node->lock);
 	transport_start(transport, &run->move);
@@ -312,7 +343,7 @@ static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 	}
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
-	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, &buffer, on_allocated);
+	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated);
 }
 
 static void on_moved(struct transport_move *move, const struct error *error)
@@ -404,7 +435,7 @@ static bool bring(struct remote_task *run, const struct exec_tensor *tensor)
 	remote_op_init(&bringing->op);
 	pthread_mutex_lock(&node->lock);
 	run->bringing = &bringing->op;
-	if (atomic_load(&run->stopped))
+	if (is_given_up(run))
 		remote_op_cancel(&bringing->op);
 	pthread_mutex_unlock(&node->lock);
 	remote_begin_bring(&bringing->op, tensor->storage);
@@ -546,6 +577,7 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	struct msg_outcome outcome;
 	struct bump bump;
 
+	run->answered = true;
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
 		fail_here(run);
@@ -560,22 +592,33 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	bump_release(&bump);
 }
 
+/* Nobody has answered, so it may run there, or have run. */
+static bool is_cut_off(const struct remote_task *run, enum rpc_code code)
+{
+	return code == RPC_UNAVAILABLE && run->note == RPC_NOTE_NONE && !is_given_up(run) &&
+	       run->sent < MAX_SENT;
+}
+
 static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                        size_t size)
 {
 	struct remote_task *run = context;
 
+	run->note = rpc_client_call_note(run->call);
 	call_ended(run);
+	run->tensor = 0;
+	if (is_cut_off(run, code)) {
+		advance(run); /* the same step again */
+		return;
+	}
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else
 		take_outcome(run, data, size);
-	if (code == RPC_NOT_FOUND)
-		error_add(&run->error,
-		          "it knew it before, so its daemon was started anew since; close "
-		          "this worker and make another");
+	/* Drains, or has forgotten the session: others are to know soon. */
+	if (run->note == RPC_NOTE_NOT_RUN)
+		node_session_hurry(run->node->session);
 	run->step = run->failed ? STEP_FREE : STEP_FETCH;
-	run->tensor = 0;
 	advance(run);
 }
 
@@ -598,12 +641,13 @@ static bool dispatch(struct remote_task *run)
 	message.digest.data = task->callable->digest.bytes;
 	message.digest.size = DIGEST_BYTES;
 	message.kind = task->callable->kind;
-	message.session_life = 0;
-	message.repeated = false;
+	message.session_life = run->life;
+	message.repeated = run->sent++ > 0;
 	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
 	/* With the deadline the node ends the task by itself, should this process be cut off. */
-	return begin_unary(run, MSG_DISPATCH, task->deadline, &buffer, on_outcome);
+	return begin_unary(run, MSG_DISPATCH, task->deadline, message.repeated, &buffer,
+	                   on_outcome);
 }
 
 /* --- FETCH --- */
@@ -638,8 +682,7 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 /* Not cancelled by a stop; but what was stopped ends soon, also when the node does not answer. */
 static bool free_next(struct remote_task *run)
 {
-	int64_t deadline =
-		atomic_load(&run->stopped) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
+	int64_t deadline = is_given_up(run) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
 	struct rpc_buffer buffer;
 
 	if (run->places[run->tensor].handle.handle_id == 0 ||
@@ -651,6 +694,42 @@ static bool free_next(struct remote_task *run)
 	return true;
 }
 
+/* In a step before the dispatch: of what is the program's, nothing has been touched. */
+static bool may_be_elsewhere(const struct remote_task *run)
+{
+	simpler_status status = run->error.status;
+
+	return run->sent == 0 && (atomic_load(&run->lost) || status == SIMPLER_EUNAVAILABLE);
+}
+
+static enum exec_fate fate_of(const struct remote_task *run)
+{
+	if (run->answered)
+		return EXEC_ENDED;
+	if (may_be_elsewhere(run) || run->note == RPC_NOTE_NOT_RUN)
+		return EXEC_NOT_RUN;
+	if (atomic_load(&run->lost) || run->note == RPC_NOTE_LOST ||
+	    run->error.status == SIMPLER_EUNAVAILABLE)
+		return EXEC_LOST;
+	return EXEC_ENDED;
+}
+
+/* What is told instead of how a call was cancelled. Under the lock. */
+static void tell_loss(struct remote_task *run)
+{
+	simpler_status status = run->error.status;
+
+	if (!run->failed || !atomic_load(&run->lost) || atomic_load(&run->stopped) ||
+	    (status != SIMPLER_ECANCELLED && status != SIMPLER_EUNAVAILABLE))
+		return;
+	error_init(&run->error, SIMPLER_EUNAVAILABLE, "%s is lost: %s%s", run->node->child.name,
+	           run->node->lost_why,
+	           run->answered   ? "; the task has ended, and its results were not all fetched: "
+	                             "buffers may be half-written"
+	           : run->sent > 0 ? "; the task may have run or not"
+	                           : "");
+}
+
 static void finish(struct remote_task *run)
 {
 	struct remote_child *node = run->node;
@@ -659,10 +738,13 @@ static void finish(struct remote_task *run)
 	bool failed = run->failed;
 
 	pthread_mutex_lock(&node->lock);
+	tell_loss(run);
 	DL_DELETE(node->running, run);
 	pthread_mutex_unlock(&node->lock);
-	if (failed)
+	if (failed) {
 		error = run->error;
+		task->fate = fate_of(run);
+	}
 	free(run);
 	task->done(task, failed ? &error : NULL);
 }
@@ -672,10 +754,13 @@ static bool next(struct remote_task *run)
 {
 	bool more;
 
-	if (run->step != STEP_FREE && atomic_load(&run->stopped)) {
+	if (run->step != STEP_FREE && is_given_up(run)) {
 		fail(run, RPC_CANCELLED, "it was stopped");
 		begin_freeing(run);
 	}
+	/* What is there goes with the session, or by its lease. */
+	if (run->step == STEP_FREE && atomic_load(&run->lost))
+		run->tensor = run->task->tensor_count;
 	more = run->tensor < run->task->tensor_count;
 	switch (run->step) {
 	case STEP_ALLOCATE:
@@ -716,6 +801,20 @@ static bool any_stored(const struct exec_task *task)
 	return false;
 }
 
+/* Who loses it later finds the task among those that run. */
+static void give_up_if_lost(struct remote_task *run)
+{
+	struct remote_child *node = run->node;
+	char why[NODE_WHY_BYTES];
+
+	if (!node->attachment || !node_session_is_lost(node->attachment, why))
+		return;
+	pthread_mutex_lock(&node->lock);
+	memcpy(node->lost_why, why, sizeof(why));
+	atomic_store(&run->lost, true);
+	pthread_mutex_unlock(&node->lock);
+}
+
 static void remote_start(struct exec_child *child, struct exec_task *task)
 {
 	struct remote_child *node = (struct remote_child *)child;
@@ -735,6 +834,10 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->tensor = 0;
 	run->failed = false;
 	memset(run->places, 0, places);
+	run->life = remote_life(child);
+	run->sent = 0;
+	run->note = RPC_NOTE_NONE;
+	run->answered = false;
 	run->step = any_stored(task) ? STEP_ALLOCATE : STEP_DISPATCH;
 	run->id = task->id;
 	run->call = NULL;
@@ -742,8 +845,10 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->bringing = NULL;
 	pthread_mutex_lock(&node->lock);
 	atomic_init(&run->stopped, atomic_load(&task->stop_at) != 0);
+	atomic_init(&run->lost, false);
 	DL_PREPEND(node->running, run);
 	pthread_mutex_unlock(&node->lock);
+	give_up_if_lost(run);
 	advance(run);
 }
 
@@ -775,6 +880,9 @@ static const struct exec_child_ops remote_ops = {
 	.start = remote_start,
 	.stop = remote_stop,
 	.retract = remote_retract,
+	.is_away = remote_is_away,
+	.life = remote_life,
+	.admit = remote_admit,
 	.close = remote_close,
 	.release = remote_release,
 };

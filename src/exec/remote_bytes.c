@@ -13,10 +13,18 @@ void remote_share_memory(struct remote_child *node, const char *address)
 {
 	struct transport **shm = &node->transports[SIMPLER_TRANSPORT_SHM];
 
+	node->shm_life = remote_life(&node->child);
 	if (address[0] != '\0' &&
 	    shm_transport_create(address, node_session_id(node->session), shm) != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_DEBUG, "%s shares no memory with this process: %s",
 		            node->child.name, simpler_last_error_step(0));
+}
+
+/* After the daemon was started anew it is other memory than the node's. */
+static struct transport *shm_of(struct remote_child *node)
+{
+	return node->shm_life == remote_life(&node->child) ? node->transports[SIMPLER_TRANSPORT_SHM]
+	                                                   : NULL;
 }
 
 static bool reaches(struct transport *transport, const struct transport_storage *storage)
@@ -27,7 +35,7 @@ static bool reaches(struct transport *transport, const struct transport_storage 
 static void choose_auto(struct remote_child *node, const struct transport_storage *storage,
                         struct transport **out)
 {
-	struct transport *shm = node->transports[SIMPLER_TRANSPORT_SHM];
+	struct transport *shm = shm_of(node);
 	bool shared = reaches(shm, storage);
 
 	atomic_fetch_add_explicit(&node->auto_moves, 1, memory_order_relaxed);
@@ -51,7 +59,7 @@ simpler_status remote_choose(struct remote_child *node, simpler_transport choice
 		choose_auto(node, storage, out);
 		return SIMPLER_OK;
 	}
-	*out = node->transports[choice];
+	*out = choice == SIMPLER_TRANSPORT_SHM ? shm_of(node) : node->transports[choice];
 	if (reaches(*out, storage))
 		return SIMPLER_OK;
 	return error_raise(

@@ -35,12 +35,70 @@
 
 /* --- connecting --- */
 
-simpler_status remote_connect(struct exec_child *child, int64_t deadline)
+/* First of all nothing more is given to it. */
+static void on_lost(void *context, const char *why)
+{
+	struct remote_child *node = context;
+
+	if (node->child.listener)
+		node->child.listener->lost(node->child.listener->context, &node->child);
+	remote_lose(node, why);
+}
+
+/* Until it knows all callables it stays away. */
+static void on_returned(void *context)
+{
+	struct remote_child *node = context;
+
+	if (node->child.listener)
+		node->child.listener->returned(node->child.listener->context, &node->child);
+	else
+		remote_admit(&node->child, remote_life(&node->child), NULL);
+}
+
+static void on_changed(void *context)
+{
+	struct remote_child *node = context;
+
+	if (node->child.listener)
+		node->child.listener->changed(node->child.listener->context, &node->child);
+}
+
+bool remote_is_away(struct exec_child *child, char *why, size_t size)
 {
 	struct remote_child *node = (struct remote_child *)child;
+
+	return node->attachment && node_session_is_away(node->attachment, why, size);
+}
+
+uint64_t remote_life(struct exec_child *child)
+{
+	struct remote_child *node = (struct remote_child *)child;
+
+	return node->attachment ? node_session_life(node->attachment) : 0;
+}
+
+void remote_admit(struct exec_child *child, uint64_t life, const struct error *error)
+{
+	struct remote_child *node = (struct remote_child *)child;
+
+	node_session_admit(node->attachment, life, error);
+}
+
+simpler_status remote_connect(struct exec_child *child, int64_t deadline)
+{
+	static const struct node_events events = { on_lost, on_returned, on_changed };
+	struct remote_child *node = (struct remote_child *)child;
 	char shm_address[NODE_SESSION_SHM_MAX + 1];
-	simpler_status status = node_session_attach(node->session, node->channel, child->name,
-	                                            deadline, shm_address);
+	const struct node_attach_options options = {
+		.channel = node->channel,
+		.name = child->name,
+		.deadline = deadline,
+		.events = &events,
+		.context = node,
+		.shm_address = shm_address,
+	};
+	simpler_status status = node_session_attach(node->session, &options, &node->attachment);
 
 	if (status == SIMPLER_EDEADLINE)
 		return error_raise(SIMPLER_EUNAVAILABLE,

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "exec/node_session.h"
 #include "exec/remote.h"
 #include "simpler/handle.h"
 #include "transport/transport.h"
@@ -26,19 +27,27 @@ struct remote_child {
 	struct exec_child child;
 	struct rpc_client *client; /* borrowed */
 	struct rpc_channel *channel;
-	struct node_session *session; /* borrowed */
+	struct node_session *session;       /* borrowed */
+	struct node_attachment *attachment; /* to it; NULL until connected */
 	char address[104];
 	/* Towards the node; NULL where there is none. Fixed once it is connected. */
 	struct transport *transports[REMOTE_TRANSPORTS];
+	uint64_t shm_life; /* in which the memory is the node's that is shared; see remote_life() */
 	atomic_bool told_auto;       /* which one `auto` is */
 	_Atomic uint64_t auto_moves; /* how often it was left open */
 	_Atomic uint64_t inline_sent, inline_received;
 	pthread_mutex_t lock; /* guards: */
-	/* All tasks in progress, `capacity` at most. Only a stop looks for one. */
+	/* All tasks in progress, `capacity` at most. Only a stop or a loss looks for some. */
 	struct remote_task *running;
-	uint32_t asked;          /* requests that are open */
-	pthread_cond_t answered; /* one less */
+	char lost_why[NODE_WHY_BYTES]; /* the last time */
+	uint32_t asked;                /* requests that are open */
+	pthread_cond_t answered;       /* one less */
 };
+
+/* --- remote.c --- */
+
+/* End all tasks that are in progress. */
+void remote_lose(struct remote_child *node, const char *why);
 
 /* --- remote_bytes.c --- */
 
@@ -53,6 +62,9 @@ simpler_status remote_choose(struct remote_child *node, simpler_transport choice
 
 /* --- remote_catalog.c --- */
 
+bool remote_is_away(struct exec_child *child, char *why, size_t size);
+uint64_t remote_life(struct exec_child *child);
+void remote_admit(struct exec_child *child, uint64_t life, const struct error *error);
 void remote_ask(struct exec_child *child, struct exec_request *request);
 /* Once the channel is closed: until nothing that was asked is open. */
 void remote_await_answers(struct remote_child *node);

@@ -104,6 +104,7 @@ static uint64_t hash_of(const struct callable_spec *spec)
 	hash = mix(hash, &spec->module, sizeof(spec->module));
 	hash = mix(hash, &spec->function, sizeof(spec->function));
 	hash = mix(hash, &spec->kind, sizeof(spec->kind));
+	hash = mix(hash, &spec->idempotent, sizeof(spec->idempotent));
 	hash = mix(hash, spec->name, strlen(spec->name));
 	return mix(hash, spec->state.data, spec->state.size);
 }
@@ -114,8 +115,8 @@ static bool is_same(const struct entry *entry, const struct callable_spec *spec)
 	simpler_bytes state = spec->state;
 
 	return entry->module == spec->module && entry->function == spec->function &&
-	       callable->kind == spec->kind && strcmp(callable->name, spec->name) == 0 &&
-	       callable->state.size == state.size &&
+	       callable->kind == spec->kind && callable->idempotent == spec->idempotent &&
+	       strcmp(callable->name, spec->name) == 0 && callable->state.size == state.size &&
 	       (state.size == 0 || memcmp(callable->state.data, state.data, state.size) == 0);
 }
 
@@ -212,6 +213,7 @@ static simpler_status make_entry(const struct callable_spec *spec, uint64_t hash
 	entry->function = spec->function;
 	entry->hash = hash;
 	entry->callable.kind = spec->kind;
+	entry->callable.idempotent = spec->idempotent;
 	/* It was checked, so it fits. */
 	memcpy(entry->callable.name, spec->name, strlen(spec->name) + 1);
 	entry->callable.state.data = entry->state;
@@ -499,6 +501,33 @@ struct exec_callable *callables_at(struct callables *table, uint32_t index)
 		atomic_fetch_add(&entry->uses, 1);
 	pthread_rwlock_unlock(&table->lock);
 	return entry ? &entry->callable : NULL;
+}
+
+/* Who ends the last use of a retired one has it on its way out already. */
+static bool use_retired(struct entry *entry)
+{
+	uint32_t uses = atomic_load(&entry->uses);
+
+	while (uses & RETIRED && uses != RETIRED) {
+		if (atomic_compare_exchange_weak(&entry->uses, &uses, uses + 1))
+			return true;
+	}
+	return false;
+}
+
+struct exec_callable *callables_in_use_at(struct callables *table, uint32_t index)
+{
+	struct exec_callable *callable = callables_at(table, index);
+	struct entry *entry;
+
+	if (callable)
+		return callable;
+	pthread_rwlock_rdlock(&table->lock);
+	entry = table->entries[index];
+	if (entry && use_retired(entry))
+		callable = &entry->callable;
+	pthread_rwlock_unlock(&table->lock);
+	return callable;
 }
 
 static void part_with(struct callables *table, struct exec_callable *callable)

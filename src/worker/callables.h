@@ -36,6 +36,7 @@ struct callable_spec {
 	const char *name;            /* a function's is for messages */
 	simpler_kind kind;
 	simpler_bytes state;
+	bool idempotent; /* two that differ in this alone have one digest */
 };
 
 /* The holds of one run, at most one on each entry. All zero at first. */
@@ -62,6 +63,8 @@ simpler_status callables_find(struct callables *table, uint64_t handle, simpler_
                               struct exec_callable **out);
 /* Use what is held in place `index`, up to CALLABLES_MAX; NULL when there is nothing. */
 struct exec_callable *callables_at(struct callables *table, uint32_t index);
+/* The same, also of one that was retired and that tasks name still. */
+struct exec_callable *callables_in_use_at(struct callables *table, uint32_t index);
 /* End a use. */
 void callables_release(struct callables *table, const struct exec_callable *callable);
 

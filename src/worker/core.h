@@ -11,6 +11,8 @@
  * A task:  WAITING --graph--> READY --placed--> STARTED --every member done--> gone
  *             `------poisoned or cancelled-----------------------------------> gone
  *
+ *   STARTED --refused, or lost and may run twice--> RESTING --after a while--> READY
+ *
  * It ends in end_task(), wherever it was; a run ends when its orchestration function has returned
  * and none of its tasks is live.
  */
@@ -46,7 +48,7 @@ struct member {
 	struct exec_child *child; /* once STARTED */
 };
 
-enum task_state { TASK_WAITING, TASK_READY, TASK_STARTED };
+enum task_state { TASK_WAITING, TASK_READY, TASK_STARTED, TASK_RESTING };
 
 /* In a queue, or in a list of things to do, through `next`; which is known from what holds it. */
 struct task_queue {
@@ -69,6 +71,9 @@ struct task {
 	struct task *next_of_run, *before_of_run; /* live tasks of the run */
 	struct task *next_chore;
 	struct timer timer;
+	struct timer again; /* while it is RESTING */
+	uint32_t refusals;  /* how often it came back without having run */
+	uint32_t losses;    /* and how often it was lost */
 	uint64_t timeout_ms;
 	/* Fixed: */
 	simpler_kind kind;
@@ -93,6 +98,7 @@ struct lane {
 	uint32_t child_count;
 	struct task_queue any, groups; /* in the order they became ready */
 	uint32_t directed;             /* tasks in the children's own queues */
+	uint32_t away;                 /* children that take nothing, and are in none of these: */
 	uint32_t free;                 /* tasks that the children could still take */
 	uint32_t idle;                 /* children that have a free hand */
 	uint32_t overfull;             /* children that have more than they run at once */
@@ -160,6 +166,8 @@ void core_close_children(struct worker_core *core);
 void core_destroy(struct worker_core *core);
 /* SIMPLER_ENOSPACE when so many more children cannot be added. */
 simpler_status core_check_places(const struct worker_core *core, uint32_t count);
+/* What a child's is_away() says may be something else now. */
+void core_presence_changed(struct worker_core *core, struct exec_child *child);
 /* Takes ownership of the child on success. */
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index);
 

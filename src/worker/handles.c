@@ -174,36 +174,52 @@ simpler_status worker_ship_all(simpler_worker *worker)
 	return status;
 }
 
-static simpler_status take_handle(simpler_module *module, const char *name, simpler_kind kind,
-                                  simpler_bytes state, uint64_t *out)
+static simpler_status take_handle(simpler_module *module, struct callable_spec *spec, uint64_t *out)
 {
 	if (!module || !out)
 		return error_raise(SIMPLER_EINVAL,
 		                   "a module and a place for the handle are needed, "
 		                   "not NULL");
-	return worker_register(
-		module->worker,
-		&(struct callable_spec){
-			.module = module->module, .name = name, .kind = kind, .state = state },
-		out);
+	spec->module = module->module;
+	return worker_register(module->worker, spec, out);
+}
+
+simpler_status simpler_module_orch_fn_with(simpler_module *module, const char *name,
+                                           simpler_bytes state,
+                                           const simpler_callable_options *options,
+                                           simpler_orch_fn *out)
+{
+	struct callable_spec spec = { .name = name, .kind = SIMPLER_KIND_ORCH, .state = state };
+
+	if (options && options->struct_size != sizeof(*options))
+		return error_raise(SIMPLER_EINVAL,
+		                   "callable options have size %zu instead of %zu; begin them with "
+		                   "SIMPLER_CALLABLE_OPTIONS_INIT",
+		                   options->struct_size, sizeof(*options));
+	spec.idempotent = options && options->idempotent;
+	return take_handle(module, &spec, out ? &out->id : NULL);
 }
 
 simpler_status simpler_module_orch_fn(simpler_module *module, const char *name, simpler_bytes state,
                                       simpler_orch_fn *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_ORCH, state, out ? &out->id : NULL);
+	return simpler_module_orch_fn_with(module, name, state, NULL, out);
 }
 
 simpler_status simpler_module_sub(simpler_module *module, const char *name, simpler_bytes state,
                                   simpler_sub *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_SUB, state, out ? &out->id : NULL);
+	struct callable_spec spec = { .name = name, .kind = SIMPLER_KIND_SUB, .state = state };
+
+	return take_handle(module, &spec, out ? &out->id : NULL);
 }
 
 simpler_status simpler_module_chip(simpler_module *module, const char *name, simpler_bytes state,
                                    simpler_chip *out)
 {
-	return take_handle(module, name, SIMPLER_KIND_CHIP, state, out ? &out->id : NULL);
+	struct callable_spec spec = { .name = name, .kind = SIMPLER_KIND_CHIP, .state = state };
+
+	return take_handle(module, &spec, out ? &out->id : NULL);
 }
 
 /* --- unregistering --- */

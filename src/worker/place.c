@@ -10,9 +10,13 @@
  *   any        to the child that has a free hand, then that holds most of the task's bytes, then
  *              that has least in progress
  *
+ * A child that is away, as a node that was lost or drains, is given nothing; what no other could
+ * run has no hope, and fails.
+ *
  * Shared memory is held by every child of this machine and by no node. What lies on a node decides
  * where a task goes earlier, at its submit (draft_remote.c): it comes here directed.
  */
+#include "base/error.h"
 #include "worker/schedule.h"
 
 /* --- queues --- */
@@ -94,12 +98,12 @@ bool place_is_eligible(const struct task *task, const struct exec_child *child)
 
 static bool has_room(const struct exec_child *child)
 {
-	return child->in_progress < child->capacity;
+	return !child->away && child->in_progress < child->capacity;
 }
 
 static bool has_free_hand(const struct exec_child *child)
 {
-	return child->in_progress < child->width;
+	return !child->away && child->in_progress < child->width;
 }
 
 static bool is_overfull(const struct exec_child *child)
@@ -122,7 +126,7 @@ void place_count(struct worker_core *core, const struct member *member, int chan
 	lane->overfull -= is_overfull(child);
 	child->in_progress += (uint32_t)change;
 	child->bound += member->exec.bound ? (uint32_t)change : 0;
-	lane->free -= (uint32_t)change;
+	lane->free -= child->away ? 0 : (uint32_t)change;
 	lane->idle += has_free_hand(child);
 	lane->overfull += is_overfull(child);
 }
@@ -139,6 +143,74 @@ struct exec_child *place_next_overfull(const struct worker_core *core, simpler_k
 			return child;
 	}
 	return NULL;
+}
+
+void place_set_away(struct worker_core *core, struct exec_child *child, bool away)
+{
+	struct lane *lane = &core->lanes[child->runs];
+	uint32_t room = child->capacity - child->in_progress;
+
+	if (child->away == away)
+		return;
+	lane->idle -= has_free_hand(child);
+	child->away = away;
+	lane->idle += has_free_hand(child);
+	lane->free += away ? 0 - room : room;
+	lane->away += away ? 1 : 0 - 1u;
+}
+
+/* --- hope --- */
+
+static bool is_out_of_reach(const struct task *task, const struct exec_child *child)
+{
+	return child->away || !place_is_eligible(task, child);
+}
+
+static simpler_status raise_away(struct exec_child *child, const char *others)
+{
+	char why[ERROR_STEP_BYTES / 2] = "";
+
+	/* It may have come back a moment ago, of which the scheduler hears next. */
+	if (!child->ops->is_away(child, why, sizeof(why)))
+		return error_raise(SIMPLER_EUNAVAILABLE, "%s was away%s", child->name, others);
+	return error_raise(SIMPLER_EUNAVAILABLE, "%s%s", why, others);
+}
+
+static simpler_status check_targets(const struct task *task)
+{
+	const struct worker_core *core = task->run->core;
+
+	for (uint32_t i = 0; i < task->member_count; i++) {
+		struct exec_child *child = core->children[task->members[i].target].child;
+
+		if (child->away)
+			return raise_away(child, "");
+	}
+	return SIMPLER_OK;
+}
+
+simpler_status place_check_hope(const struct task *task)
+{
+	const struct worker_core *core = task->run->core;
+	const struct lane *lane = &core->lanes[task->kind];
+	struct exec_child *away = NULL;
+	uint32_t there = 0;
+
+	if (lane->away == 0)
+		return SIMPLER_OK;
+	if (task->members[0].target != SIMPLER_ANY_WORKER)
+		return check_targets(task);
+	for (uint32_t i = 0; i < lane->child_count; i++) {
+		struct exec_child *child = core->children[lane->children[i]].child;
+
+		there += !is_out_of_reach(task, child);
+		if (child->away && place_is_eligible(task, child))
+			away = child;
+	}
+	if (there >= task->member_count || !away)
+		return SIMPLER_OK;
+	return raise_away(away, task->member_count > 1 ? ", and the group needs it"
+	                                               : ", and no other could run the task");
 }
 
 static void give(struct worker_core *core, struct member *member, struct exec_child *child)

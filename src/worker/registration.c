@@ -1,46 +1,10 @@
-#include "worker/registration.h"
+#include "worker/registration_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "base/log.h"
-
-enum shipment_state { COMING, PRESENT, GOING };
-
-/* A request to one node. */
-struct asked {
-	struct exec_request request;
-	struct shipment *shipment;
-	struct exec_child *child;
-};
-
-/* What there is of a callable on the nodes, while there is anything. */
-struct shipment {
-	struct registration *registration;
-	struct digest digest;
-	/* Under the registration's lock: */
-	enum shipment_state state;
-	uint32_t needed; /* by so many entries */
-	uint32_t open;   /* answers to come */
-	bool failed;     /* the present step, by the node of the lowest number: */
-	uint32_t failed_at;
-	struct error *error;        /* of the thread that ships; NULL: nobody wants to know */
-	struct exec_callable *last; /* the entry that is withdrawn */
-	struct shipment *prev, *next;
-	/* Fixed: */
-	uint32_t node_count;
-	struct asked nodes[];
-};
-
-struct registration {
-	struct worker_core *core;
-	pthread_mutex_t lock;       /* guards: */
-	pthread_cond_t changed;     /* a shipment's step is done, or it is PRESENT or gone */
-	struct shipment *shipments; /* few steps look for one, and they cross a network */
-	uint32_t asking;            /* threads that ask for what is GOING */
-	bool closed;
-};
 
 struct registration *registration_create(struct worker_core *core)
 {
@@ -58,6 +22,7 @@ void registration_close(struct registration *registration)
 {
 	pthread_mutex_lock(&registration->lock);
 	registration->closed = true;
+	(void)pthread_cond_broadcast(&registration->changed);
 	while (registration->asking > 0)
 		(void)pthread_cond_wait(&registration->changed, &registration->lock);
 	pthread_mutex_unlock(&registration->lock);
@@ -111,6 +76,14 @@ static void note_failure(struct shipment *shipment, uint32_t at, const struct er
 
 static void on_answer(struct exec_request *request, const struct error *error);
 
+/* As if it had answered. */
+static void pass_over(struct shipment *shipment)
+{
+	pthread_mutex_lock(&shipment->registration->lock);
+	shipment->open--;
+	pthread_mutex_unlock(&shipment->registration->lock);
+}
+
 /* Under the lock, which is given up meanwhile. The asking itself counts as an answer to come, so
  * that the last answer finds all asked. */
 static void ask_all(struct shipment *shipment, enum exec_wish wish,
@@ -124,6 +97,10 @@ static void ask_all(struct shipment *shipment, enum exec_wish wish,
 	for (uint32_t i = 0; i < shipment->node_count; i++) {
 		struct asked *asked = &shipment->nodes[i];
 
+		if (asked->passed_over && wish != EXEC_WITHDRAW) {
+			pass_over(shipment);
+			continue;
+		}
 		asked->request.wish = wish;
 		asked->request.callable = callable;
 		asked->child->ops->ask(asked->child, &asked->request);
@@ -146,20 +123,19 @@ static bool do_step(struct shipment *shipment, enum exec_wish wish,
 
 /* --- on to the nodes --- */
 
-static bool runs_it(const struct exec_child *child, const struct exec_callable *callable)
+/* A function of this program is for children of its machine. */
+bool registration_runs(const struct exec_child *child, const struct exec_callable *callable)
 {
-	return child->runs == callable->kind && !child->local;
+	return child->runs == callable->kind && !child->local &&
+	       callable->source != RECORD_FROM_PROGRAM;
 }
 
 static uint32_t count_nodes(const struct worker_core *core, const struct exec_callable *callable)
 {
 	uint32_t count = 0;
 
-	/* A function of this program is for children of its machine. */
-	if (callable->source == RECORD_FROM_PROGRAM)
-		return 0;
 	for (uint32_t i = 0; i < core->child_count; i++)
-		count += runs_it(core->children[i].child, callable);
+		count += registration_runs(core->children[i].child, callable);
 	return count;
 }
 
@@ -179,11 +155,12 @@ static simpler_status make(struct registration *registration, const struct exec_
 	for (uint32_t i = 0; i < core->child_count; i++) {
 		struct asked *asked = &shipment->nodes[shipment->node_count];
 
-		if (!runs_it(core->children[i].child, callable))
+		if (!registration_runs(core->children[i].child, callable))
 			continue;
 		asked->request.done = on_answer;
 		asked->shipment = shipment;
 		asked->child = core->children[i].child;
+		asked->passed_over = registration->nodes[i].away;
 		shipment->node_count++;
 	}
 	DL_APPEND(registration->shipments, shipment);
@@ -202,6 +179,7 @@ static bool bring(struct shipment *shipment, struct exec_callable *callable, str
 	shipment->error = NULL;
 	if (done) {
 		shipment->state = PRESENT;
+		shipment->registration->shipped++;
 		(void)pthread_cond_broadcast(&shipment->registration->changed);
 		return true;
 	}

@@ -58,14 +58,17 @@ static void describe(const struct task *task, const struct member *member, const
                      struct error *error)
 {
 	const struct exec_callable *callable = task->members[0].exec.callable;
-	char digest[17], part[40] = "";
+	char digest[17], part[40] = "", tried[48] = "";
 
 	digest_short(&callable->digest, digest);
 	if (task->member_count > 1)
 		(void)snprintf(part, sizeof(part), ", member %u of %u",
 		               (unsigned)(member - task->members), task->member_count);
-	error_add(error, "task %llu%s: %s '%s' (%s) on %s", (unsigned long long)task->ordinal, part,
-	          simpler_kind_name(callable->kind), callable->name, digest, where);
+	if (task->refusals + task->losses > 0)
+		(void)snprintf(tried, sizeof(tried), ", after %u attempts",
+		               task->refusals + task->losses);
+	error_add(error, "task %llu%s: %s '%s' (%s) on %s%s", (unsigned long long)task->ordinal,
+	          part, simpler_kind_name(callable->kind), callable->name, digest, where, tried);
 }
 
 static const char *where_is(const struct member *member)
@@ -166,6 +169,81 @@ static void finish_task(struct task *task, struct chores *chores)
 	end_task(task, chores);
 }
 
+void schedule_fail(struct task *task, struct chores *chores)
+{
+	struct error error;
+
+	error_save(&error);
+	note_failure(&task->members[0], &error);
+	task->failed = true;
+	finish_task(task, chores);
+}
+
+/* It may begin. */
+static void make_ready(struct task *task, struct chores *chores)
+{
+	if (place_check_hope(task) == SIMPLER_OK)
+		place_ready(task);
+	else
+		schedule_fail(task, chores);
+}
+
+/* --- once more --- */
+
+/* A task that was refused, as its node drains, is full, or has lost its engine, rests for these
+ * times, doubled each time up to the longest: eight seconds in all. */
+#define FIRST_REST_MS   10u
+#define LONGEST_REST_MS 500u
+#define MOST_REFUSALS   20u
+#define MOST_LOSSES     3u
+
+static void on_rested(struct timer *timer, struct chores *chores)
+{
+	struct task *task = (struct task *)(void *)((char *)timer - offsetof(struct task, again));
+
+	make_ready(task, chores);
+}
+
+static uint64_t rest_ms(const struct task *task)
+{
+	uint32_t times = task->refusals + task->losses - 1;
+	uint64_t rest = times < 10 ? (uint64_t)FIRST_REST_MS << times : LONGEST_REST_MS;
+
+	return rest < LONGEST_REST_MS ? rest : LONGEST_REST_MS;
+}
+
+/* What has begun on a node runs again elsewhere only if it may, and of a group nothing does. */
+static bool may_run_again(const struct task *task, const struct member *member)
+{
+	const struct exec_task *exec = &member->exec;
+	bool refused = exec->fate == EXEC_NOT_RUN && task->refusals < MOST_REFUSALS;
+	bool lost =
+		exec->fate == EXEC_LOST && exec->callable->idempotent && task->losses < MOST_LOSSES;
+	bool stuck = member->target != SIMPLER_ANY_WORKER && member->child->away;
+
+	return (refused || lost) && !stuck && task->member_count == 1 && !task->stopped;
+}
+
+/* A node knows its old id, and would answer with what became of it. */
+static bool rest(struct task *task, struct member *member)
+{
+	struct worker_core *core = task->run->core;
+
+	if (!may_run_again(task, member))
+		return false;
+	task->refusals += member->exec.fate == EXEC_NOT_RUN;
+	task->losses += member->exec.fate == EXEC_LOST;
+	task->again.due = on_rested;
+	if (deadlines_set(core, &task->again, clock_after_ms(rest_ms(task))) != SIMPLER_OK)
+		return false;
+	task->state = TASK_RESTING;
+	member->exec.fate = EXEC_ENDED;
+	member->exec.id = ++core->next_task;
+	return true;
+}
+
+/* --- stops --- */
+
 static void want_stop(struct task *task, struct chores *chores)
 {
 	task->references++;
@@ -188,6 +266,11 @@ void schedule_stop(struct task *task, simpler_status why, struct chores *chores)
 	case TASK_READY:
 		note_stopped(&task->members[0], NULL);
 		place_forget(task);
+		finish_task(task, chores);
+		break;
+	case TASK_RESTING:
+		note_stopped(&task->members[0], NULL);
+		timers_cancel(&core->timers, &task->again);
 		finish_task(task, chores);
 		break;
 	case TASK_STARTED:
@@ -218,7 +301,7 @@ void schedule_react(struct worker_core *core, struct chores *chores)
 		switch (event.kind) {
 		case DAG_TASK_READY:
 			dag_start(core->graph, event.task);
-			place_ready(event.payload);
+			make_ready(event.payload, chores);
 			break;
 		case DAG_TASK_POISONED:
 			/* Its run has failed by what poisoned it, or by its being stopped. */
@@ -244,6 +327,8 @@ static void end_member(struct member *member, const struct error *error, struct 
 	struct task *task = member->task;
 
 	place_count(task->run->core, member, -1);
+	if (error && rest(task, member))
+		return;
 	if (task->stopped) {
 		note_stopped(member, error);
 	} else if (error && !task->failed) {

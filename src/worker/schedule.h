@@ -33,6 +33,8 @@ void task_queue_remove(struct task_queue *queue, struct task *task);
 
 /* Take in what the graph says, and place what is ready. */
 void schedule_react(struct worker_core *core, struct chores *chores);
+/* Have a ready task fail with the thread's last error; it is in no queue. */
+void schedule_fail(struct task *task, struct chores *chores);
 /* Have a task fail with `why`. */
 void schedule_stop(struct task *task, simpler_status why, struct chores *chores);
 /* --- without the lock --- */
@@ -69,6 +71,10 @@ void place_forget(struct task *task);
 void place_all(struct worker_core *core, simpler_kind kind, struct chores *chores);
 /* A member's child has begun one task more, which it is, or ended it. */
 void place_count(struct worker_core *core, const struct member *member, int change);
+/* A child takes no tasks any more, or does again. */
+void place_set_away(struct worker_core *core, struct exec_child *child, bool away);
+/* SIMPLER_EUNAVAILABLE when those that could run the task, which is ready, are away. */
+simpler_status place_check_hope(const struct task *task);
 /* The next child, from the `*at`th of its lane on, that may have a task waiting in it which another
  * could take; NULL when there is none. */
 struct exec_child *place_next_overfull(const struct worker_core *core, simpler_kind kind,

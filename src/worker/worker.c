@@ -24,14 +24,64 @@
 #define LOWEST_SESSION_TTL_MS  100u
 #define HIGHEST_SESSION_TTL_MS 86400000u
 
+#define HIGHEST_HEARTBEAT_MS       3600000u
+#define HIGHEST_HEARTBEAT_FAILURES 1000u
+
+/* --- nodes that go and come back --- */
+
+/* In this order, so that no registration waits for it that begins because a task failed. */
+static void on_lost(void *context, struct exec_child *child)
+{
+	simpler_worker *worker = context;
+
+	registration_lost(worker->registration, child);
+	core_presence_changed(worker->core, child);
+}
+
+static void on_changed(void *context, struct exec_child *child)
+{
+	simpler_worker *worker = context;
+
+	core_presence_changed(worker->core, child);
+}
+
+static void on_returned(void *context, struct exec_child *child)
+{
+	simpler_worker *worker = context;
+
+	registration_returned(worker->registration, child);
+}
+
 static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
 {
 	(void)announced;
 	return rpc_client_attend(client, finished);
 }
 
+static simpler_status check_heartbeat(const simpler_worker_options *options)
+{
+	const struct {
+		const char *name;
+		uint64_t value, most;
+	} numbers[] = {
+		{ "heartbeat_interval_ms", options->heartbeat_interval_ms, HIGHEST_HEARTBEAT_MS },
+		{ "heartbeat_timeout_ms", options->heartbeat_timeout_ms, HIGHEST_HEARTBEAT_MS },
+		{ "heartbeat_failures", options->heartbeat_failures, HIGHEST_HEARTBEAT_FAILURES },
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (numbers[i].value < 1 || numbers[i].value > numbers[i].most)
+			return error_raise(SIMPLER_EINVAL, "%s is %llu; it is 1 to %llu",
+			                   numbers[i].name, (unsigned long long)numbers[i].value,
+			                   (unsigned long long)numbers[i].most);
+	}
+	return SIMPLER_OK;
+}
+
 static simpler_status check_options(const simpler_worker_options *options)
 {
+	simpler_status status;
+
 	if (options->struct_size != sizeof(*options))
 		return error_raise(SIMPLER_EINVAL,
 		                   "worker options have size %zu instead of %zu; begin them with "
@@ -51,6 +101,9 @@ static simpler_status check_options(const simpler_worker_options *options)
 		return error_raise(SIMPLER_EINVAL, "session_ttl_ms is %llu; it is %u to %u",
 		                   (unsigned long long)options->session_ttl_ms,
 		                   LOWEST_SESSION_TTL_MS, HIGHEST_SESSION_TTL_MS);
+	status = check_heartbeat(options);
+	if (status != SIMPLER_OK)
+		return status;
 	if (options->max_tasks < 1 || options->max_tasks > HIGHEST_MAX_TASKS)
 		return error_raise(SIMPLER_EINVAL, "max_tasks is %u; it is 1 to %u",
 		                   options->max_tasks, HIGHEST_MAX_TASKS);
@@ -106,6 +159,10 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 	worker->max_tasks = options->max_tasks;
 	worker->connect_timeout_ms = options->connect_timeout_ms;
 	worker->session_ttl_ms = options->session_ttl_ms;
+	worker->heartbeat = (struct node_heartbeat){ options->heartbeat_interval_ms,
+		                                     options->heartbeat_timeout_ms,
+		                                     options->heartbeat_failures };
+	worker->listener = (struct exec_listener){ worker, on_lost, on_changed, on_returned };
 	status = take_library_dir(worker, options->library_dir);
 	if (status == SIMPLER_OK)
 		status = make_core(worker, options);
@@ -133,7 +190,8 @@ static simpler_status prepare_for_nodes(simpler_worker *worker)
 	simpler_status status = SIMPLER_OK;
 
 	if (!worker->session)
-		status = node_session_create(worker->session_ttl_ms, &worker->session);
+		status = node_session_create(worker->session_ttl_ms, &worker->heartbeat,
+		                             &worker->session);
 	if (status == SIMPLER_OK && !worker->client)
 		status = rpc_client_create(&worker->client);
 	return status;
@@ -161,6 +219,7 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 		                       &child);
 	if (status != SIMPLER_OK)
 		return status;
+	child->listener = &worker->listener;
 	status = core_add_child(worker->core, child, &index);
 	if (status != SIMPLER_OK) {
 		child->ops->close(child);
@@ -322,15 +381,18 @@ void simpler_worker_close(simpler_worker *worker)
 		return;
 	if (worker->registration)
 		registration_close(worker->registration);
-	node_session_end(worker->session);
+	node_session_stop(worker->session);
 	if (worker->core)
 		core_close_children(worker->core);
+	if (worker->registration)
+		registration_join(worker->registration);
 	if (worker->client)
 		rpc_client_destroy(worker->client);
 	if (worker->group)
 		local_group_stop(worker->group);
 	if (worker->core)
 		core_destroy(worker->core);
+	node_session_release(worker->session);
 	local_group_destroy(worker->group);
 	if (worker->registration)
 		registration_destroy(worker->registration);

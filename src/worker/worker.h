@@ -6,12 +6,12 @@
 #include <stdatomic.h>
 
 #include "exec/local.h"
+#include "exec/node_session.h"
 #include "simpler/worker.h"
 #include "worker/run.h"
 
 #define WORKER_MAX_ASYNC_RUNS 256u
 
-struct node_session;
 struct registration;
 struct rpc_client;
 
@@ -25,6 +25,8 @@ struct simpler_worker {
 	struct local_group *group;    /* of children of this machine; NULL while there are none */
 	enum worker_state state;
 	uint64_t connect_timeout_ms, session_ttl_ms;
+	struct node_heartbeat heartbeat;
+	struct exec_listener listener; /* of its nodes */
 	uint32_t node_tasks, max_tasks;
 	simpler_module *modules;
 	_Atomic uint32_t async_runs;

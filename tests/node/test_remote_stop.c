@@ -29,6 +29,8 @@ struct job {
 	struct exec_tensor tensor;
 };
 
+static const struct node_heartbeat heartbeat = { 1000, 10000, 3 };
+
 static int start(void **state)
 {
 	/* Room for what is given back only when its lease is over, since nobody heard of it. */
@@ -37,7 +39,7 @@ static int start(void **state)
 
 	assert_non_null(rig);
 	rig->front_end = front_end_start(options);
-	assert_int_equal(node_session_create(60000, &rig->session), SIMPLER_OK);
+	assert_int_equal(node_session_create(60000, &heartbeat, &rig->session), SIMPLER_OK);
 	assert_int_equal(remote_create(rig->front_end->client, rig->session,
 	                               rig->front_end->daemon.address, 64, &rig->child),
 	                 SIMPLER_OK);
@@ -52,8 +54,9 @@ static int stop(void **state)
 {
 	struct rig *rig = *state;
 
-	node_session_end(rig->session);
+	node_session_stop(rig->session);
 	rig->child->ops->close(rig->child);
+	node_session_release(rig->session);
 	front_end_stop(rig->front_end);
 	free(rig);
 	return 0;
