@@ -292,7 +292,6 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 	struct remote_storage *remote = remote_storage_of(tensor->storage);
-	struct transport_storage *place = remote ? &remote->place : &run->places[run->tensor];
 	uint64_t nbytes = remote ? remote->storage.nbytes : tensor->nbytes;
 	struct msg_handle answer;
 	struct bump bump;
@@ -302,10 +301,10 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 		fail_here(run);
 	else if (answer.handle_id == 0 || answer.nbytes != nbytes)
 		fail(run, RPC_INTERNAL, "the node allocated storage of another size than asked");
+	else if (remote)
+		remote_storage_store(remote, &answer);
 	else
-		transport_storage_take(place, &answer);
-	if (remote && !run->failed)
-		atomic_store(&remote->stored, true);
+		transport_storage_take(&run->places[run->tensor], &answer);
 	bump_release(&bump);
 }
 
@@ -451,6 +450,8 @@ static bool prepare_remote(struct remote_task *run, const struct exec_tensor *te
 	if (is_elsewhere(run, tensor))
 		return bring(run, tensor);
 	if (atomic_load(&remote->stored)) {
+		if (remote_storage_check(remote) != SIMPLER_OK)
+			return give_up(run);
 		run->tensor++;
 		return false;
 	}

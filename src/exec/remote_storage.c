@@ -36,6 +36,13 @@ static void let_go(struct exec_storage *storage)
 	free(remote);
 }
 
+void remote_storage_store(struct remote_storage *storage, const struct msg_handle *handle)
+{
+	transport_storage_take(&storage->place, handle);
+	storage->life = remote_life(storage->storage.child);
+	atomic_store(&storage->stored, true);
+}
+
 simpler_status remote_make_storage(struct exec_child *child, uint64_t nbytes,
                                    struct exec_storage **out)
 {
@@ -172,8 +179,7 @@ simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, 
 		status = error_raise(SIMPLER_EPROTOCOL,
 		                     "the node answered with storage of another size than asked");
 	if (status == SIMPLER_OK && !atomic_load(&storage->stored)) {
-		transport_storage_take(&storage->place, &answer);
-		atomic_store(&storage->stored, true);
+		remote_storage_store(storage, &answer);
 	}
 	bump_release(&bump);
 	return status;
@@ -207,12 +213,19 @@ void remote_begin_alloc(struct remote_op *op)
 
 simpler_status remote_storage_check(const struct remote_storage *storage)
 {
-	if (atomic_load(&storage->stored))
+	struct exec_child *child = storage->storage.child;
+
+	if (!atomic_load(&storage->stored))
+		return error_raise(SIMPLER_ESTATE,
+		                   "the tensor is not there yet: the task that is to make it has "
+		                   "not run, or has failed; wait for its run's end");
+	if (storage->life == remote_life(child))
 		return SIMPLER_OK;
-	return error_raise(
-		SIMPLER_ESTATE,
-		"the tensor is not there yet: the task that is to make it has not run, or "
-		"has failed; wait for its run's end");
+	return error_raise(SIMPLER_ESTALE,
+	                   "the tensor is gone: %s was started anew since it was stored there, or "
+	                   "had not heard of this program for its session's time to live; store it "
+	                   "again",
+	                   child->name);
 }
 
 void remote_begin_refresh(struct remote_op *op, uint64_t ttl_ms)
@@ -248,8 +261,8 @@ void remote_begin_free(struct remote_op *op)
 {
 	struct rpc_buffer buffer;
 
-	if (!atomic_load(&op->storage->stored)) {
-		op->done(op, NULL);
+	if (remote_storage_check(op->storage) != SIMPLER_OK) {
+		op->done(op, NULL); /* it is not there */
 	} else if (msg_free_encode(&op->storage->place.handle, &buffer) == SIMPLER_OK) {
 		op->storage->storage.abandoned = true; /* the node is told here */
 		remote_op_call(op, MSG_FREE_TENSOR, &buffer, on_freed);

@@ -17,8 +17,9 @@ struct remote_storage {
 	/* Set once the node has it: by the operation that allocates it, or by the task that does.
 	 */
 	_Atomic bool stored;
-	struct transport_storage place; /* fixed from then on */
-	uint64_t ttl_ms;                /* of its lease; 0: the node's choice */
+	struct transport_storage place; /* fixed from then on, */
+	uint64_t life;   /* and so is in which one the node had it; see remote_life() */
+	uint64_t ttl_ms; /* of its lease; 0: the node's choice */
 };
 
 /* For exec_child.make_storage. */
@@ -29,6 +30,8 @@ static inline struct remote_storage *remote_storage_of(struct exec_storage *stor
 	return (struct remote_storage *)storage;
 }
 
+/* The node has it. */
+void remote_storage_store(struct remote_storage *storage, const struct msg_handle *handle);
 struct remote_op {
 	/* The caller's: */
 	void (*done)(struct remote_op *op, const struct error *error);
@@ -72,7 +75,7 @@ void remote_begin_bring(struct remote_op *op, struct exec_storage *from);
 
 /* --- what operations are made of --- */
 
-simpler_status remote_storage_check(const struct remote_storage *storage); /* SIMPLER_ESTATE */
+simpler_status remote_storage_check(const struct remote_storage *storage);
 /* One call, at `op->node`, which a cancel ends; and then, as an error of this thread, how it went.
  */
 void remote_op_call(struct remote_op *op, const char *path, struct rpc_buffer *message,
