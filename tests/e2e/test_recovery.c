@@ -540,8 +540,7 @@ static void expect_others_go_on(struct fixture *fixture)
 		assert_int_equal(try_square(fixture, SIMPLER_ANY_WORKER, i), SIMPLER_OK);
 }
 
-static void
-R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_was_started_anew(void **state)
+static void R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_is_back(void **state)
 {
 	struct fixture *fixture = *state;
 	struct counter counter;
@@ -749,8 +748,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BEHIND_PROXY(R05_a_connection_that_breaks_at_any_moment_has_a_task_run_once),
 		BEHIND_PROXY(a_task_survives_connections_that_break_over_and_over),
-		WITH_NODES(
-			R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_was_started_anew),
+		WITH_NODES(R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_is_back),
 		WITH_NODES(a_frozen_node_holds_nobody_up_and_is_used_again_when_it_thaws),
 		WITH_NODES(what_was_registered_while_a_node_was_away_is_there_when_it_is_back),
 		WITH_NODES(a_lost_task_runs_again_elsewhere_only_if_it_may),

@@ -264,8 +264,7 @@ static void a_dispatch_that_comes_again_joins_the_one_in_flight(void **state)
 	assert_int_equal(runs(rig), 1);
 }
 
-static void
-R05_a_task_whose_connection_breaks_runs_on_and_its_outcome_is_fetched_again(void **state)
+static void R05_a_task_outlives_its_connection_and_its_outcome_is_fetched_again(void **state)
 {
 	struct rig *rig = *state;
 	struct msg_dispatch request = request_of(rig, 1, FAKE_HOLD_STOPPABLE);
@@ -438,7 +437,7 @@ int main(void)
 		TEST(the_recorded_outcome_has_the_inline_outputs),
 		TEST(a_failure_of_a_task_is_remembered_too),
 		TEST(a_dispatch_that_comes_again_joins_the_one_in_flight),
-		TEST(R05_a_task_whose_connection_breaks_runs_on_and_its_outcome_is_fetched_again),
+		TEST(R05_a_task_outlives_its_connection_and_its_outcome_is_fetched_again),
 		cmocka_unit_test_prestate_setup_teardown(
 			a_task_that_nobody_asks_for_again_is_stopped, start, stop, &hasty),
 		TEST(a_task_is_stopped_by_its_id_whatever_its_call_does),
