@@ -9,11 +9,14 @@
 
 #include <cmocka.h>
 #include <poll.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "daemon.h"
+#include "random.h"
 #include "simpler/simpler.h"
 #include "test_modules.h"
 
@@ -926,6 +929,166 @@ static void an_output_whose_task_failed_holds_nothing_or_what_it_left(void **sta
 	assert_int_equal(simpler_tensor_free(fixture->worker, chain.made, NULL), SIMPLER_ESTALE);
 }
 
+/* --- order --- */
+
+#define CELLS 48
+
+/* One of two things is done to cells of a tensor: add to a range of them, or put the sum of the
+ * bytes of a range into one. So the result tells in which order they were done. */
+struct deed {
+	bool sums;
+	int64_t first, count, cell, value;
+};
+
+struct deeds {
+	struct fixture *fixture;
+	simpler_tensor_handle handle;
+	struct deed all[150];
+	unsigned count;
+};
+
+static simpler_status submit_deeds(simpler_orch *orch, const simpler_args *unused,
+                                   const simpler_config *config, simpler_bytes state)
+{
+	const struct deeds *deeds = *(struct deeds *const *)state.data;
+	simpler_args *args = simpler_args_create();
+	simpler_status status = SIMPLER_OK;
+
+	(void)unused;
+	(void)config;
+	for (unsigned i = 0; i < deeds->count && status == SIMPLER_OK; i++) {
+		const struct deed *deed = &deeds->all[i];
+
+		simpler_args_reset(args);
+		add_view(args, deeds->handle, (uint64_t)deed->first * 8, SIMPLER_INT64, deed->count,
+		         deed->sums ? SIMPLER_INPUT : SIMPLER_INOUT);
+		if (deed->sums)
+			add_view(args, deeds->handle, (uint64_t)deed->cell * 8, SIMPLER_INT64, 1,
+			         SIMPLER_OUTPUT);
+		else
+			assert_ok(simpler_args_add_scalar(args, (uint64_t)deed->value));
+		status = simpler_submit_next_level(
+			orch, deed->sums ? deeds->fixture->sum_bytes : deeds->fixture->shift, args,
+			NULL, NULL);
+	}
+	simpler_args_destroy(args);
+	return status;
+}
+
+static void do_serially(const struct deed *deed, int64_t *cells)
+{
+	int64_t sum = 0;
+
+	for (int64_t i = 0; i < deed->count; i++) {
+		if (!deed->sums)
+			cells[deed->first + i] += deed->value;
+		for (int k = 0; k < 8; k++)
+			sum += ((const uint8_t *)&cells[deed->first + i])[k];
+	}
+	if (deed->sums)
+		cells[deed->cell] = sum;
+}
+
+static void random_graphs_on_a_handle_end_as_if_done_one_by_one(void **state)
+{
+	struct deeds *deeds = calloc(1, sizeof(*deeds));
+	uint64_t rounds;
+
+	assert_non_null(deeds);
+	rounds = random_begin("rounds of tasks on a handle", 10);
+	deeds->fixture = *state;
+	deeds->count = sizeof(deeds->all) / sizeof(deeds->all[0]);
+	for (uint64_t round = 0; round < rounds; round++) {
+		int64_t expected[CELLS] = { 0 }, have[CELLS];
+
+		deeds->handle = alloc(deeds->fixture, (unsigned)(round % 2), SIMPLER_INT64, CELLS);
+		for (unsigned i = 0; i < deeds->count; i++) {
+			struct deed *deed = &deeds->all[i];
+
+			deed->sums = random_below(2);
+			deed->first = (int64_t)random_below(CELLS);
+			deed->count = 1 + (int64_t)random_below((uint32_t)(CELLS - deed->first));
+			deed->cell = (int64_t)random_below(CELLS);
+			deed->value = (int64_t)random_below(1000);
+			/* A task that reads what it writes would see its own bytes change. */
+			if (deed->sums && deed->cell >= deed->first &&
+			    deed->cell < deed->first + deed->count)
+				deed->sums = false;
+			do_serially(deed, expected);
+		}
+		assert_ok(simpler_run(deeds->fixture->worker, submit_deeds, NULL, NULL,
+		                      (simpler_bytes){ &deeds, sizeof(deeds) }));
+		read_all(deeds->fixture, deeds->handle, over(have, SIMPLER_INT64, CELLS));
+		assert_memory_equal(have, expected, sizeof(have));
+		free_tensor(deeds->fixture, deeds->handle);
+	}
+	free(deeds);
+}
+
+/* --- a program that dies --- */
+
+/* This program once more: it fills most of a node's pool, and pushes until it is killed. */
+static int be_pusher(const char *address)
+{
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
+	simpler_tensor_options by_stream = SIMPLER_TENSOR_OPTIONS_INIT;
+	int64_t count = 40 << 20;
+	simpler_tensor_handle handle;
+	simpler_worker *worker;
+	simpler_tensor local;
+
+	options.session_ttl_ms = 1000;
+	by_stream.transport = SIMPLER_TRANSPORT_STREAM;
+	if (simpler_worker_create(&options, &worker) != SIMPLER_OK ||
+	    simpler_worker_add_remote(worker, address, NULL) != SIMPLER_OK ||
+	    simpler_worker_init(worker) != SIMPLER_OK ||
+	    simpler_tensor_alloc(worker, 0, SIMPLER_UINT8, 1, &count, NULL, &handle) !=
+	            SIMPLER_OK ||
+	    simpler_tensor_init_1d(&local, calloc(1, (size_t)count), SIMPLER_UINT8, count) !=
+	            SIMPLER_OK ||
+	    write(STDOUT_FILENO, "!", 1) != 1)
+		return 1;
+	while (simpler_tensor_write(worker, handle, NULL, &local, &by_stream) == SIMPLER_OK)
+		continue;
+	return 1;
+}
+
+static void storage_of_a_program_killed_in_a_push_goes_with_its_lease(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t count = 40 << 20;
+	simpler_tensor_handle handle;
+	simpler_status status;
+	int ready[2], ended;
+	unsigned refused = 0;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)dup2(ready[1], STDOUT_FILENO);
+		(void)execl("/proc/self/exe", "pusher", fixture->nodes[0].address, (char *)NULL);
+		_exit(127);
+	}
+	(void)close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	(void)close(ready[0]);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &ended, 0), pid);
+	/* Not before its time to live is over, and then. */
+	do {
+		status = simpler_tensor_alloc(fixture->worker, 0, SIMPLER_UINT8, 1, &count, NULL,
+		                              &handle);
+		if (status != SIMPLER_OK)
+			assert_fails(status, SIMPLER_ENOSPACE, "67108864");
+		refused += status != SIMPLER_OK;
+	} while (status != SIMPLER_OK);
+	assert_true(refused > 0);
+	free_tensor(fixture, handle);
+}
+
 /* --- what moves --- */
 
 static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
@@ -969,7 +1132,7 @@ static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
 	simpler_args_destroy(args);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_written_is_read_at_all_sizes),
@@ -999,8 +1162,12 @@ int main(void)
 		cmocka_unit_test(
 			an_output_freed_in_the_run_stays_for_the_tasks_that_were_submitted),
 		cmocka_unit_test(an_output_whose_task_failed_holds_nothing_or_what_it_left),
+		cmocka_unit_test(random_graphs_on_a_handle_end_as_if_done_one_by_one),
+		cmocka_unit_test(storage_of_a_program_killed_in_a_push_goes_with_its_lease),
 		cmocka_unit_test(R13_output_only_tensors_send_no_byte_to_the_node),
 	};
 
+	if (argc == 2)
+		return be_pusher(argv[1]);
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
