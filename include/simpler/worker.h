@@ -268,7 +268,8 @@ typedef struct simpler_run_options {
 		sizeof(simpler_run_options), NULL, SIMPLER_FOREVER, false                          \
 	}
 
-/** A run in progress, or ended. Its functions may be called from any thread. */
+/** A run in progress, or ended; or what simpler_tensor_write_async() and its like have begun, of
+ * which the same is true. Its functions may be called from any thread. */
 typedef struct simpler_completion simpler_completion;
 
 /**
