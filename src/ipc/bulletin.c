@@ -1,5 +1,8 @@
-/* A sequence lock: the words are atomic, so that reading one that is being written is no race, only
- * a reason to read again. */
+/*
+ * A sequence lock: the words are atomic, so that reading one that is being written is no race, only
+ * a reason to read again. Each is released and acquired, in place of fences, which a thread
+ * sanitizer does not know: who sees one word of a publication sees that `turn` has moved on.
+ */
 #include "ipc/bulletin.h"
 
 #include <assert.h>
@@ -17,10 +20,9 @@ void bulletin_publish(struct bulletin *bulletin, const void *bytes, size_t size)
 	assert(size <= BULLETIN_BYTES);
 	memcpy(words, bytes, size);
 	atomic_store_explicit(&bulletin->turn, turn, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(&bulletin->size, (uint32_t)size, memory_order_relaxed);
+	atomic_store_explicit(&bulletin->size, (uint32_t)size, memory_order_release);
 	for (size_t i = 0; i < WORDS; i++)
-		atomic_store_explicit(&bulletin->words[i], words[i], memory_order_relaxed);
+		atomic_store_explicit(&bulletin->words[i], words[i], memory_order_release);
 	atomic_store_explicit(&bulletin->turn, turn + 1, memory_order_release);
 }
 
@@ -35,10 +37,9 @@ static bool try_to_read(const struct bulletin *bulletin, uint64_t words[WORDS], 
 
 	if (turn == 0 || turn % 2 == 1)
 		return false;
-	*size = atomic_load_explicit(&bulletin->size, memory_order_relaxed);
+	*size = atomic_load_explicit(&bulletin->size, memory_order_acquire);
 	for (size_t i = 0; i < WORDS; i++)
-		words[i] = atomic_load_explicit(&bulletin->words[i], memory_order_relaxed);
-	atomic_thread_fence(memory_order_acquire);
+		words[i] = atomic_load_explicit(&bulletin->words[i], memory_order_acquire);
 	return atomic_load_explicit(&bulletin->turn, memory_order_relaxed) == turn;
 }
 

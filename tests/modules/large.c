@@ -32,7 +32,6 @@ static simpler_status large_below(simpler_orch *orch, const simpler_args *args,
 
 	(void)config;
 	(void)state;
-	return status == SIMPLER_OK ? simpler_submit_sub(orch, callable, args, NULL, NULL)
-	                            : status;
+	return status == SIMPLER_OK ? simpler_submit_sub(orch, callable, args, NULL, NULL) : status;
 }
 SIMPLER_ORCH(large_below);
