@@ -49,13 +49,15 @@ simpler_status module_image_add(struct module_image *image, uint64_t offset, sim
 	return SIMPLER_OK;
 }
 
-/* One piece; how much it was, 0 at the end of the file, goes to `*got`. */
-static simpler_status read_piece(int fd, const char *path, uint8_t *piece, size_t *got)
+/* Read, not mapped: a file that somebody shortens meanwhile must not end this process. `*got` is 0
+ * at the end of the file. */
+static simpler_status read_piece(int fd, const char *path, uint64_t offset, uint8_t *piece,
+                                 size_t *got)
 {
 	ssize_t count;
 
 	do
-		count = read(fd, piece, PIECE_BYTES);
+		count = pread(fd, piece, PIECE_BYTES, (off_t)offset);
 	while (count < 0 && errno == EINTR);
 	if (count < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "reading '%s'", path);
@@ -63,28 +65,42 @@ static simpler_status read_piece(int fd, const char *path, uint8_t *piece, size_
 	return SIMPLER_OK;
 }
 
-/* Read, not mapped: a file that somebody shortens meanwhile must not end this process. */
-simpler_status module_image_read(struct module_image *image, int fd, const char *path)
+/* Hand all pieces of a file to the image, or else to the digest. */
+static simpler_status read_all(int fd, const char *path, struct module_image *image,
+                               struct digest_stream *digest)
 {
 	uint8_t *piece = malloc(PIECE_BYTES);
 	simpler_status status = SIMPLER_OK;
+	uint64_t offset = 0;
 	size_t got = 1;
 
 	if (!piece)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for reading '%s'", path);
 	while (!status && got > 0) {
-		status = read_piece(fd, path, piece, &got);
-		if (!status && got > image->size - image->filled)
-			status = error_raise(SIMPLER_ESYSTEM,
-			                     "'%s' became longer while it was read", path);
-		if (!status)
-			status = module_image_add(image, image->filled,
-			                          (simpler_bytes){ piece, got });
+		status = read_piece(fd, path, offset, piece, &got);
+		if (!status && image)
+			status = module_image_add(image, offset, (simpler_bytes){ piece, got });
+		else if (!status)
+			digest_add(digest, piece, got);
+		offset += got;
 	}
 	free(piece);
-	if (!status && image->filled < image->size)
-		status =
-			error_raise(SIMPLER_ESYSTEM, "'%s' became shorter while it was read", path);
+	return status;
+}
+
+simpler_status module_image_read(struct module_image *image, int fd, const char *path)
+{
+	return read_all(fd, path, image, NULL);
+}
+
+simpler_status module_image_digest(int fd, const char *path, struct digest *out)
+{
+	struct digest_stream *digest = digest_begin();
+	simpler_status status = read_all(fd, path, NULL, digest);
+
+	if (!status)
+		return digest_end(digest, out);
+	(void)digest_end(digest, NULL);
 	return status;
 }
 

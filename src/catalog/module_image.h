@@ -20,6 +20,8 @@ simpler_status module_image_begin(struct module_image *image, uint64_t size);
 simpler_status module_image_add(struct module_image *image, uint64_t offset, simpler_bytes piece);
 /* All of the file, which has the image's size. `path` is for messages. */
 simpler_status module_image_read(struct module_image *image, int fd, const char *path);
+/* What the digest of such an image would be. */
+simpler_status module_image_digest(int fd, const char *path, struct digest *out);
 /* SIMPLER_EINVAL when it is not full. `*fd` is the caller's. The image is gone, whatever this
  * returns. */
 simpler_status module_image_end(struct module_image *image, struct digest *digest, int *fd);

@@ -26,6 +26,8 @@
 #include "catalog/module_saver.h"
 #include "os/memory.h"
 
+#define SAVED "a saved module" /* what messages call it */
+
 struct module {
 	struct stored_module stored; /* first, so that a pointer to it is one to the module */
 	_Atomic bool tried;
@@ -253,36 +255,43 @@ static struct module *publish(struct module_store *store, struct module *module,
 	return known;
 }
 
-/* Seal the image, which has its room, and make it known. `expected` NULL: whatever it is. The image
- * is gone, whatever this returns, and the room on failure. */
+/* Seal the image, which is gone then. */
+static simpler_status build(struct module_image *image, const struct digest *expected,
+                            struct module **out)
+{
+	uint64_t size = image->size;
+	struct digest digest;
+	char have[17], want[17];
+	int fd = -1;
+	simpler_status status = module_image_end(image, &digest, &fd);
+
+	if (status)
+		return status;
+	if (memcmp(&digest, expected, sizeof(digest)) == 0)
+		return make_module(&digest, fd, size, out);
+	(void)close(fd);
+	digest_short(&digest, have);
+	digest_short(expected, want);
+	return error_raise(SIMPLER_EINVAL,
+	                   "the module's bytes have the digest %s..., and %s... was expected; they "
+	                   "were damaged on the way",
+	                   have, want);
+}
+
+/* Make what is in the image, which has its room, known. The image is gone, whatever this returns,
+ * and the room on failure. */
 static simpler_status complete(struct module_store *store, struct module_image *image,
                                const struct digest *expected, struct module **out, bool *fresh)
 {
 	uint64_t size = image->size;
 	struct module *module = NULL;
-	struct digest digest;
-	char have[17], want[17];
-	simpler_status status;
-	int fd;
+	simpler_status status = build(image, expected, &module);
 
-	status = module_image_end(image, &digest, &fd);
-	if (!status && expected && memcmp(&digest, expected, sizeof(digest)) != 0) {
-		(void)close(fd);
-		digest_short(&digest, have);
-		digest_short(expected, want);
-		status = error_raise(SIMPLER_EINVAL,
-		                     "the module's bytes have the digest %s..., and %s... was "
-		                     "announced; they were damaged on the way",
-		                     have, want);
-	}
-	if (!status)
-		status = make_module(&digest, fd, size, &module);
-	if (status) {
+	if (status)
 		release(store, size);
-		return status;
-	}
-	*out = publish(store, module, fresh);
-	return SIMPLER_OK;
+	else
+		*out = publish(store, module, fresh);
+	return status;
 }
 
 static simpler_status begin(struct module_store *store, struct module_image *image, uint64_t size)
@@ -337,7 +346,6 @@ static simpler_status use_bytes(struct module_store *store, const struct digest 
 	return status;
 }
 
-/* `expected` NULL: whatever it is. */
 static simpler_status use_file(struct module_store *store, int fd, uint64_t size, const char *path,
                                const struct digest *expected, struct module **out)
 {
@@ -365,19 +373,30 @@ static simpler_status raise_unknown(const struct digest *digest)
 	                   text);
 }
 
+/* What could not be used may be good all the same: for want of room, say. */
+static bool is_whole(int fd, const struct digest *digest)
+{
+	struct digest actual;
+
+	return module_image_digest(fd, SAVED, &actual) == SIMPLER_OK &&
+	       memcmp(&actual, digest, sizeof(actual)) == 0;
+}
+
 /* With `adding` held. SIMPLER_ENOTFOUND when it is not on disk, or not what it should be. */
 static simpler_status use_saved(struct module_store *store, const struct digest *digest,
                                 struct module **out)
 {
 	simpler_status status;
 	uint64_t size;
+	bool damaged;
 	int fd;
 
 	if (!store->disk || !module_disk_find(store->disk, digest, &fd, &size))
 		return raise_unknown(digest);
-	status = use_file(store, fd, size, "a saved module", digest, out);
+	status = use_file(store, fd, size, SAVED, digest, out);
+	damaged = status && !is_whole(fd, digest);
 	(void)close(fd);
-	if (!status || status == SIMPLER_ENOSPACE || status == SIMPLER_ENOMEM)
+	if (!damaged)
 		return status;
 	module_disk_drop(store->disk, digest);
 	return raise_unknown(digest);
@@ -416,6 +435,7 @@ simpler_status module_store_use_file(struct module_store *store, int fd, const c
                                      const struct stored_module **out)
 {
 	struct module *module;
+	struct digest digest;
 	struct stat about;
 	simpler_status status;
 
@@ -425,8 +445,14 @@ simpler_status module_store_use_file(struct module_store *store, int fd, const c
 		return error_raise(SIMPLER_EINVAL,
 		                   "'%s' cannot be a module: it is empty, or no regular file",
 		                   path);
+	/* Looked at first, as one that is known needs no room. */
+	status = module_image_digest(fd, path, &digest);
+	if (status)
+		return status;
 	pthread_mutex_lock(&store->adding);
-	status = use_file(store, fd, (uint64_t)about.st_size, path, NULL, &module);
+	module = use_known(store, &digest);
+	if (!module)
+		status = use_file(store, fd, (uint64_t)about.st_size, path, &digest, &module);
 	pthread_mutex_unlock(&store->adding);
 	if (!status)
 		*out = &module->stored;

@@ -1,35 +1,15 @@
 /* Catalog, the modules' part: streams of chunks in and out. See catalog/module_store.h. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "node/node.h"
+#include "node/stream.h"
 
 #define CHUNK_BYTES ((size_t)1 << 20)
-
-static void *open_state(struct rpc_call *call, size_t size)
-{
-	void *state = calloc(1, size);
-
-	rpc_call_set_state(call, state);
-	if (state) {
-		rpc_receive(call);
-		return state;
-	}
-	error_raise(SIMPLER_ENOMEM, "out of memory for a module's transfer");
-	reply_error(call);
-	return NULL;
-}
-
-/* The other side is gone; whatever is answered goes nowhere. */
-static void give_up(struct rpc_call *call)
-{
-	rpc_finish(call, RPC_CANCELLED, "the client is gone", NULL);
-}
 
 /* --- PushModule: on_open, on_message for each chunk, then on_half_close --- */
 
 struct push {
+	struct stream stream;
 	bool begun;
 	struct digest digest;
 	uint64_t nbytes;
@@ -38,7 +18,7 @@ struct push {
 
 static void push_open(struct rpc_call *call)
 {
-	(void)open_state(call, sizeof(struct push));
+	stream_open(call, sizeof(struct push));
 }
 
 static void push_answer(struct rpc_call *call, const struct push *push)
@@ -131,19 +111,20 @@ static void push_end(struct rpc_call *call, bool cancelled)
 	(void)cancelled;
 	if (push && push->upload)
 		module_upload_drop(push->upload);
-	free(push);
+	stream_close(call);
 }
 
 /* --- PullModule: on_open, on_message, then on_sent for each chunk but the last --- */
 
 struct pull {
+	struct stream stream;
 	const struct stored_module *module; /* in use; NULL: not yet */
 	size_t sent;                        /* bytes */
 };
 
 static void pull_open(struct rpc_call *call)
 {
-	(void)open_state(call, sizeof(struct pull));
+	stream_open(call, sizeof(struct pull));
 }
 
 static simpler_status pull_send(struct rpc_call *call, struct pull *pull)
@@ -212,7 +193,7 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 	(void)cancelled;
 	if (pull && pull->module)
 		module_store_leave(catalog_modules(node_of(call)->catalog), pull->module);
-	free(pull);
+	stream_close(call);
 }
 
 const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
@@ -221,7 +202,7 @@ const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	  .on_open = push_open,
 	  .on_message = push_message,
 	  .on_half_close = push_half_close,
-	  .on_cancel = give_up,
+	  .on_cancel = stream_give_up,
 	  .on_end = push_end },
 	{ .path = MSG_PULL_MODULE,
 	  .streaming = true,
@@ -229,6 +210,6 @@ const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	  .on_message = pull_message,
 	  .on_half_close = pull_half_close,
 	  .on_sent = pull_sent,
-	  .on_cancel = give_up,
+	  .on_cancel = stream_give_up,
 	  .on_end = pull_end },
 };

@@ -1,53 +1,13 @@
-/* TensorPool: the bytes of tensors in and out, in chunks. Each stream has its own state, which is
- * made when it opens and goes at its end. */
+/* TensorPool: the bytes of tensors in and out, in chunks. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "node/node.h"
+#include "node/stream.h"
 
 #define CHUNK_BYTES ((uint64_t)1 << 20)
-
-/* What every stream's state begins with: the session that it has entered. */
-struct session_use {
-	uint64_t session;
-	bool entered;
-};
-
-static void open_state(struct rpc_call *call, size_t size)
-{
-	struct session_use *use = calloc(1, size);
-
-	rpc_call_set_state(call, use);
-	if (!use) {
-		error_raise(SIMPLER_ENOMEM, "out of memory for a transfer");
-		reply_error(call);
-		return;
-	}
-	use->entered = node_enter(call, &use->session) == SIMPLER_OK;
-	if (use->entered)
-		rpc_receive(call);
-	else
-		reply_error(call);
-}
-
-/* `state` may be NULL. */
-static void close_state(struct rpc_call *call, void *state)
-{
-	struct session_use *use = state;
-
-	if (use && use->entered)
-		node_leave(node_of(call), use->session);
-	free(state);
-}
-
-/* The other side is gone; whatever is answered goes nowhere. */
-static void give_up(struct rpc_call *call)
-{
-	rpc_finish(call, RPC_CANCELLED, "the client is gone", NULL);
-}
 
 /* --- PullTensor and ReadTensor: on_open, on_message, then on_sent for each chunk but the last ---
  */
@@ -61,7 +21,7 @@ struct pinned {
 };
 
 struct pull {
-	struct session_use use;
+	struct stream stream;
 	struct pool_view view; /* pinned; handle 0: not yet */
 	struct pinned *pinned; /* once something was sent without a copy */
 	struct span span;      /* what is read of it */
@@ -99,7 +59,7 @@ static struct pinned *share_pin(struct node *node, struct pull *pull)
 
 static void pull_open(struct rpc_call *call)
 {
-	open_state(call, sizeof(struct pull));
+	stream_open(call, sizeof(struct pull));
 }
 
 /* Bytes in one piece are sent from where they lie. */
@@ -192,7 +152,7 @@ static void pull_message(struct rpc_call *call, const uint8_t *data, size_t size
 	if (status == SIMPLER_OK)
 		status = node_check_handle(node, &handle);
 	if (status == SIMPLER_OK)
-		status = pool_pin(node->pool, pull->use.session, handle.handle_id, POOL_READ,
+		status = pool_pin(node->pool, pull->stream.session, handle.handle_id, POOL_READ,
 		                  &pull->view);
 	pull->whole = true;
 	pull->span = all_of(&pull->view);
@@ -209,7 +169,7 @@ static simpler_status read_pin(struct node *node, struct pull *pull, const struc
 	if (read->token.size > 0)
 		return pool_pin_granted(node->pool, read->handle.handle_id, read->token.data,
 		                        &pull->view);
-	return pool_pin(node->pool, pull->use.session, read->handle.handle_id, POOL_READ,
+	return pool_pin(node->pool, pull->stream.session, read->handle.handle_id, POOL_READ,
 	                &pull->view);
 }
 
@@ -254,13 +214,13 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 		drop_pinned(pull->pinned);
 	else if (pull && pull->view.handle != 0)
 		pool_unpin(node_of(call)->pool, pull->view.handle);
-	close_state(call, pull);
+	stream_close(call);
 }
 
 /* --- PushTensor: on_open, on_message for each chunk, then on_half_close --- */
 
 struct push {
-	struct session_use use;
+	struct stream stream;
 	struct pool_view view; /* pinned; handle 0: no chunk has come */
 	uint64_t named;        /* the handle id that chunks carry: 0 when this push allocates */
 	struct span span;      /* what it writes */
@@ -271,7 +231,7 @@ struct push {
 
 static void push_open(struct rpc_call *call)
 {
-	open_state(call, sizeof(struct push));
+	stream_open(call, sizeof(struct push));
 }
 
 /* Storage of the size that the first handle tells. Clients that have all in one chunk may leave
@@ -289,9 +249,9 @@ static simpler_status push_alloc(struct node *node, struct push *push,
 		                   "its last: give the size in handle.nbytes");
 	if (nbytes == 0)
 		nbytes = chunk->data.size;
-	status = pool_alloc(node->pool, push->use.session, nbytes, 0, &view);
+	status = pool_alloc(node->pool, push->stream.session, nbytes, 0, &view);
 	if (status == SIMPLER_OK)
-		status = pool_pin(node->pool, push->use.session, view.handle, POOL_WRITE,
+		status = pool_pin(node->pool, push->stream.session, view.handle, POOL_WRITE,
 		                  &push->view);
 	push->allocated = status == SIMPLER_OK;
 	return status;
@@ -307,7 +267,7 @@ static simpler_status push_pin(struct node *node, struct push *push, const struc
 	status = node_check_handle(node, &chunk->handle);
 	if (status != SIMPLER_OK)
 		return status;
-	return pool_pin(node->pool, push->use.session, push->named, POOL_WRITE, &push->view);
+	return pool_pin(node->pool, push->stream.session, push->named, POOL_WRITE, &push->view);
 }
 
 /* What it writes is pinned: all of it, or the span that the first chunk has. */
@@ -411,7 +371,7 @@ static void push_half_close(struct rpc_call *call)
 	simpler_status status;
 
 	if (push->view.handle == 0) {
-		status = pool_alloc(node->pool, push->use.session, 0, 0, &view);
+		status = pool_alloc(node->pool, push->stream.session, 0, 0, &view);
 		if (status == SIMPLER_OK)
 			node_fill_handle(node, &view, place, &handle);
 	} else {
@@ -431,10 +391,10 @@ static void push_end(struct rpc_call *call, bool cancelled)
 	struct push *push = rpc_call_state(call);
 
 	if (push && push->allocated && (cancelled || !push->answered))
-		(void)pool_free(pool, push->use.session, push->view.handle);
+		(void)pool_free(pool, push->stream.session, push->view.handle);
 	if (push && push->view.handle != 0)
 		pool_unpin(pool, push->view.handle);
-	close_state(call, push);
+	stream_close(call);
 }
 
 const struct rpc_method node_stream_methods[NODE_STREAM_METHODS] = {
@@ -444,7 +404,7 @@ const struct rpc_method node_stream_methods[NODE_STREAM_METHODS] = {
 	  .on_message = pull_message,
 	  .on_half_close = pull_half_close,
 	  .on_sent = pull_sent,
-	  .on_cancel = give_up,
+	  .on_cancel = stream_give_up,
 	  .on_end = pull_end },
 	{ .path = MSG_READ_TENSOR,
 	  .streaming = true,
@@ -452,13 +412,13 @@ const struct rpc_method node_stream_methods[NODE_STREAM_METHODS] = {
 	  .on_message = read_message,
 	  .on_half_close = pull_half_close,
 	  .on_sent = pull_sent,
-	  .on_cancel = give_up,
+	  .on_cancel = stream_give_up,
 	  .on_end = pull_end },
 	{ .path = MSG_PUSH_TENSOR,
 	  .streaming = true,
 	  .on_open = push_open,
 	  .on_parts = push_parts,
 	  .on_half_close = push_half_close,
-	  .on_cancel = give_up,
+	  .on_cancel = stream_give_up,
 	  .on_end = push_end },
 };

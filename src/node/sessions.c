@@ -21,7 +21,6 @@ struct session {
 	uint32_t tasks; /* of these, dispatches */
 	bool ending;    /* ENDING, else ATTACHED */
 	bool detached;  /* why */
-	bool told;      /* its owners are being told of its end, and it goes after that */
 	UT_hash_handle hh;
 };
 
@@ -124,13 +123,11 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 	return SIMPLER_OK;
 }
 
-/* Whether its owners are to be told, which the caller does then: by finish(), without the lock. */
-static bool is_over(struct session *session)
+/* Whether its owners are to be told, which the caller does then: by finish(), without the lock.
+ * Asked by who has it end, once, and by its calls as they end; so one of them is told so. */
+static bool is_over(const struct session *session)
 {
-	bool over = session->ending && session->calls == 0 && !session->told;
-
-	session->told = session->told || over;
-	return over;
+	return session->ending && session->calls == 0;
 }
 
 /* --- without the lock --- */

@@ -345,7 +345,7 @@ static void the_same_module_by_two_uploads_at_once_is_there_once(void **state)
 static void a_file_is_a_module_under_the_digest_that_it_has(void **state)
 {
 	struct module_store *store = make(1, size_of_all(1), NULL);
-	const struct stored_module *stored;
+	const struct stored_module *stored, *again;
 	int fd = open(TEST_MODULES_DIR "/twice.so", O_RDONLY | O_CLOEXEC);
 	int none = open(TEST_MODULES_DIR, O_RDONLY | O_CLOEXEC);
 
@@ -353,7 +353,10 @@ static void a_file_is_a_module_under_the_digest_that_it_has(void **state)
 	assert_int_equal(module_store_use_file(store, fd, "twice", &stored), SIMPLER_OK);
 	assert_int_equal(stored->bytes.size, samples[0].bytes.size - 1);
 	assert_memory_equal(stored->bytes.data, samples[0].bytes.data, stored->bytes.size);
+	assert_int_equal(module_store_use_file(store, fd, "twice", &again), SIMPLER_OK);
+	assert_ptr_equal(again, stored); /* there is no room for it twice */
 	module_store_leave(store, stored);
+	module_store_leave(store, again);
 	assert_int_equal(module_store_use_file(store, none, "none", &stored), SIMPLER_EINVAL);
 	(void)close(fd);
 	(void)close(none);
@@ -458,6 +461,27 @@ static void what_is_damaged_counts_as_absent_and_is_removed(void **state)
 		module_store_destroy(store);
 		assert_true(is_saved(&on_disk, 0));
 	}
+	remove_directory(&on_disk);
+}
+
+static void what_cannot_be_read_back_for_want_of_room_stays_on_disk(void **state)
+{
+	struct on_disk on_disk;
+	struct module_store *store;
+	const struct stored_module *used;
+
+	(void)state;
+	make_directory(&on_disk);
+	store = make(COUNT, LARGE, on_disk.directory.path);
+	put(store, 0);
+	put(store, 1);
+	module_store_destroy(store);
+	store = make(1, LARGE, on_disk.directory.path);
+	used = use(store, 1, false, SIMPLER_OK);
+	(void)use(store, 0, false, SIMPLER_ENOSPACE);
+	module_store_leave(store, used);
+	assert_true(has(store, 0));
+	module_store_destroy(store);
 	remove_directory(&on_disk);
 }
 
@@ -622,6 +646,7 @@ int main(void)
 		cmocka_unit_test(a_file_is_a_module_under_the_digest_that_it_has),
 		cmocka_unit_test(what_was_there_is_there_after_a_restart),
 		cmocka_unit_test(what_is_damaged_counts_as_absent_and_is_removed),
+		cmocka_unit_test(what_cannot_be_read_back_for_want_of_room_stays_on_disk),
 		cmocka_unit_test(the_least_recently_used_makes_room_on_disk),
 		cmocka_unit_test(what_dead_writers_left_behind_is_removed),
 		cmocka_unit_test(a_directory_that_cannot_be_used_is_told),
