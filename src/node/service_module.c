@@ -199,6 +199,7 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	{ .path = MSG_PUSH_MODULE,
 	  .streaming = true,
+	  .idle_ms = STREAM_IDLE_MS,
 	  .on_open = push_open,
 	  .on_message = push_message,
 	  .on_half_close = push_half_close,
@@ -206,6 +207,7 @@ const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	  .on_end = push_end },
 	{ .path = MSG_PULL_MODULE,
 	  .streaming = true,
+	  .idle_ms = STREAM_IDLE_MS,
 	  .on_open = pull_open,
 	  .on_message = pull_message,
 	  .on_half_close = pull_half_close,

@@ -5,6 +5,10 @@
 
 #include "node/node.h"
 
+/* How long a client may be silent in the middle of one (rpc/rpc.h). It holds room, pinned tensors
+ * and its session, which cannot end before it does. */
+#define STREAM_IDLE_MS 60000
+
 /* What a stream's state begins with. */
 struct stream {
 	uint64_t session;

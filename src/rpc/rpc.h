@@ -92,6 +92,9 @@ struct rpc_call; /* one call at the server */
  * for or being sent will not be reported any more; the call is still to be answered, with any code.
  * Another thread may be answering it at the same moment.
  *
+ * A streaming call that has waited for idle_ms without a break for what it asked for, or for what it
+ * sends to go out, is cancelled like that; its client gets DEADLINE_EXCEEDED.
+ *
  * A unary method with on_cancel is not shown calls whose deadline has passed when their turn comes.
  *
  * Required: on_message (unary); on_open and on_cancel (streaming). `data` is valid during
@@ -100,6 +103,7 @@ struct rpc_call; /* one call at the server */
 struct rpc_method {
 	const char *path; /* "/package.Service/Method" */
 	bool streaming;   /* in either direction */
+	unsigned idle_ms; /* of a streaming one; 0: no limit */
 	void (*on_open)(struct rpc_call *call);
 	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);
 	/* Instead of on_message, in a streaming call, for who can do without a copy that joins the

@@ -21,6 +21,9 @@
  * no method has goes to one more slot, which answers UNIMPLEMENTED. Armed requests count as live
  * calls. A queue must not be shut down while a batch can still be started, so stopping waits until
  * none is live.
+ *
+ * Of a method with idle_ms, a call that waits for RECEIVED or SENT is watched (rpc/idle.h) from
+ * when it opens until it is released.
  */
 #include <assert.h>
 #include <errno.h>
@@ -35,6 +38,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "rpc/core.h"
+#include "rpc/idle.h"
 
 #define ARMED 4
 /* At once on one connection; a client keeps back what is more. */
@@ -66,6 +70,7 @@ struct rpc_call {
 	struct tag tags[EVENT_KINDS];
 	atomic_uint pending, batches;
 	atomic_bool answered; /* rpc_finish() was called */
+	struct idle_watch idle;
 
 	/* Changed only while its events are run. */
 	bool opened, cancel_told, finished;
@@ -98,6 +103,7 @@ struct rpc_server {
 	 * call before is seen by who handles the event. The queue's locks see to that, too, but
 	 * neither C11 nor ThreadSanitizer knows of them. */
 	atomic_uint handed;
+	struct idle_list idle;
 
 	pthread_mutex_t lock; /* guards is_shut, and the wait for it and for live to be 0 */
 	pthread_cond_t changed;
@@ -179,6 +185,7 @@ void rpc_receive(struct rpc_call *call)
 	grpc_op op = { .op = GRPC_OP_RECV_MESSAGE,
 		       .data.recv_message.recv_message = &call->incoming };
 
+	idle_begin(&call->idle);
 	start(call, &op, 1, RECEIVED);
 }
 
@@ -192,6 +199,7 @@ void rpc_send(struct rpc_call *call, struct rpc_buffer *message)
 		ops[count++] = op_metadata();
 	call->metadata_sent = true;
 	ops[count++] = op_message(bytes);
+	idle_begin(&call->idle);
 	start(call, ops, count, SENT);
 	grpc_byte_buffer_destroy(bytes);
 }
@@ -251,6 +259,7 @@ static void release(struct rpc_call *call)
 {
 	struct rpc_server *server = call->server;
 
+	idle_list_remove(&server->idle, &call->idle);
 	if (call->call)
 		grpc_call_unref(call->call);
 	grpc_byte_buffer_destroy(call->incoming);
@@ -355,6 +364,8 @@ static void accepted(struct rpc_call *call)
 	call->close_armed = method->on_cancel != NULL;
 	if (call->close_armed)
 		start(call, &close, 1, CLOSED);
+	if (method->idle_ms > 0)
+		idle_list_add(&call->server->idle, &call->idle, call->call, method->idle_ms);
 	if (method->streaming)
 		method->on_open(call);
 	else
@@ -387,9 +398,11 @@ static void handle(struct rpc_call *call, enum event_kind kind)
 		accepted(call);
 		break;
 	case RECEIVED:
+		idle_end(&call->idle);
 		received(call);
 		break;
 	case SENT:
+		idle_end(&call->idle);
 		if (call->tags[SENT].ok && is_open(call) && method->on_sent)
 			method->on_sent(call);
 		break;
@@ -461,11 +474,13 @@ static void *serve(void *context)
 
 	for (;;) {
 		grpc_event event = grpc_completion_queue_next(
-			server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+			server->queue, core_from_deadline(idle_list_look(&server->idle)), NULL);
 		struct tag *tag = event.tag;
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
+		if (event.type == GRPC_QUEUE_TIMEOUT)
+			continue;
 		(void)atomic_load_explicit(&server->handed, memory_order_acquire);
 		tag->ok = event.success != 0;
 		if (tag->call)
@@ -490,6 +505,7 @@ static void server_free(struct rpc_server *server)
 	grpc_completion_queue_destroy(server->queue);
 	pthread_mutex_destroy(&server->lock);
 	pthread_cond_destroy(&server->changed);
+	idle_list_destroy(&server->idle);
 	free(server->slots);
 	free(server->threads);
 	free(server);
@@ -571,6 +587,7 @@ static void create_core(struct rpc_server *server, const struct rpc_server_optio
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
 	pthread_mutex_init(&server->lock, NULL);
 	core_cond_init(&server->changed);
+	idle_list_init(&server->idle);
 }
 
 static simpler_status start_threads(struct rpc_server *server, unsigned count)

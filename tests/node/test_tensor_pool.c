@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "node/node.h"
+
 #define MIB ((size_t)1 << 20)
 
 static int start(void **state)
@@ -264,6 +266,22 @@ static void a_lease_that_is_over_frees_the_storage(void **state)
 	assert_int_equal(code, RPC_OK);
 }
 
+static void expect_limits(const struct rpc_method *methods, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (methods[i].idle_ms == 0)
+			fail_msg("%s has no limit", methods[i].path);
+	}
+}
+
+/* That what has a limit ends at it is in test_rpc_cancel.c. */
+static void no_stream_of_bytes_waits_for_ever(void **state)
+{
+	(void)state;
+	expect_limits(node_module_methods, NODE_MODULE_METHODS);
+	expect_limits(node_stream_methods, NODE_STREAM_METHODS);
+}
+
 int main(void)
 {
 #define WITH_A_NODE(test) cmocka_unit_test_setup_teardown(test, start, stop)
@@ -276,6 +294,7 @@ int main(void)
 		WITH_A_NODE(a_refresh_makes_the_lease_longer),
 		WITH_A_NODE(a_freed_handle_is_stale_everywhere),
 		WITH_A_NODE(a_lease_that_is_over_frees_the_storage),
+		cmocka_unit_test(no_stream_of_bytes_waits_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,6 +232,8 @@ static inline void finish_cancelled(struct rpc_call *call)
 	rpc_finish(call, RPC_CANCELLED, NULL, NULL);
 }
 
+#define IDLE_MS 50
+
 static const struct rpc_method methods[] = {
 	{ .path = "/test.T/Echo", .on_message = echo },
 	{ .path = "/test.T/Session", .on_message = tell_session },
@@ -251,6 +253,31 @@ static const struct rpc_method methods[] = {
 	  .on_end = count_end },
 	{ .path = "/test.T/Flood",
 	  .streaming = true,
+	  .on_open = rpc_receive,
+	  .on_message = flood_message,
+	  .on_sent = flood_next,
+	  .on_cancel = finish_cancelled,
+	  .on_end = count_end },
+	/* Those that end when their clients are silent. */
+	{ .path = "/test.T/ImpatientHold",
+	  .streaming = true,
+	  .idle_ms = IDLE_MS,
+	  .on_open = rpc_receive,
+	  .on_message = hold,
+	  .on_cancel = finish_cancelled,
+	  .on_end = count_end },
+	{ .path = "/test.T/ImpatientChat",
+	  .streaming = true,
+	  .idle_ms = IDLE_MS,
+	  .on_open = chat_open,
+	  .on_message = chat_message,
+	  .on_half_close = chat_half_close,
+	  .on_sent = chat_sent,
+	  .on_cancel = chat_cancelled,
+	  .on_end = count_end },
+	{ .path = "/test.T/ImpatientFlood",
+	  .streaming = true,
+	  .idle_ms = IDLE_MS,
 	  .on_open = rpc_receive,
 	  .on_message = flood_message,
 	  .on_sent = flood_next,

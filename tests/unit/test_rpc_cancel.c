@@ -3,6 +3,10 @@
 
 #include "rpc_service.h"
 
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+
 /* --- deadlines, and channels that are closed --- */
 
 static void a_deadline_reaches_both_ends(void **state)
@@ -342,6 +346,106 @@ static void a_call_whose_deadline_passes_before_its_turn_is_not_shown(void **sta
 	pair_stop(&pair);
 }
 
+/* --- clients that fall silent --- */
+
+static void a_stream_whose_client_says_nothing_more_ends(void **state)
+{
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	for (unsigned messages = 0; messages < 2; messages++) {
+		struct rpc_client_call *stream;
+		struct outcome out;
+
+		stream = open_stream(pair.channel, "/test.T/ImpatientChat", &out);
+		if (messages > 0) {
+			struct rpc_buffer buffer = text_buffer("x");
+
+			rpc_stream_send(stream, &buffer);
+		}
+		outcome_wait(&out, &out.ended, 1);
+		assert_int_equal(out.code, RPC_DEADLINE_EXCEEDED);
+		assert_non_null(strstr(out.text, "nothing has come of this stream for 0.05 s"));
+		wait_seen(&seen.cancelled_ends, messages + 1);
+		outcome_destroy(&out);
+	}
+	assert_answers(pair.channel);
+	pair_stop(&pair);
+}
+
+/* Its client is never asked for anything until the other stream, which began later, is over. */
+static void a_stream_that_the_server_keeps_waiting_goes_on(void **state)
+{
+	struct rpc_buffer buffer = text_buffer("x");
+	struct rpc_client_call *stream;
+	struct outcome patient, silent;
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	stream = open_stream(pair.channel, "/test.T/ImpatientHold", &patient);
+	rpc_stream_send(stream, &buffer);
+	wait_seen(&seen.held, 1);
+	(void)open_stream(pair.channel, "/test.T/ImpatientHold", &silent);
+	outcome_wait(&silent, &silent.ended, 1);
+	assert_int_equal(silent.code, RPC_DEADLINE_EXCEEDED);
+	assert_int_equal(outcome_ended(&patient), 0);
+	answer_held();
+	outcome_wait(&patient, &patient.ended, 1);
+	assert_int_equal(patient.code, RPC_OK);
+	outcome_destroy(&patient);
+	outcome_destroy(&silent);
+	pair_stop(&pair);
+}
+
+/* Reads nothing, so that messages stay with the server once the stream's window is full. */
+static grpc_call *open_unread(grpc_channel *channel, grpc_completion_queue *queue)
+{
+	const uint32_t endless = UINT32_MAX;
+	grpc_slice slice = grpc_slice_from_copied_buffer((const char *)&endless, sizeof(endless));
+	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+	grpc_op ops[] = {
+		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
+		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message },
+	};
+	gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	grpc_call *call = grpc_channel_create_call(
+		channel, NULL, 0, queue, grpc_slice_from_static_string("/test.T/ImpatientFlood"),
+		NULL, never, NULL);
+
+	assert_int_equal(grpc_call_start_batch(call, ops, 2, NULL, NULL), GRPC_CALL_OK);
+	(void)grpc_completion_queue_next(queue, never, NULL);
+	grpc_byte_buffer_destroy(message);
+	grpc_slice_unref(slice);
+	return call;
+}
+
+static void a_stream_whose_client_reads_nothing_more_ends(void **state)
+{
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+	gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	grpc_channel *channel;
+	grpc_call *unread;
+	struct pair pair;
+
+	(void)state;
+	start_on(&pair, "127.0.0.1:0");
+	channel = grpc_channel_create(rpc_server_address(pair.server), credentials, NULL);
+	unread = open_unread(channel, queue);
+	wait_seen(&seen.cancelled_ends, 1);
+	grpc_call_unref(unread);
+	grpc_channel_destroy(channel);
+	grpc_channel_credentials_release(credentials);
+	grpc_completion_queue_shutdown(queue);
+	while (grpc_completion_queue_next(queue, never, NULL).type != GRPC_QUEUE_SHUTDOWN)
+		;
+	grpc_completion_queue_destroy(queue);
+	assert_answers(pair.channel);
+	pair_stop(&pair);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +458,9 @@ int main(void)
 		TEST(a_stream_may_begin_with_its_first_message),
 		TEST(cancelling_races_with_beginning_and_ending),
 		TEST(a_call_whose_deadline_passes_before_its_turn_is_not_shown),
+		TEST(a_stream_whose_client_says_nothing_more_ends),
+		TEST(a_stream_that_the_server_keeps_waiting_goes_on),
+		TEST(a_stream_whose_client_reads_nothing_more_ends),
 	};
 
 	return cmocka_run_group_tests(tests, make_socket_path, NULL);
