@@ -319,7 +319,7 @@ static simpler_status share_memory(struct daemon *daemon)
 
 static simpler_status build(struct daemon *daemon)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
 	simpler_status status;
 
 	choose_node_id(daemon);
@@ -396,18 +396,24 @@ static void recheck(struct daemon *daemon)
 	simpler_log(SIMPLER_LOG_INFO, "SIGHUP: %zu callables are not allowed here any more", count);
 }
 
+static void take_stop(struct daemon *daemon)
+{
+	daemon->hurried = daemon->hurried || daemon->life == DRAINING;
+	if (daemon->life != DRAINING)
+		begin_drain(daemon);
+}
+
 static void take_signals(struct daemon *daemon)
 {
 	int signal_number;
 
 	while ((signal_number = events_next_signal(daemon->signals)) != 0) {
-		if (signal_number == SIGHUP) {
+		if (signal_number == SIGHUP)
 			recheck(daemon);
-			continue;
-		}
-		daemon->hurried = daemon->hurried || daemon->life == DRAINING;
-		if (daemon->life != DRAINING)
-			begin_drain(daemon);
+		else if (signal_number == SIGCHLD)
+			engine_client_reap(daemon->node.engine);
+		else
+			take_stop(daemon);
 	}
 }
 

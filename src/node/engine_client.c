@@ -674,6 +674,27 @@ int64_t engine_client_step(struct engine_client *client)
 	                                                  : client->started + UP_MS * CLOCK_MS;
 }
 
+/* The children that are waited for: an engine, unless it is down, and a trial. */
+struct awaited {
+	pid_t engine;
+	const struct installer *installer;
+};
+
+static bool is_awaited(const void *context, pid_t child)
+{
+	const struct awaited *awaited = context;
+
+	return child == awaited->engine || installer_has(awaited->installer, child);
+}
+
+void engine_client_reap(struct engine_client *client)
+{
+	bool alive = engine_client_state(client) != ENGINE_DOWN;
+	const struct awaited awaited = { alive ? client->process.pid : 0, &client->installer };
+
+	process_end_adopted(false, is_awaited, &awaited);
+}
+
 void engine_client_stop(struct engine_client *client)
 {
 	if (engine_client_state(client) != ENGINE_DOWN)

@@ -108,6 +108,8 @@ void engine_client_unshare(struct engine_client *client, uint32_t id);
 void engine_client_fds(struct engine_client *client, struct pollfd fds[ENGINE_CLIENT_FDS]);
 /* Do what there is to do now. Returns when to call again at the latest (base/clock.h). */
 int64_t engine_client_step(struct engine_client *client);
+/* A child of ours has ended: reap those that nobody waits for, which user code started and left. */
+void engine_client_reap(struct engine_client *client);
 /* End the engine for good: what is still in flight is lost. */
 void engine_client_stop(struct engine_client *client);
 /* After its stop. NULL is allowed. */

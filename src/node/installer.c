@@ -223,6 +223,11 @@ int installer_fd(const struct installer *installer)
 	return installer->trial.pidfd;
 }
 
+bool installer_has(const struct installer *installer, pid_t child)
+{
+	return installer->trial.pidfd >= 0 && installer->trial.pid == child;
+}
+
 bool installer_is_complete(const struct installer *installer)
 {
 	return installer->step != INSTALLER_INSTALLING;

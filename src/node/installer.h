@@ -69,6 +69,8 @@ simpler_status installer_answer(struct installer *installer, uint64_t key,
 int64_t installer_due(const struct installer *installer);
 /* Raise SIMPLER_EDEADLINE naming the callable that the engine is at. */
 simpler_status installer_overdue(struct installer *installer);
+/* Whether this process, a child of ours, is one that a trial waits for. */
+bool installer_has(const struct installer *installer, pid_t child);
 /* The engine is being ended: a trial in progress ends first, so that none of its processes is taken
  * for one of the engine's. */
 void installer_stop(struct installer *installer);

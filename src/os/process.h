@@ -41,8 +41,9 @@ simpler_status process_adopt_orphans(void);
 bool process_reap(int64_t deadline);
 
 /*
- * For a process of one thread: reap those of its children that are dead and for which `is_own` is
- * false, which it has adopted. With `kill_them` kill and reap the living, too, and what they leave.
+ * Reap the children of the process's first thread that are dead and for which `is_own` is false:
+ * those that it has adopted, which the first thread does. With `kill_them` kill and reap the living,
+ * too, and what they leave.
  */
 void process_end_adopted(bool kill_them, bool (*is_own)(const void *context, pid_t pid),
                          const void *context);

@@ -41,6 +41,8 @@ __attribute__((constructor)) static void do_it(void)
 		exit(3);
 	if (strcmp(CASE, "kills_its_group") == 0)
 		(void)kill(0, SIGKILL);
+	if (strcmp(CASE, "kills_its_parent") == 0)
+		(void)kill(getppid(), SIGKILL);
 	if (strcmp(CASE, "stops") == 0)
 		(void)raise(SIGSTOP);
 	if (strncmp(CASE, "leaves", 6) == 0)

@@ -44,6 +44,21 @@ class Hostile(DaemonTest):
         response = self.client.dispatch(self.twice, [inline([21], INOUT)])
         self.assertEqual(values_of(response.output_tensors[0].inline_data), [42])
 
+    # --- modules that do not play by the rules ---
+
+    def children(self):
+        """The pids of the daemon's children, the dead that nobody has waited for among them."""
+        pid = self.daemon.process.pid
+        return set(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+    def test_a_module_that_kills_who_tries_it_leaves_no_process_behind(self):
+        before = self.children()
+        module = module_callable("of_a_trial", module="trial_kills_its_parent")
+        for _ in range(3):
+            self.refused(Code.INVALID_ARGUMENT, ["process that tried to load it was killed"],
+                         self.client.install, module)
+        wait_until(lambda: self.children() == before, "all of them are gone")
+
     # --- below gRPC ---
 
     def send_bytes(self, data):
