@@ -23,6 +23,9 @@ struct callable {
 	const struct stored_module *module;
 	struct owner *owners;
 	size_t pins;
+	/* It was not loaded, so it is nobody's any more and cannot be owned again: out of its
+	 * family, and in the table by key until the last pin is gone. */
+	bool failed;
 	unsigned deaths; /* of engines that loaded it, since one did not die of it */
 	struct catalog_waiter *waiters;
 	UT_hash_handle hh;            /* in the table by key */
@@ -69,6 +72,8 @@ size_t table_count(const struct callable_table *table);
 struct callable *family_find(const struct family *family, uint64_t version);
 /* Give it a key, as the newest of its id. False when memory is out. */
 bool table_add(struct callable_table *table, struct callable *callable);
+/* Take it out of its family: it has failed. */
+void table_fail(struct callable_table *table, struct callable *callable);
 /* What is left of it is the caller's. */
 void table_remove(struct callable_table *table, struct callable *callable);
 /* It is the newest of its id from now on. */

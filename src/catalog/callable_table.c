@@ -94,14 +94,26 @@ bool table_add(struct callable_table *table, struct callable *callable)
 	return true;
 }
 
-void table_remove(struct callable_table *table, struct callable *callable)
+static void leave_family(struct callable_table *table, struct callable *callable)
 {
 	struct family *family = table_find_family(table, callable->entry.callable_id);
 
 	assert(family);
-	HASH_DEL(table->callables, callable);
 	DL_DELETE(family->versions, callable);
 	drop_family_if_empty(table, family);
+}
+
+void table_fail(struct callable_table *table, struct callable *callable)
+{
+	leave_family(table, callable);
+	callable->failed = true;
+}
+
+void table_remove(struct callable_table *table, struct callable *callable)
+{
+	HASH_DEL(table->callables, callable);
+	if (!callable->failed)
+		leave_family(table, callable);
 }
 
 void table_renew(struct callable_table *table, struct callable *callable)

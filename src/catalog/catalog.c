@@ -135,6 +135,12 @@ static void begin_to_count(struct catalog *catalog, struct callable *callable)
 	}
 }
 
+static void fail(struct catalog *catalog, struct callable *callable)
+{
+	catalog->owner_count -= owners_clear(&callable->owners);
+	table_fail(&catalog->table, callable);
+}
+
 void catalog_settle(struct catalog *catalog, uint64_t key, bool installed)
 {
 	struct aftermath aftermath = { NULL, NULL };
@@ -149,7 +155,7 @@ void catalog_settle(struct catalog *catalog, uint64_t key, bool installed)
 		if (installed)
 			begin_to_count(catalog, callable);
 		else
-			catalog->owner_count -= owners_clear(&callable->owners);
+			fail(catalog, callable);
 		catalog_consider(catalog, callable, &aftermath);
 	}
 	pthread_mutex_unlock(&catalog->lock);
@@ -325,6 +331,8 @@ bool catalog_get(struct catalog *catalog, uint64_t key, struct catalog_entry *ou
 
 	pthread_mutex_lock(&catalog->lock);
 	callable = table_find_key(&catalog->table, key);
+	if (callable && callable->failed)
+		callable = NULL;
 	if (callable)
 		*out = callable->entry;
 	pthread_mutex_unlock(&catalog->lock);
@@ -363,7 +371,7 @@ bool catalog_next(struct catalog *catalog, uint64_t after, struct catalog_entry 
 	callable = table_find_key(&catalog->table, after);
 	if (!callable)
 		callable = catalog->table.callables;
-	while (callable && callable->entry.key <= after)
+	while (callable && (callable->entry.key <= after || callable->failed))
 		callable = callable->hh.next;
 	if (callable)
 		pin(callable, out);

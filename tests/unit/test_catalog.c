@@ -200,6 +200,33 @@ static void a_failed_install_leaves_nothing_behind(void **state)
 	catalog_destroy(catalog);
 }
 
+/* As the installer does, which tells who waits while it still looks at the callable. */
+static void one_that_failed_is_new_when_it_is_pushed_again_though_it_is_pinned(void **state)
+{
+	struct catalog *catalog = make_default();
+	uint32_t number = 5;
+	struct payload payload = describe(&number);
+	struct catalog_entry failed, again, entry;
+	bool fresh;
+
+	(void)state;
+	assert_int_equal(push(catalog, ID, 0, &payload, &failed, &fresh), SIMPLER_OK);
+	assert_true(catalog_next(catalog, 0, &entry));
+	catalog_settle(catalog, failed.key, false);
+	assert_false(catalog_get(catalog, failed.key, &entry));
+	assert_int_equal(find(catalog, ID, 0, &entry), SIMPLER_ENOTFOUND);
+	assert_false(catalog_next(catalog, 0, &entry));
+	assert_int_equal(push(catalog, ID, 0, &payload, &again, &fresh), SIMPLER_OK);
+	assert_true(fresh);
+	assert_int_equal(again.state, CATALOG_PENDING);
+	assert_true(again.key != failed.key);
+	catalog_unpin(catalog, failed.key);
+	catalog_settle(catalog, again.key, true);
+	assert_int_equal(find(catalog, ID, 0, &entry), SIMPLER_OK);
+	assert_true(entry.key == again.key);
+	catalog_destroy(catalog);
+}
+
 static void pushing_again_changes_nothing(void **state)
 {
 	struct catalog *catalog = make_default();
@@ -623,6 +650,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_push_is_pending_then_visible),
 		cmocka_unit_test(a_failed_install_leaves_nothing_behind),
+		cmocka_unit_test(
+			one_that_failed_is_new_when_it_is_pushed_again_though_it_is_pinned),
 		cmocka_unit_test(pushing_again_changes_nothing),
 		cmocka_unit_test(a_visible_callable_stays),
 		cmocka_unit_test(a_module_can_be_named_by_digest_once_it_is_known),

@@ -54,7 +54,7 @@ class Hostile(DaemonTest):
     def test_a_module_that_kills_who_tries_it_leaves_no_process_behind(self):
         before = self.children()
         module = module_callable("of_a_trial", module="trial_kills_its_parent")
-        for _ in range(3):
+        for _ in range(20):
             self.refused(Code.INVALID_ARGUMENT, ["process that tried to load it was killed"],
                          self.client.install, module)
         wait_until(lambda: self.children() == before, "all of them are gone")
