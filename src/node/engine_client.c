@@ -479,7 +479,7 @@ static simpler_status came_up(struct engine_client *client, const struct error *
 		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
 	if (engine_memory_begin(&client->memory, client->process.control) != SIMPLER_OK)
 		return simpler_last_status();
-	engine_watch_up(&client->watch, client->process.bulletin);
+	engine_watch_up(&client->watch, client->process.bulletin, clock_now());
 	move(client, ENGINE_INSTALLING);
 	installer_begin(&client->installer, client->process.control);
 	became_ready_if_complete(client);
@@ -615,7 +615,8 @@ static int64_t listen_to_it(struct engine_client *client)
 
 	if (engine_client_state(client) == ENGINE_STARTING || atomic_load(&client->nonsense))
 		return CLOCK_NEVER;
-	if (engine_watch_look(&client->watch, client->process.bulletin, &again) == SIMPLER_OK)
+	if (engine_watch_look(&client->watch, client->process.bulletin, clock_now(), &again) ==
+	    SIMPLER_OK)
 		return again;
 	kill_for_nonsense(client);
 	return CLOCK_NEVER;

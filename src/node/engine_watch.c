@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "node/engine_link.h"
 
+/* That a look adds to the silence. */
+#define MOST_AT_ONCE (2 * ENGINE_BEAT_MS * CLOCK_MS)
+
 void engine_watch_init(struct engine_watch *watch)
 {
 	*watch = (struct engine_watch){ .report = { .since = clock_now() } };
@@ -30,11 +33,12 @@ void engine_watch_moved(struct engine_watch *watch)
 	pthread_mutex_unlock(&watch->lock);
 }
 
-void engine_watch_up(struct engine_watch *watch, const struct bulletin *bulletin)
+void engine_watch_up(struct engine_watch *watch, const struct bulletin *bulletin, int64_t now)
 {
 	pthread_mutex_lock(&watch->lock);
 	watch->turn = bulletin_turn(bulletin) + 1; /* what is there is yet to be read */
-	watch->report.heard = watch->looked = clock_now();
+	watch->report.heard = watch->looked = now;
+	watch->silence = 0;
 	pthread_mutex_unlock(&watch->lock);
 }
 
@@ -54,9 +58,8 @@ static simpler_status read_vitals(struct engine_watch *watch, const struct bulle
 }
 
 simpler_status engine_watch_look(struct engine_watch *watch, const struct bulletin *bulletin,
-                                 int64_t *again)
+                                 int64_t now, int64_t *again)
 {
-	int64_t now = clock_now();
 	simpler_status status;
 	struct vitals vitals;
 	bool said;
@@ -69,8 +72,10 @@ simpler_status engine_watch_look(struct engine_watch *watch, const struct bullet
 	if (status != SIMPLER_OK)
 		return status;
 	pthread_mutex_lock(&watch->lock);
+	watch->silence += now - watch->looked < MOST_AT_ONCE ? now - watch->looked : MOST_AT_ONCE;
 	watch->looked = now;
 	if (said) {
+		watch->silence = 0;
 		watch->report.heard = now;
 		watch->report.vitals = vitals;
 		watch->report.has_vitals = true;
@@ -111,6 +116,6 @@ void engine_watch_report(struct engine_watch *watch, enum engine_state state, ui
 	out->state = state;
 	out->in_flight = in_flight;
 	out->answering = (state == ENGINE_INSTALLING || state == ENGINE_READY) &&
-	                 watch->looked - out->heard < ENGINE_SILENT_MS * CLOCK_MS;
+	                 watch->silence < ENGINE_SILENT_MS * CLOCK_MS;
 	pthread_mutex_unlock(&watch->lock);
 }

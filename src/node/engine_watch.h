@@ -3,8 +3,9 @@
  * and deaths, and what the engine tells of itself on its bulletin (see node/engine_link.h).
  *
  * An engine that is up publishes each ENGINE_BEAT_MS. One that was not seen to for ENGINE_SILENT_MS
- * does not answer, until it does again. Silence is measured between looks of the supervisor, so
- * that a front end that was stopped itself does not take its engine for silent.
+ * does not answer, until it does again. Of the time between two looks of the supervisor no more
+ * than two beats count, so that a front end that was stopped itself, alone or with its engine, does
+ * not take that one for silent.
  *
  * The supervisor writes, any thread reads.
  */
@@ -20,8 +21,8 @@ struct engine_watch {
 	pthread_mutex_t lock; /* guards all below; the supervisor reads without */
 	/* Of these, the state, `answering` and `in_flight` are not kept here. */
 	struct engine_report report;
-	int64_t looked;
-	uint32_t turn; /* of the bulletin, at that look */
+	int64_t looked, silence; /* the last look, and for how long nothing had been heard then */
+	uint32_t turn;           /* of the bulletin, at that look */
 };
 
 void engine_watch_init(struct engine_watch *watch);
@@ -30,11 +31,11 @@ void engine_watch_destroy(struct engine_watch *watch);
 void engine_watch_born(struct engine_watch *watch, pid_t pid);
 void engine_watch_moved(struct engine_watch *watch); /* to another state */
 /* From now on it has to publish. */
-void engine_watch_up(struct engine_watch *watch, const struct bulletin *bulletin);
+void engine_watch_up(struct engine_watch *watch, const struct bulletin *bulletin, int64_t now);
 /* Look whether it has. `*again`: when to look next. SIMPLER_EPROTOCOL when it published what are no
  * vitals. */
 simpler_status engine_watch_look(struct engine_watch *watch, const struct bulletin *bulletin,
-                                 int64_t *again);
+                                 int64_t now, int64_t *again);
 /* It ended, or could not be started, and how. */
 void engine_watch_ended(struct engine_watch *watch, const char *how);
 /* Another is to be started then. `young_deaths` engines in a row have died young. */

@@ -180,6 +180,19 @@ class Status(unittest.TestCase):
         self.assertRuns(node)
         self.assertEqual(node.engine(), engine)
 
+    def test_R05_workers_that_die_again_and_again_are_started_later_and_it_is_told(self):
+        node = self.start("--sub-workers", "1")
+        helper = node.helper()
+
+        def told():
+            for each in children(helper):
+                os.kill(each, signal.SIGKILL)
+            return "1 died young too often" in (node.reason("workers") or wire.NotReady()).why
+
+        wait_until(told, "the status tells of workers that wait")
+        node.wait_ready()
+        self.assertRuns(node)
+
     def test_R05_a_killed_spawn_helper_costs_an_engine_and_the_node_recovers(self):
         node = self.start("--sub-workers", "1")
         engine = node.engine()
