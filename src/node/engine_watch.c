@@ -6,7 +6,7 @@
 #include "node/engine_link.h"
 
 /* That a look adds to the silence. */
-#define MOST_AT_ONCE (2 * ENGINE_BEAT_MS * CLOCK_MS)
+#define MOST_AT_ONCE (2 * CLOCK_MS * ENGINE_BEAT_MS)
 
 void engine_watch_init(struct engine_watch *watch)
 {

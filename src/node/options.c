@@ -55,18 +55,17 @@ const char options_usage[] =
 	"  --max-session-tasks N  of these, tasks of one session, 1 to 1024 (default 1024)\n"
 	"  --max-sessions N       sessions attached at once, 1 to 65536 (default 4096)\n"
 	"  --max-streams N        transfers and watches open at once, 1 to 65536 (default 256)\n"
-	"  --rpc-bytes N[K|M|G]   memory of connections and of messages that come in, 128M to "
-	"16384G\n"
-	"                         (default 1G)\n"
+	"  --rpc-bytes N[K|M|G]   memory of connections and of messages that come in, 128M to\n"
+	"                         16384G (default 1G)\n"
 	"  --idle-timeout SECONDS how long a connection may be without a call until it is closed,\n"
 	"                         at most 86400; 0: for ever (default 600)\n"
 	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
 	"                         (default 30)\n"
 	"  --stop-grace MS        how long code may go on that was told to stop, in milliseconds,\n"
 	"                         until it is killed, at most 86400000 (default 1000)\n"
-	"  --orphan-grace MS      how long a task of a session runs on when its client's "
-        "connection\n"
-	"                         is gone, in milliseconds, at most 86400000 (default 5000)\n"
+	"  --orphan-grace MS      how long a task of a session runs on when its client's\n"
+	"                         connection is gone, in milliseconds, at most 86400000\n"
+	"                         (default 5000)\n"
 	"  --log-level LEVEL      error, warn, info or debug (default info)\n"
 	"  --help                 print this and exit\n"
 	"  --version              print the version and exit\n";
@@ -168,7 +167,7 @@ static bool parse_count(const char *text, uint64_t low, uint64_t high, unsigned 
 	return true;
 }
 
-static bool parse_bytes(const char *text, uint64_t *out)
+static bool parse_bytes(const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
 	static const char units[] = "KMG";
 	uint64_t value, unit = 1;
@@ -182,8 +181,7 @@ static bool parse_bytes(const char *text, uint64_t *out)
 			return false;
 		unit = UINT64_C(1) << (10 * (found - units + 1));
 	}
-	if (!checked_mul(value, unit, &value) || value < OPTIONS_POOL_MIN ||
-	    value > OPTIONS_POOL_MAX)
+	if (!checked_mul(value, unit, &value) || value < low || value > high)
 		return false;
 	*out = value;
 	return true;
@@ -240,8 +238,75 @@ static simpler_status add_library_dir(const char *value, struct options *out)
 	return SIMPLER_OK;
 }
 
+/* Options that are a number: of what, or of bytes with a unit. */
+static const struct {
+	const char *name, *accepted;
+	uint64_t low, high;
+	size_t at; /* in struct options: an unsigned, or a uint64_t of bytes */
+	int id;
+	bool bytes;
+} numbers[] = {
+#define COUNT(id, name, low, high, field, accepted)                                                \
+	{                                                                                          \
+		name, accepted, low, high, offsetof(struct options, field), id, false              \
+	}
+#define BYTES(id, name, low, field, least)                                                         \
+	{                                                                                          \
+		name, "bytes from " least " to 16384G, such as 512M", low, OPTIONS_POOL_MAX,       \
+			offsetof(struct options, field), id, true                                  \
+	}
+	COUNT(OPTION_SUB_WORKERS, "sub-workers", 0, TREE_MAX_CHILDREN, sub_workers,
+	      "a number from 1 to 256"),
+	COUNT(OPTION_CHIPS, "chips", 0, OPTIONS_CHIPS_MAX, chips, "a number from 0 to 64"),
+	COUNT(OPTION_MAX_TASKS, "max-tasks", 1, OPTIONS_TASKS_MAX, max_tasks,
+	      "a number from 1 to 1024"),
+	COUNT(OPTION_MAX_SESSION_TASKS, "max-session-tasks", 1, OPTIONS_TASKS_MAX,
+	      max_session_tasks, "a number from 1 to 1024"),
+	COUNT(OPTION_MAX_SESSIONS, "max-sessions", 1, OPTIONS_SESSIONS_MAX, max_sessions,
+	      "a number from 1 to 65536"),
+	COUNT(OPTION_MAX_STREAMS, "max-streams", 1, OPTIONS_STREAMS_MAX, max_streams,
+	      "a number from 1 to 65536"),
+	COUNT(OPTION_IDLE_TIMEOUT, "idle-timeout", 0, OPTIONS_IDLE_MAX, idle_timeout,
+	      "seconds from 0 to 86400"),
+	COUNT(OPTION_DRAIN_GRACE, "drain-grace", 0, OPTIONS_GRACE_MAX, drain_grace,
+	      "seconds from 0 to 86400"),
+	COUNT(OPTION_STOP_GRACE, "stop-grace", 0, OPTIONS_STOP_GRACE_MAX, stop_grace,
+	      "milliseconds from 0 to 86400000"),
+	COUNT(OPTION_ORPHAN_GRACE, "orphan-grace", 0, OPTIONS_STOP_GRACE_MAX, orphan_grace,
+	      "milliseconds from 0 to 86400000"),
+	BYTES(OPTION_POOL_BYTES, "pool-bytes", OPTIONS_POOL_MIN, pool_bytes, "1M"),
+	BYTES(OPTION_HEAP, "heap", OPTIONS_POOL_MIN, heap_bytes, "1M"),
+	BYTES(OPTION_MODULE_BYTES, "module-bytes", OPTIONS_POOL_MIN, module_bytes, "1M"),
+	BYTES(OPTION_STORE_BYTES, "store-bytes", OPTIONS_POOL_MIN, store_bytes, "1M"),
+	BYTES(OPTION_RPC_BYTES, "rpc-bytes", OPTIONS_RPC_MIN, rpc_bytes, "128M"),
+#undef COUNT
+#undef BYTES
+};
+
+/* False when the option is no number. */
+static bool apply_number(int id, const char *value, struct options *out, simpler_status *status)
+{
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		void *field = (uint8_t *)out + numbers[i].at;
+		bool good;
+
+		if (numbers[i].id != id)
+			continue;
+		good = numbers[i].bytes
+		               ? parse_bytes(value, numbers[i].low, numbers[i].high, field)
+		               : parse_count(value, numbers[i].low, numbers[i].high, field);
+		*status = good ? SIMPLER_OK : refuse(numbers[i].name, value, numbers[i].accepted);
+		return true;
+	}
+	return false;
+}
+
 static simpler_status apply(int id, const char *value, struct options *out)
 {
+	simpler_status status;
+
+	if (apply_number(id, value, out, &status))
+		return status;
 	switch (id) {
 	case OPTION_LISTEN:
 		return parse_listen(value, out);
@@ -255,52 +320,17 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_TRUST:
 		out->trust = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("trust", value, "a directory");
-	case OPTION_SUB_WORKERS:
-		return parse_count(value, 0, TREE_MAX_CHILDREN, &out->sub_workers)
-		               ? SIMPLER_OK
-		               : refuse("sub-workers", value, "a number from 1 to 256");
-	case OPTION_CHIPS:
-		return parse_count(value, 0, OPTIONS_CHIPS_MAX, &out->chips)
-		               ? SIMPLER_OK
-		               : refuse("chips", value, "a number from 0 to 64");
 	case OPTION_DEVICE:
 		return parse_device(value, out->device)
 		               ? SIMPLER_OK
 		               : refuse("device", value,
 		                        "a name or a path of 1 to 31 printable characters");
-	case OPTION_HEAP:
-		return parse_bytes(value, &out->heap_bytes)
-		               ? SIMPLER_OK
-		               : refuse("heap", value, "bytes from 1M to 16384G, such as 512M");
-	case OPTION_STOP_GRACE:
-		return parse_count(value, 0, OPTIONS_STOP_GRACE_MAX, &out->stop_grace)
-		               ? SIMPLER_OK
-		               : refuse("stop-grace", value, "milliseconds from 0 to 86400000");
-	case OPTION_ORPHAN_GRACE:
-		return parse_count(value, 0, OPTIONS_STOP_GRACE_MAX, &out->orphan_grace)
-		               ? SIMPLER_OK
-		               : refuse("orphan-grace", value, "milliseconds from 0 to 86400000");
-	case OPTION_POOL_BYTES:
-		return parse_bytes(value, &out->pool_bytes)
-		               ? SIMPLER_OK
-		               : refuse("pool-bytes", value,
-		                        "bytes from 1M to 16384G, such as 512M");
 	case OPTION_SHM:
 		return parse_switch(value, &out->shm) ? SIMPLER_OK
 		                                      : refuse("shm", value, "on or off");
-	case OPTION_MODULE_BYTES:
-		return parse_bytes(value, &out->module_bytes)
-		               ? SIMPLER_OK
-		               : refuse("module-bytes", value,
-		                        "bytes from 1M to 16384G, such as 512M");
 	case OPTION_STORE:
 		out->store = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("store", value, "a directory");
-	case OPTION_STORE_BYTES:
-		return parse_bytes(value, &out->store_bytes)
-		               ? SIMPLER_OK
-		               : refuse("store-bytes", value,
-		                        "bytes from 1M to 16384G, such as 512M");
 	case OPTION_LIBRARY_DIR:
 		return add_library_dir(value, out);
 	case OPTION_NODE_ID:
@@ -311,35 +341,6 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_PORT_FILE:
 		out->port_file = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("port-file", value, "a path");
-	case OPTION_MAX_TASKS:
-		return parse_count(value, 1, OPTIONS_TASKS_MAX, &out->max_tasks)
-		               ? SIMPLER_OK
-		               : refuse("max-tasks", value, "a number from 1 to 1024");
-	case OPTION_MAX_SESSION_TASKS:
-		return parse_count(value, 1, OPTIONS_TASKS_MAX, &out->max_session_tasks)
-		               ? SIMPLER_OK
-		               : refuse("max-session-tasks", value, "a number from 1 to 1024");
-	case OPTION_MAX_SESSIONS:
-		return parse_count(value, 1, OPTIONS_SESSIONS_MAX, &out->max_sessions)
-		               ? SIMPLER_OK
-		               : refuse("max-sessions", value, "a number from 1 to 65536");
-	case OPTION_MAX_STREAMS:
-		return parse_count(value, 1, OPTIONS_STREAMS_MAX, &out->max_streams)
-		               ? SIMPLER_OK
-		               : refuse("max-streams", value, "a number from 1 to 65536");
-	case OPTION_RPC_BYTES:
-		return parse_bytes(value, &out->rpc_bytes) && out->rpc_bytes >= OPTIONS_RPC_MIN
-		               ? SIMPLER_OK
-		               : refuse("rpc-bytes", value,
-		                        "bytes from 128M to 16384G, such as 512M");
-	case OPTION_IDLE_TIMEOUT:
-		return parse_count(value, 0, OPTIONS_IDLE_MAX, &out->idle_timeout)
-		               ? SIMPLER_OK
-		               : refuse("idle-timeout", value, "seconds from 0 to 86400");
-	case OPTION_DRAIN_GRACE:
-		return parse_count(value, 0, OPTIONS_GRACE_MAX, &out->drain_grace)
-		               ? SIMPLER_OK
-		               : refuse("drain-grace", value, "seconds from 0 to 86400");
 	default:
 		return log_parse_level(value, &out->log_level)
 		               ? SIMPLER_OK

@@ -221,7 +221,7 @@ struct parts {
 };
 
 /* Most texts there can be. */
-#define TEXTS (MSG_REASONS_MAX * (2 + MSG_SERVICES_MAX) + MSG_PARTS_MAX * 5 + 4)
+#define TEXTS ((size_t)MSG_REASONS_MAX * (2 + MSG_SERVICES_MAX) + (size_t)MSG_PARTS_MAX * 5 + 4)
 
 static void put_reasons(const struct msg_status *status, struct parts *parts, PB(StatusResp) * out)
 {
