@@ -369,8 +369,10 @@ static void status_round_trips(void **state)
 	assert_true(out.engine.pid == 10 && out.engine.restarts == 11 && out.engine.runs == 12);
 	assert_int_equal(out.worker_count, 1);
 	assert_string_equal(out.workers[0].kind, "chip");
-	assert_memory_equal(&out.workers[0].count, &in.workers[0].count,
-	                    sizeof(in.workers[0]) - sizeof(in.workers[0].kind));
+	assert_true(out.workers[0].count == 10 && out.workers[0].idle == 1);
+	assert_true(out.workers[0].busy == 2 && out.workers[0].restarting == 3);
+	assert_true(out.workers[0].dead == 4 && out.workers[0].queued == 5);
+	assert_int_equal(out.workers[0].deaths, 6);
 	assert_string_equal(out.devices[0].error, "no device");
 	assert_true(out.devices[0].count == 10 && out.devices[0].failed == 3);
 	assert_memory_equal(&out.pool, &in.pool, sizeof(in.pool));

@@ -27,6 +27,17 @@ static struct vitals full(void)
 	return vitals;
 }
 
+static void expect_workers(const struct vitals_workers *got, const struct vitals_workers *want)
+{
+	assert_int_equal(got->count, want->count);
+	assert_int_equal(got->idle, want->idle);
+	assert_int_equal(got->busy, want->busy);
+	assert_int_equal(got->restarting, want->restarting);
+	assert_int_equal(got->dead, want->dead);
+	assert_int_equal(got->queued, want->queued);
+	assert_int_equal(got->deaths, want->deaths);
+}
+
 static void vitals_come_back_as_they_were(void **state)
 {
 	const struct vitals in = full(), none = { .runs = 0 };
@@ -36,8 +47,8 @@ static void vitals_come_back_as_they_were(void **state)
 	(void)state;
 	assert_int_equal(vitals_encode(&in, bytes, sizeof(bytes)), sizeof(bytes));
 	assert_int_equal(vitals_decode(bytes, sizeof(bytes), &out), SIMPLER_OK);
-	assert_memory_equal(&out.subs, &in.subs, sizeof(in.subs));
-	assert_memory_equal(&out.chips, &in.chips, sizeof(in.chips));
+	expect_workers(&out.subs, &in.subs);
+	expect_workers(&out.chips, &in.chips);
 	assert_int_equal(out.runs, 10);
 	assert_true(out.helper_stopped);
 	assert_int_equal(out.chips_shut, 4);

@@ -26,6 +26,11 @@ def resident(pid):
     return pages * resource.getpagesize()
 
 
+def is_sanitized(pid):
+    """Whether freed memory is kept for a while, to see who uses it."""
+    return "libasan" in pathlib.Path(f"/proc/{pid}/maps").read_text()
+
+
 class Limits(unittest.TestCase):
     def start(self, *options):
         daemon = Daemon("--sub-workers", "4", "--pool-bytes", "16M", *options)
@@ -148,7 +153,8 @@ class Limits(unittest.TestCase):
         codes = {call.code() for call in calls}
         self.assertLessEqual(codes, {Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED,
                                      Code.UNAVAILABLE})
-        self.assertLess(most, 400 << 20)  # of 800 MiB that came at once
+        if not is_sanitized(client.daemon.process.pid):
+            self.assertLess(most, 400 << 20)  # of 800 MiB that came at once
         for each in flood:
             each.close()
         self.assertTrue(client.heartbeat().ok)
