@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/inject.h"
 #include "base/log.h"
 #include "catalog/digest.h"
 #include "catalog/module_file.h"
@@ -82,6 +83,7 @@ static simpler_status load_module(struct crash_area *area)
 	if (status)
 		return status;
 	crash_watch(area, loader);
+	(void)INJECT("trial.load");
 	return load_callables(loader, &file, &digest);
 }
 
@@ -97,6 +99,7 @@ static _Noreturn void run_child(const struct guard *guard, pid_t parent, int res
 	(void)close(guard->area_fd);
 	(void)close(guard->result);
 	record_outcome_fill(&outcome, 1, load_module(guard->area));
+	(void)INJECT("trial.answer");
 	(void)send_outcome(result, &outcome);
 	/* The module's destructors are an engine's to run. */
 	_exit(EXIT_SUCCESS);

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/inject.h"
+
 _Static_assert(RECORD_TASK_MAX <= MAILBOX_PAYLOAD_BYTES, "a task record fits a slot");
 _Static_assert(RECORD_OUTCOME_MAX <= MAILBOX_PAYLOAD_BYTES, "an outcome record fits a slot");
 _Static_assert(sizeof(struct mailbox_slot) % 128 == 64, "an odd number of cache lines");
@@ -29,14 +31,36 @@ static bool is_drawn(enum mailbox_state from, enum mailbox_state to)
 	return false;
 }
 
+/* Tests have something happen before each move, and behind it (base/inject.h). */
+static void pass(enum mailbox_state from, enum mailbox_state to, bool behind)
+{
+	static const char *const names[][MAILBOX_LOST + 1][2] = {
+		[MAILBOX_FREE][MAILBOX_READY] = { "mailbox.post", "mailbox.posted" },
+		[MAILBOX_READY][MAILBOX_RUNNING] = { "mailbox.take", "mailbox.taken" },
+		[MAILBOX_RUNNING][MAILBOX_DONE] = { "mailbox.finish", "mailbox.finished" },
+		[MAILBOX_DONE][MAILBOX_FREE] = { "mailbox.collect", "mailbox.collected" },
+		[MAILBOX_READY][MAILBOX_FREE] = { "mailbox.retract", "mailbox.retracted" },
+		[MAILBOX_READY][MAILBOX_LOST] = { "mailbox.lose_ready", "mailbox.lost_ready" },
+		[MAILBOX_RUNNING][MAILBOX_LOST] = { "mailbox.lose_running",
+		                                    "mailbox.lost_running" },
+	};
+
+	(void)INJECT(names[from][to][behind]);
+}
+
 bool mailbox_move(struct mailbox_slot *slot, uint32_t generation, enum mailbox_state from,
                   enum mailbox_state to)
 {
 	uint64_t now = make_word(generation, from);
 	uint32_t next = to == MAILBOX_FREE ? generation + 1 : generation;
+	bool moved;
 
 	assert(is_drawn(from, to));
-	return atomic_compare_exchange_strong(&slot->word, &now, make_word(next, to));
+	pass(from, to, false);
+	moved = atomic_compare_exchange_strong(&slot->word, &now, make_word(next, to));
+	if (moved)
+		pass(from, to, true);
+	return moved;
 }
 
 /* MAILBOX_FREE for a word that is none of `generation`. */
@@ -126,6 +150,7 @@ enum mailbox_state mailbox_abandon(struct mailbox_slot *slot, uint32_t generatio
 	if (before == MAILBOX_READY || before == MAILBOX_RUNNING)
 		(void)mailbox_move(slot, generation, before, MAILBOX_LOST);
 	atomic_store(&slot->stop, 0);
+	(void)INJECT("mailbox.free_lost");
 	/* A store and no move, for whatever it left here; the dead do not write. */
 	atomic_store(&slot->word, make_word(generation + 1, MAILBOX_FREE));
 	return before;

@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/inject.h"
 
 #define UNIT      8u /* records begin at multiples of it, so a length never straddles the end */
 #define LEAST     4096u
@@ -105,7 +106,7 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 	if (!is_distance(ring, waiting))
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "the ring's consumer has a position that it cannot have");
-	if (need > ring->capacity - waiting)
+	if (need > ring->capacity - waiting || INJECT("ring.push"))
 		return error_raise(SIMPLER_ENOSPACE,
 		                   "the ring is full: %llu of %llu bytes wait to be taken",
 		                   (unsigned long long)waiting, (unsigned long long)ring->capacity);
@@ -114,6 +115,7 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 	copy_in(ring, ring->position + sizeof(uint32_t), record, size);
 	ring->position += need;
 	atomic_store_explicit(&ring->shared->written, ring->position, memory_order_release);
+	(void)INJECT("ring.pushed");
 	doorbell_pair_ring(&ring->shared->bells);
 	return SIMPLER_OK;
 }
@@ -140,6 +142,7 @@ simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "a record of %u bytes in the ring is over the limit of %zu",
 		                   length, capacity);
+	(void)INJECT("ring.pop");
 	copy_out(ring, ring->position + sizeof(length), record, length);
 	ring->position += need;
 	atomic_store_explicit(&ring->shared->taken, ring->position, memory_order_release);

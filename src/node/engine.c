@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/inject.h"
 #include "base/log.h"
 #include "ipc/install.h"
 #include "ipc/ring.h"
@@ -78,6 +79,7 @@ static void push_outcome(void *context, const struct assignment *assignment,
 	simpler_status status;
 
 	(void)assignment;
+	(void)INJECT("engine.answer");
 	for (;;) {
 		pthread_mutex_lock(&engine->outcomes_lock);
 		status = ring_push(&engine->outcomes, bytes, size);
@@ -149,6 +151,8 @@ static bool take_request(void *context, struct assignment *out)
 			doorbell_ring(&ring_bells(&engine->requests)->resident);
 		if (kind == RECORD_STOP)
 			hosted_stop(engine->hosted, stopped);
+		if (kind == RECORD_TASK)
+			(void)INJECT("engine.run");
 	} while (kind == RECORD_STOP || kind == RECORD_FORGET);
 	return kind == RECORD_TASK;
 }
@@ -263,6 +267,7 @@ static simpler_status read_record(struct engine *engine)
 		hosted_forget(engine->hosted, message.forget.callable);
 		return SIMPLER_OK;
 	}
+	(void)INJECT("engine.install");
 	status = hosted_install(engine->hosted, &message.install, message.fd);
 	return answer(message.install.callable, status) == SIMPLER_OK ? SIMPLER_OK
 	                                                              : SIMPLER_EUNAVAILABLE;
@@ -436,7 +441,9 @@ int engine_main(int count, char **arguments)
 		return 2;
 	}
 	log_set_role("engine");
+	(void)INJECT("engine.start");
 	status = start(&engine);
+	(void)INJECT("engine.started");
 	if (status != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_ERROR, "the engine does not start: %s",
 		            simpler_last_error());

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/inject.h"
 #include "node/node.h"
 
 static simpler_status decode_ref(const uint8_t *data, size_t size, struct msg_callable_ref *out)
@@ -52,6 +53,7 @@ static void reply_registered(struct rpc_call *call)
 	const struct registration *registration = rpc_call_state(call);
 	struct rpc_buffer buffer;
 
+	(void)INJECT("catalog.registered");
 	if (registration->commit)
 		reply_empty(call);
 	else
@@ -94,6 +96,8 @@ static simpler_status offer(struct rpc_call *call, const struct msg_callable *ca
 	if (!registration)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for registering a callable");
 	rpc_call_set_state(call, registration);
+	if (!commit && INJECT("catalog.prepare"))
+		return error_raise(SIMPLER_ENOMEM, "a callable is refused for a test");
 	status = node_enter(call, &offering.session);
 	if (status != SIMPLER_OK)
 		return status;
@@ -156,11 +160,14 @@ static void decide(struct rpc_call *call, const uint8_t *data, size_t size, deci
 
 static void commit_callable(struct rpc_call *call, const uint8_t *data, size_t size)
 {
+	(void)INJECT("catalog.commit");
 	decide(call, data, size, catalog_commit);
+	(void)INJECT("catalog.committed");
 }
 
 static void abort_callable(struct rpc_call *call, const uint8_t *data, size_t size)
 {
+	(void)INJECT("catalog.abort");
 	decide(call, data, size, catalog_abort);
 }
 
@@ -202,6 +209,7 @@ static void unregister_callable(struct rpc_call *call, const uint8_t *data, size
 {
 	bool waits = false;
 
+	(void)INJECT("catalog.unregister");
 	if (part(call, data, size, &waits) != SIMPLER_OK)
 		reply_error(call);
 	else if (!waits)

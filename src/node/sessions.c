@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/inject.h"
 #include "os/random.h"
 
 struct session {
@@ -111,7 +112,9 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 		                   "session %" PRIx64 " is ending, and some of its calls are in "
 		                   "progress still; attach again in a moment",
 		                   id);
-	if (!session)
+	if (INJECT(session ? "session.renew" : "session.attach"))
+		status = error_raise(SIMPLER_ENOSPACE, "a session is refused for a test");
+	else if (!session)
 		status = add(sessions, id, &session);
 	if (status != SIMPLER_OK)
 		return status;
@@ -135,9 +138,11 @@ static bool is_over(const struct session *session)
 /* It stays in the table, as one that cannot be attached yet, until all owners have been told. */
 static void finish(struct sessions *sessions, struct session *session)
 {
+	(void)INJECT(session->detached ? "session.detached" : "session.expired");
 	for (size_t i = 0; i < sessions->options.owner_count; i++)
 		sessions->options.owners[i].end(sessions->options.owners[i].context, session->id,
 		                                session->detached);
+	(void)INJECT("session.over");
 	pthread_mutex_lock(&sessions->lock);
 	HASH_DEL(sessions->all, session);
 	pthread_mutex_unlock(&sessions->lock);
@@ -242,6 +247,7 @@ static void leave(struct sessions *sessions, uint64_t id, uint32_t tasks)
 	session->tasks -= tasks;
 	over = is_over(session);
 	pthread_mutex_unlock(&sessions->lock);
+	(void)INJECT("session.leave");
 	if (over)
 		finish(sessions, session);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/inject.h"
 #include "os/descriptor.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -24,7 +25,9 @@ simpler_status trial_start(struct trial *trial, const struct engine_options *opt
 	char *words[] = { (char *)(uintptr_t)options->program, "load", "--deadline", deadline,
 		          NULL };
 	int ends[2];
-	simpler_status status = socket_pair(ends);
+	simpler_status status = INJECT("trial.start")
+	                                ? error_raise(SIMPLER_ESYSTEM, "no trial, for a test")
+	                                : socket_pair(ends);
 
 	if (status != SIMPLER_OK)
 		return status;

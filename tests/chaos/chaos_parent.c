@@ -4,13 +4,13 @@
  *
  *     chaos_parent MODULE SEED RUNS ADDRESS ADDRESS ADDRESS
  *
- * RUNS 0 means until standard input says so, by a line or by its end. With another number, as many;
- * afterwards all of each node's pool has to be there to be taken, for nobody else has anything.
- * It prints a line for each thing that the controller is to judge: "made" and "ready" around its
- * start, "init STATUS TEXT", "run N STATUS TEXT", "fill STATUS TEXT", "churn STATUS TEXT",
- * "store STATUS TEXT", "pool STATUS TEXT", "cancel N" and, last, "end".
- * A result that differs from the serial evaluation, or a run that does not end in its time, ends it
- * with another status and a line "wrong" or "late".
+ * A run has CHAOS_RUN_MS of the environment, or six seconds. RUNS 0 means until standard input says
+ * so, by a line or by its end. With another number, as many; before them all of each node's pool
+ * has to be there to be taken, for nobody else has anything. It prints a line for each thing that
+ * the controller is to judge: "made" and "ready" around its start, "init STATUS TEXT", "run N
+ * STATUS TEXT", "fill STATUS TEXT", "churn STATUS TEXT", "store STATUS TEXT", "pool STATUS TEXT",
+ * "cancel N" and, last, "end". A result that differs from the serial evaluation, or a run that does
+ * not end in its time, ends it with another status and a line "wrong" or "late".
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -43,7 +43,7 @@ struct parent {
 	simpler_orch_fn orch[CHAOS_KINDS]; /* CHAOS_SUB has none */
 	simpler_tensor here[CHAOS_HERE];
 	simpler_tensor_handle there[CHAOS_NODES];
-	uint64_t random;
+	uint64_t random, run_ms;
 	struct chaos_graph graph;
 };
 
@@ -262,7 +262,7 @@ static simpler_status run_graph(struct parent *parent, uint32_t number)
 	simpler_completion *completion;
 	simpler_status status;
 
-	options.timeout_ms = RUN_MS;
+	options.timeout_ms = parent->run_ms;
 	check(simpler_run_async(parent->worker, submit_graph, NULL, &options,
 	                        (simpler_bytes){ &captured, sizeof(captured) }, &completion),
 	      "beginning a run");
@@ -406,6 +406,7 @@ int main(int argc, char **argv)
 	parent.random = (strtoull(argv[2], NULL, 0) + 1) * UINT64_C(0x9e3779b97f4a7c15);
 	if (parent.random == 0)
 		parent.random = 1;
+	parent.run_ms = getenv("CHAOS_RUN_MS") ? strtoull(getenv("CHAOS_RUN_MS"), NULL, 0) : RUN_MS;
 	runs = (uint32_t)strtoul(argv[3], NULL, 0);
 	make_worker(&parent, argv[1], argv + 4);
 	printf("made\n");
@@ -413,14 +414,14 @@ int main(int argc, char **argv)
 	tell("init", status);
 	if (status == SIMPLER_OK)
 		printf("ready\n");
+	if (status == SIMPLER_OK && runs > 0)
+		find_pools_empty(&parent);
 	while (status == SIMPLER_OK && (runs == 0 || number < runs)) {
 		bool good = one_run(&parent, number++) == SIMPLER_OK;
 
 		if (runs == 0 && is_over(good ? 0 : PAUSE_MS))
 			break;
 	}
-	if (status == SIMPLER_OK && runs > 0)
-		find_pools_empty(&parent);
 	simpler_worker_close(parent.worker);
 	printf("end\n");
 	return EXIT_SUCCESS;
