@@ -5,8 +5,9 @@ DESTDIR ?=
 SECONDS_PER_TARGET ?= 60
 ROUNDS ?= 200
 SEED ?=
+MINUTES ?= 10
 
-.PHONY: all demo test bench lint fuzz chaos asan tsan install clean help
+.PHONY: all demo test bench lint fuzz chaos soak asan tsan install clean help
 .NOTPARALLEL:
 
 all: ## build everything into build/release
@@ -46,6 +47,10 @@ fuzz: ## every fuzz target for SECONDS_PER_TARGET seconds (60)
 chaos: ## ROUNDS rounds (200) of random graphs while everything breaks; SEED=S plays one again
 	@scripts/setup test
 	@scripts/chaos '$(ROUNDS)' $(SEED)
+
+soak: ## a mixed load for MINUTES (10), which fails if anything has grown; KILLS=1 kills engines
+	@scripts/setup test
+	@scripts/soak '$(MINUTES)' $(if $(KILLS),--kills)
 
 install: all ## install the release build; honours DESTDIR and prefix
 	@meson install -C build/release --no-rebuild $(if $(DESTDIR),--destdir '$(abspath $(DESTDIR))')

@@ -34,6 +34,8 @@ bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo
 bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
 bench_case case_stream_pull; /* and from it */
 bench_case case_shm_write;   /* 64 MiB into shared memory; floor: memcpy */
+/* The tail of a remote no-op while 64 MiB come in; floor: without. */
+bench_case case_interference;
 bench_case case_tensor_task; /* a remote no-op with a tensor that is there; floor: without */
 bench_case case_staged_task; /* with one that goes and comes; floor: each by itself, in turn */
 

@@ -41,6 +41,8 @@ static const struct bench_entry {
 	  true },
 	{ "shm_write", "MiB a second into memory shared with a node; floor: memcpy", case_shm_write,
 	  true },
+	{ "interference", "99th percentile of remote no-ops beside 64 MiB pushes; floor: alone",
+	  case_interference, true },
 	{ "tensor_task", "remote no-op with a tensor of 1 KiB to 256 MiB there; floor: without",
 	  case_tensor_task, true },
 	{ "staged_task", "remote no-op with a staged tensor; floor: a write, a no-op and a read",

@@ -84,8 +84,8 @@ void stats_report(const char *name, struct stats_rounds *rounds)
 
 	for (size_t i = 0; i < rounds->values; i++) {
 		print_round(rounds, i);
-		values[i] = rounds->value[i].p50;
-		floors[i] = rounds->floor[i].p50;
+		values[i] = rounds->of_tails ? rounds->value[i].p99 : rounds->value[i].p50;
+		floors[i] = rounds->of_tails ? rounds->floor[i].p99 : rounds->floor[i].p50;
 		tails[i] = rounds->value[i].p99;
 	}
 	value = median(values, rounds->values);

@@ -15,6 +15,7 @@ struct stats_figure {
 struct stats_rounds {
 	const char *unit; /* "us" or "ns" for times, "per_s" for rates */
 	bool many;        /* times of one of many: also say how many a second that makes */
+	bool of_tails;    /* the figures are the 99th percentiles of the rounds, not the medians */
 	bool tail;        /* the 99th percentile goes into the last line, too */
 	struct stats_figure floor[STATS_MAX_ROUNDS], value[STATS_MAX_ROUNDS];
 	size_t floors, values;

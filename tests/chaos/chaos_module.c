@@ -142,3 +142,14 @@ static simpler_status mix_deep(simpler_orch *orch, const simpler_args *args,
 	return status == SIMPLER_OK ? submit_sub(orch, &second) : status;
 }
 SIMPLER_ORCH(mix_deep);
+
+static simpler_status mix_fail(simpler_orch *orch, const simpler_args *args,
+                               const simpler_config *config, simpler_bytes state)
+{
+	(void)orch;
+	(void)args;
+	(void)config;
+	(void)state;
+	return simpler_fail(SIMPLER_EUSER, "as it is meant to");
+}
+SIMPLER_ORCH(mix_fail);

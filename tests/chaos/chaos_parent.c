@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "chaos_graph.h"
@@ -27,7 +28,8 @@
 #define SESSION_MS  1000u
 #define CALL_MS     2000u
 #define LATE_MS     25000u /* a run and a grace period for each level, and a machine that is busy */
-#define PAUSE_MS    20     /* after a failure, so that its cause may pass */
+#define PINGS       10u
+#define PAUSE_MS    20 /* after a failure, so that its cause may pass */
 #define FILL_BLOCK  (1 << 17)
 #define FILL_BLOCKS 256u
 #define POOL_BLOCKS 32u /* as the controller has the daemons make it */
@@ -41,6 +43,8 @@ struct parent {
 	simpler_worker_id nodes[CHAOS_NODES], local;
 	simpler_sub sub;
 	simpler_orch_fn orch[CHAOS_KINDS]; /* CHAOS_SUB has none */
+	simpler_orch_fn failing;
+	bool soaks;
 	simpler_tensor here[CHAOS_HERE];
 	simpler_tensor_handle there[CHAOS_NODES];
 	uint64_t random, run_ms;
@@ -80,6 +84,9 @@ static void register_all(struct parent *parent)
 		check(simpler_module_orch_fn(parent->module, names[kind], simpler_no_state(),
 		                             &parent->orch[kind]),
 		      names[kind]);
+	check(simpler_module_orch_fn(parent->module, "mix_fail", simpler_no_state(),
+	                             &parent->failing),
+	      "mix_fail");
 }
 
 static void make_worker(struct parent *parent, const char *module, char *const *addresses)
@@ -366,6 +373,50 @@ static simpler_status one_run(struct parent *parent, uint32_t number)
 	return status;
 }
 
+/* --- for the soak --- */
+
+static simpler_status submit_failing(simpler_orch *orch, const simpler_args *args,
+                                     const simpler_config *config, simpler_bytes state)
+{
+	const struct parent *parent = *(struct parent *const *)state.data;
+
+	(void)args;
+	(void)config;
+	return simpler_submit_next_level(orch, parent->failing, NULL, NULL, NULL);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* How long small dispatches take: graphs of one step. Then a task that fails. */
+static void ping(struct parent *parent)
+{
+	const struct parent *captured = parent;
+	simpler_bytes state = { &captured, sizeof(captured) };
+
+	parent->graph.count = 1;
+	parent->graph.steps = 1;
+	parent->graph.step[0] = (struct chaos_step){ .kind = CHAOS_MIX, .b = 1, .out = 2 };
+	parent->graph.step[0].inlined = true;
+	for (uint32_t i = 0; i < PINGS; i++) {
+		uint64_t began = now_ns();
+		simpler_status status;
+
+		parent->graph.step[0].where = i % CHAOS_NODES;
+		status = simpler_run(parent->worker, submit_graph, NULL, NULL, state);
+		if (status == SIMPLER_OK)
+			printf("ping %" PRIu64 "\n", now_ns() - began);
+		else
+			tell("small", status);
+	}
+	tell("failing", simpler_run(parent->worker, submit_failing, NULL, NULL, state));
+}
+
 /* Whether the controller said to stop; after a failure waits a moment for that. */
 static bool is_over(int timeout_ms)
 {
@@ -407,6 +458,7 @@ int main(int argc, char **argv)
 	if (parent.random == 0)
 		parent.random = 1;
 	parent.run_ms = getenv("CHAOS_RUN_MS") ? strtoull(getenv("CHAOS_RUN_MS"), NULL, 0) : RUN_MS;
+	parent.soaks = getenv("CHAOS_SOAK") != NULL;
 	runs = (uint32_t)strtoul(argv[3], NULL, 0);
 	make_worker(&parent, argv[1], argv + 4);
 	printf("made\n");
@@ -419,6 +471,8 @@ int main(int argc, char **argv)
 	while (status == SIMPLER_OK && (runs == 0 || number < runs)) {
 		bool good = one_run(&parent, number++) == SIMPLER_OK;
 
+		if (parent.soaks)
+			ping(&parent);
 		if (runs == 0 && is_over(good ? 0 : PAUSE_MS))
 			break;
 	}
