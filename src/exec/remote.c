@@ -21,8 +21,9 @@
  *
  * A task that is stopped has its present call cancelled, and begins no other but those that FREE.
  * The node hears of a cancelled dispatch, and keeps its tensors until the code that ran has ended,
- * so freeing them meanwhile is safe. Storage that the node had made when the call that asks for it
- * was cancelled, and whose handle did not arrive, goes when its lease ends. stop() comes at any
+ * so freeing them meanwhile is safe. A call that ALLOCATEs is waited for, unless the node is lost:
+ * the session would keep storage whose handle did not arrive for as long as it lasts. It does so
+ * still when a SEND that allocates is cancelled while the node answers. stop() comes at any
  * moment: each call is created and noted under the child's lock, with a look at `stopped`, before
  * it is begun, and forgotten under it in the callback that ends it; stop() cancels under the lock
  * what it finds noted. So a call is cancelled by the one or by the other, and never after its end.
@@ -66,6 +67,7 @@ struct remote_task {
 	_Atomic bool lost;    /* likewise: its node is */
 	/* In progress, and to be cancelled by a stop; or NULL: */
 	struct rpc_client_call *call;
+	bool makes; /* the call makes storage, and only a loss cancels it */
 	struct transport *moving;
 	struct remote_op *bringing;
 	/* Storage on the node for staged tensors and those brought there, by tensor; handle_id 0
@@ -97,7 +99,8 @@ static struct rpc_client_call *open_call(struct remote_task *run, const char *pa
 		return NULL;
 	pthread_mutex_lock(&node->lock);
 	run->call = call;
-	if (is_given_up(run))
+	run->makes = run->step == STEP_ALLOCATE;
+	if (run->makes ? atomic_load(&run->lost) : is_given_up(run))
 		rpc_client_call_cancel(call);
 	pthread_mutex_unlock(&node->lock);
 	return call;
@@ -155,7 +158,8 @@ static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at
 	stops = run && !atomic_load(&run->stopped);
 	if (stops) {
 		atomic_store(&run->stopped, true);
-		cancel_present(run);
+		if (!run->call || !run->makes)
+			cancel_present(run);
 	}
 	pthread_mutex_unlock(&node->lock);
 	if (stops)

@@ -476,6 +476,9 @@ int main(int argc, char **argv)
 		if (runs == 0 && is_over(good ? 0 : PAUSE_MS))
 			break;
 	}
+	/* Nor has this one left anything, cancelled runs and all. */
+	if (status == SIMPLER_OK && parent.soaks)
+		find_pools_empty(&parent);
 	simpler_worker_close(parent.worker);
 	printf("end\n");
 	return EXIT_SUCCESS;
