@@ -33,8 +33,9 @@ static const struct node_heartbeat heartbeat = { 1000, 10000, 3 };
 
 static int start(void **state)
 {
-	/* Room for what is given back only when its lease is over, since nobody heard of it. */
-	static const char *const options[] = { "--pool-bytes", "512M", NULL };
+	/* Room for what is given back only when its session is over, since nobody heard of it. The
+	 * engine here knows no memory but the node's own. */
+	static const char *const options[] = { "--pool-bytes", "512M", "--shm", "off", NULL };
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	assert_non_null(rig);
@@ -57,6 +58,7 @@ static int stop(void **state)
 	node_session_stop(rig->session);
 	rig->child->ops->close(rig->child);
 	node_session_release(rig->session);
+	rig->child->ops->release(rig->child);
 	front_end_stop(rig->front_end);
 	free(rig);
 	return 0;
