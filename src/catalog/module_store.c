@@ -160,6 +160,15 @@ static void release(struct module_store *store, uint64_t size)
 
 /* --- using --- */
 
+/* With the lock held: it was used last. */
+static void put_last(struct module_store *store, struct module *module)
+{
+	if (!module->next)
+		return;
+	DL_DELETE(store->modules, module);
+	DL_APPEND(store->modules, module);
+}
+
 /* With the lock held; NULL when it is not known, else with one more user. */
 static struct module *use(struct module_store *store, const struct digest *digest)
 {
@@ -169,8 +178,7 @@ static struct module *use(struct module_store *store, const struct digest *diges
 		if (memcmp(&module->stored.digest, digest, sizeof(*digest)) != 0)
 			continue;
 		module->users++;
-		DL_DELETE(store->modules, module);
-		DL_APPEND(store->modules, module);
+		put_last(store, module);
 		return module;
 	}
 	return NULL;
@@ -193,8 +201,7 @@ void module_store_leave(struct module_store *store, const struct stored_module *
 	pthread_mutex_lock(&store->lock);
 	assert(module->users > 0);
 	module->users--;
-	DL_DELETE(store->modules, module);
-	DL_APPEND(store->modules, module);
+	put_last(store, module);
 	pthread_mutex_unlock(&store->lock);
 }
 

@@ -71,9 +71,11 @@ static simpler_status load_module(struct crash_area *area)
 	struct loader *loader = loader_create();
 	void *bytes;
 	uint64_t size;
-	simpler_status status = loader ? memory_size(LOAD_MODULE_FD, &size)
-	                               : error_raise(SIMPLER_ENOMEM, "out of memory for a loader");
+	simpler_status status;
 
+	if (!loader)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a loader");
+	status = memory_size(LOAD_MODULE_FD, &size);
 	if (!status)
 		status = memory_map_readable(LOAD_MODULE_FD, size, &bytes);
 	if (!status)
