@@ -63,7 +63,7 @@ static short find_events(const struct sets *sets, int fd)
 /* select() asks for no limit. */
 static int poll_by_select(struct pollfd *entries, size_t count, int timeout)
 {
-	struct timeval time = { timeout / 1000, timeout % 1000 * 1000 };
+	struct timeval time = { timeout / 1000, timeout % 1000 * 1000L };
 	struct sets sets;
 	int ready = 0;
 

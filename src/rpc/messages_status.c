@@ -355,7 +355,7 @@ simpler_status msg_status_encode(const struct msg_status *status, struct rpc_buf
 	struct parts parts;
 	simpler_status packed;
 
-	bump_init(&parts.bump, TEXTS * (MSG_TEXT_MAX + 1));
+	bump_init(&parts.bump, (size_t)TEXTS * (MSG_TEXT_MAX + 1));
 	PB_INIT(status_resp, &message);
 	message.ready = status->ready;
 	message.draining = status->draining;
