@@ -33,7 +33,7 @@
 
 struct dispatch {
 	struct node *node;
-	struct rpc_call *call; /* of no session; else the log has it, or none */
+	struct rpc_call *call; /* of a task that is not logged; else the log has it, or none */
 	uint64_t session;      /* which it has entered */
 	uint64_t task_id;
 	uint64_t callable; /* its key, pinned */
@@ -152,13 +152,19 @@ static struct task_key key_of(const struct dispatch *dispatch)
 	return (struct task_key){ dispatch->session, dispatch->task_id };
 }
 
+/* Without a session, or an id within it, nobody could ask again. */
+static bool is_logged(struct task_key key)
+{
+	return key.session != 0 && key.task != 0;
+}
+
 static void answer_failed(struct dispatch *dispatch, enum rpc_code code, enum rpc_note note,
                           const char *text)
 {
 	const struct task_answer answer = { code, note, (const uint8_t *)text, strlen(text) + 1 };
 	struct rpc_call *call = dispatch->call;
 
-	if (dispatch->session != 0)
+	if (is_logged(key_of(dispatch)))
 		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
 	if (call)
 		finish_call(call, &answer);
@@ -170,7 +176,7 @@ static void answer_ended(struct dispatch *dispatch, struct rpc_buffer *message)
 	const struct task_answer answer = { RPC_OK, RPC_NOTE_NONE, message->data, message->size };
 	struct rpc_call *call = dispatch->call;
 
-	if (dispatch->session != 0)
+	if (is_logged(key_of(dispatch)))
 		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
 	if (call)
 		rpc_finish(call, RPC_OK, NULL, message);
@@ -216,7 +222,7 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 	struct dispatch *dispatch = context;
 	struct node *node = dispatch->node;
 
-	if (dispatch->session != 0 && task_log_is_abandoned(node->tasks, key_of(dispatch)))
+	if (is_logged(key_of(dispatch)) && task_log_is_abandoned(node->tasks, key_of(dispatch)))
 		answer_lost(dispatch, "nobody asked for it any more, and it was stopped,");
 	else if (lost)
 		answer_lost(dispatch, error_step(error, 0));
@@ -305,7 +311,7 @@ static void note_token(struct node *node, struct rpc_call *call, struct task_key
                        uint64_t token)
 {
 	/* The call lives on at least until on_message has returned, and the dispatch may not. */
-	if (key.session == 0)
+	if (!is_logged(key))
 		rpc_call_set_state(call, (void *)(uintptr_t)token);
 	else if (task_log_running(node->tasks, key, token))
 		engine_client_cancel(node->engine, token);
@@ -356,9 +362,9 @@ static simpler_status begin_with(struct dispatch *dispatch, struct rpc_call *cal
 
 	if (status != SIMPLER_OK)
 		return status;
-	dispatch->call = session == 0 ? call : NULL;
 	dispatch->session = session;
 	dispatch->task_id = request->task_id;
+	dispatch->call = is_logged(key_of(dispatch)) ? NULL : call;
 	status = run(dispatch, call, request);
 	if (status == SIMPLER_OK)
 		return SIMPLER_OK;
@@ -412,8 +418,8 @@ static void begin_logged(struct node *node, struct rpc_call *call, struct task_k
 		reply_error(waiting);
 }
 
-static void serve_session(struct node *node, struct rpc_call *call, uint64_t session,
-                          const struct msg_dispatch *request)
+static void serve_logged(struct node *node, struct rpc_call *call, uint64_t session,
+                         const struct msg_dispatch *request)
 {
 	const struct task_key key = { session, request->task_id };
 	struct task_arrival arrival;
@@ -455,15 +461,15 @@ static void serve(struct node *node, struct rpc_call *call, const struct msg_dis
 	uint64_t session;
 	simpler_status status = enter_session(call, request, &session);
 
-	if (status == SIMPLER_OK && session != 0) {
-		serve_session(node, call, session, request);
-		node_leave(node, session); /* a task has entered for itself */
+	if (status != SIMPLER_OK) {
+		reply_error(call);
 		return;
 	}
-	if (status == SIMPLER_OK)
-		status = begin_unless_draining(node, call, 0, request);
-	if (status != SIMPLER_OK)
+	if (is_logged((struct task_key){ session, request->task_id }))
+		serve_logged(node, call, session, request);
+	else if (begin_unless_draining(node, call, session, request) != SIMPLER_OK)
 		reply_error(call);
+	node_leave(node, session); /* a task has entered for itself */
 }
 
 static void dispatch(struct rpc_call *call, const uint8_t *data, size_t size)

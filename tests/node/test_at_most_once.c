@@ -401,6 +401,25 @@ static void a_lost_engine_is_the_answer_of_its_tasks_ever_after(void **state)
 	front_end_wait_serving(rig->front_end, 2);
 }
 
+static void without_an_id_nothing_is_remembered(void **state)
+{
+	struct rig *rig = *state;
+	struct msg_dispatch request = request_of(rig, 0, FAKE_ANSWER);
+	struct asked asked;
+
+	for (unsigned i = 0; i < 2; i++) {
+		ask(rig->channel, &request, &asked);
+		expect_code(&asked, RPC_OK, RPC_NOTE_NONE);
+	}
+	assert_int_equal(runs(rig), 2);
+	request = request_of(rig, 0, FAKE_HOLD_STOPPABLE);
+	ask(rig->channel, &request, &asked);
+	wait_held(rig->front_end, 1);
+	rpc_client_call_cancel(asked.call);
+	expect_code(&asked, RPC_CANCELLED, RPC_NOTE_NONE);
+	wait_held(rig->front_end, 0);
+}
+
 static void without_a_session_nothing_is_remembered(void **state)
 {
 	struct rig *rig = *state;
@@ -446,6 +465,7 @@ int main(void)
 			a_node_that_drains_joins_and_answers_and_begins_nothing, start,
 			stop_drained),
 		TEST(a_lost_engine_is_the_answer_of_its_tasks_ever_after),
+		TEST(without_an_id_nothing_is_remembered),
 		TEST(without_a_session_nothing_is_remembered),
 	};
 

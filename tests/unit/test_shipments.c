@@ -44,6 +44,7 @@ static int tear_down(void **state)
 	struct rig *rig = *state;
 
 	registration_close(rig->registration);
+	registration_join(rig->registration);
 	fixture_tear_down((void **)&rig->fixture);
 	registration_destroy(rig->registration);
 	free(rig);
@@ -470,6 +471,99 @@ static void threads_register_submit_and_unregister_the_same_at_once(void **state
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- nodes that go and come back --- */
+
+static void lose(struct rig *rig, int at)
+{
+	registration_lost(rig->registration, &rig->nodes[at]->child);
+}
+
+static void restore(struct rig *rig, int at, uint32_t times)
+{
+	registration_returned(rig->registration, &rig->nodes[at]->child);
+	fake_wait_for_admissions(rig->nodes[at], times);
+}
+
+static void a_node_that_was_lost_is_passed_over_and_told_when_it_returns(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->nodes[1]->life = 7;
+	lose(rig, 1);
+	assert_ships(rig);
+	assert_string_equal(asked(rig->nodes[0]), "PC");
+	assert_string_equal(asked(rig->nodes[1]), "");
+	restore(rig, 1, 1);
+	assert_int_equal(rig->nodes[1]->admitted, SIMPLER_OK);
+	assert_int_equal(rig->nodes[1]->admitted_life, 7);
+	assert_string_equal(asked(rig->nodes[1]), "PC");
+	assert_string_equal(asked(rig->nodes[0]), "");
+}
+
+static void a_node_that_is_back_takes_part_again(void **state)
+{
+	struct rig *rig = *state;
+
+	lose(rig, 1);
+	restore(rig, 1, 1);
+	assert_string_equal(asked(rig->nodes[1]), "");
+	assert_ships(rig);
+	assert_all_asked(rig, "PC");
+}
+
+static void a_node_that_refuses_when_it_returns_is_tried_again(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_ships(rig);
+	assert_all_asked(rig, "PC");
+	lose(rig, 2);
+	rig->nodes[2]->refuses[EXEC_COMMIT] = true;
+	restore(rig, 2, 1);
+	assert_int_equal(rig->nodes[2]->admitted, SIMPLER_EUNAVAILABLE);
+	rig->nodes[2]->refuses[EXEC_COMMIT] = false;
+	restore(rig, 2, 2);
+	assert_int_equal(rig->nodes[2]->admitted, SIMPLER_OK);
+	assert_string_equal(asked(rig->nodes[2]), "PCPC");
+}
+
+static void *ship_main(void *context)
+{
+	struct rig *rig = context;
+
+	assert_ships(rig);
+	return NULL;
+}
+
+static void what_is_on_its_way_when_a_node_returns_is_told_before_it_takes_part(void **state)
+{
+	struct rig *rig = *state;
+	pthread_t thread;
+
+	lose(rig, 1);
+	rig->nodes[0]->keeps_asked = true;
+	assert_int_equal(pthread_create(&thread, NULL, ship_main, rig), 0);
+	registration_returned(rig->registration, &rig->nodes[1]->child);
+	fake_answer(rig->nodes[0], SIMPLER_OK);
+	fake_answer(rig->nodes[0], SIMPLER_OK);
+	(void)pthread_join(thread, NULL);
+	fake_wait_for_admissions(rig->nodes[1], 1);
+	assert_int_equal(rig->nodes[1]->admitted, SIMPLER_OK);
+	assert_string_equal(asked(rig->nodes[1]), "PC");
+}
+
+static void one_that_was_unregistered_and_is_in_use_is_told_too(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_ships(rig);
+	assert_all_asked(rig, "PC");
+	assert_true(retire_fn(rig));
+	lose(rig, 1);
+	restore(rig, 1, 1);
+	assert_string_equal(asked(rig->nodes[1]), "PC");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +582,11 @@ int main(void)
 		CASE(what_is_registered_again_while_it_goes_stays_on_the_nodes),
 		CASE(what_is_registered_again_while_nodes_drop_it_waits_until_they_have),
 		CASE(threads_register_submit_and_unregister_the_same_at_once),
+		CASE(a_node_that_was_lost_is_passed_over_and_told_when_it_returns),
+		CASE(a_node_that_is_back_takes_part_again),
+		CASE(a_node_that_refuses_when_it_returns_is_tried_again),
+		CASE(what_is_on_its_way_when_a_node_returns_is_told_before_it_takes_part),
+		CASE(one_that_was_unregistered_and_is_in_use_is_told_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

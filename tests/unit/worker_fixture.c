@@ -109,6 +109,58 @@ void fake_answer(struct fake *fake, simpler_status status)
 	request->done(request, status == SIMPLER_OK ? NULL : &error);
 }
 
+static bool fake_is_away(struct exec_child *child, char *why, size_t size)
+{
+	struct fake *fake = (struct fake *)child;
+	bool away;
+
+	pthread_mutex_lock(&fake->lock);
+	away = fake->away;
+	pthread_mutex_unlock(&fake->lock);
+	if (away)
+		snprintf(why, size, "%s is away", child->name);
+	return away;
+}
+
+static uint64_t fake_life(struct exec_child *child)
+{
+	struct fake *fake = (struct fake *)child;
+	uint64_t life;
+
+	pthread_mutex_lock(&fake->lock);
+	life = fake->life;
+	pthread_mutex_unlock(&fake->lock);
+	return life;
+}
+
+static void fake_admit(struct exec_child *child, uint64_t life, const struct error *error)
+{
+	struct fake *fake = (struct fake *)child;
+
+	pthread_mutex_lock(&fake->lock);
+	fake->admissions++;
+	fake->admitted_life = life;
+	fake->admitted = error ? error->status : SIMPLER_OK;
+	pthread_cond_broadcast(&fake->changed);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_set_away(struct worker_core *core, struct fake *fake, bool away)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->away = away;
+	pthread_mutex_unlock(&fake->lock);
+	core_presence_changed(core, &fake->child);
+}
+
+void fake_wait_for_admissions(struct fake *fake, uint32_t count)
+{
+	pthread_mutex_lock(&fake->lock);
+	while (fake->admissions < count)
+		pthread_cond_wait(&fake->changed, &fake->lock);
+	pthread_mutex_unlock(&fake->lock);
+}
+
 static void fake_close(struct exec_child *child)
 {
 	(void)child;
@@ -131,6 +183,9 @@ struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t w
 		.start = fake_start,
 		.stop = fake_stop,
 		.retract = fake_retract,
+		.is_away = fake_is_away,
+		.life = fake_life,
+		.admit = fake_admit,
 		.close = fake_close,
 		.release = fake_release,
 	};
@@ -202,11 +257,20 @@ void fake_end_badly(struct exec_task *task, simpler_status status, const char *w
 	task->done(task, &error);
 }
 
+void fake_end_with(struct exec_task *task, enum exec_fate fate, const char *why)
+{
+	task->fate = fate;
+	fake_end_badly(task, SIMPLER_EUNAVAILABLE, why);
+}
+
 /* --- the fixture: a core, one module, two callables of it --- */
 
-static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind)
+static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind,
+                             bool idempotent)
 {
-	const struct callable_spec spec = { .module = fixture->module, .name = name, .kind = kind };
+	const struct callable_spec spec = {
+		.module = fixture->module, .name = name, .kind = kind, .idempotent = idempotent
+	};
 	uint64_t handle;
 
 	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &handle), SIMPLER_OK);
@@ -223,8 +287,9 @@ static void add_callables(struct fixture *fixture)
 	assert_int_equal(modules_add(fixture->core->modules, &digest, fd, NULL, &fixture->module),
 	                 SIMPLER_OK);
 	close(fd);
-	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH);
-	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB);
+	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH, false);
+	fixture->idempotent.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH, true);
+	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB, false);
 }
 
 int fixture_set_up(void **state)

@@ -37,6 +37,11 @@ struct fake {
 	uint32_t ask_count;
 	bool refuses[EXEC_WITHDRAW + 1], keeps_asked, forgets_asked;
 	struct exec_request *kept;
+	bool away;           /* what is_away() says; see fake_set_away() */
+	uint64_t life;       /* what life() says */
+	uint32_t admissions; /* calls of admit(), and the last one's life and status */
+	uint64_t admitted_life;
+	simpler_status admitted;
 	/* Called at the end of start(), in the thread that starts; NULL: nothing is. */
 	void (*on_start)(void *context);
 	void (*on_stop)(void *context); /* the same, of stop() */
@@ -47,7 +52,7 @@ struct fixture {
 	struct worker_core *core;
 	struct module *module;
 	struct fake *node; /* child 0: runs orchestration functions, eight at once, not local */
-	simpler_orch_fn fn;
+	simpler_orch_fn fn, idempotent; /* one function */
 	simpler_sub sub;
 	int64_t cells[8];
 };
@@ -62,6 +67,10 @@ struct fake *fixture_add(struct worker_core *core, simpler_kind runs, uint32_t w
 struct exec_task *fake_take(struct fake *fake);
 /* Wait until it holds so many, or more. */
 void fake_wait_for(struct fake *fake, uint32_t count);
+/* It goes away or comes back, and the worker hears of it. */
+void fake_set_away(struct worker_core *core, struct fake *fake, bool away);
+/* Wait until it was admitted, or not, so many times. */
+void fake_wait_for_admissions(struct fake *fake, uint32_t count);
 /* Wait until so many tasks were told to stop. */
 void fake_wait_for_stops(struct fake *fake, uint32_t count);
 uint32_t fake_started(struct fake *fake);
@@ -69,6 +78,8 @@ uint32_t fake_started(struct fake *fake);
 void fake_answer(struct fake *fake, simpler_status status);
 void fake_end_well(struct exec_task *task);
 void fake_end_badly(struct exec_task *task, simpler_status status, const char *why);
+/* The same, of one that did not come to its end by itself. */
+void fake_end_with(struct exec_task *task, enum exec_fate fate, const char *why);
 
 /* Submit `fn` with one cell of the fixture, inline. */
 simpler_status fixture_submit(simpler_orch *orch, const struct fixture *fixture, unsigned cell,

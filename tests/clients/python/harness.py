@@ -10,6 +10,7 @@ import atexit
 import collections
 import hashlib
 import importlib
+import itertools
 import os
 import pathlib
 import selectors
@@ -257,8 +258,12 @@ def stored(handle, count, tag=INPUT, offset=0):
     return wire.TensorRef(handle=handle, shape=[count], dtype=INT64, tag=tag, offset=offset)
 
 
+TASK_IDS = itertools.count(1)  # a session takes one that it knows for the same dispatch again
+
+
 def request(callable_, tensors=(), scalars=(), **more):
-    fields = {"task_id": 1, "callable_id": callable_.id, "callable_version": callable_.version}
+    fields = {"task_id": next(TASK_IDS), "callable_id": callable_.id,
+              "callable_version": callable_.version}
     return wire.DispatchReq(**{**fields, "tensor_refs": tensors, "scalar_args": scalars, **more})
 
 
