@@ -164,7 +164,8 @@ SIMPLER_API simpler_status simpler_library_open(simpler_worker *worker, const ch
  *
  * After init this makes an orchestration function known on all nodes, or on none: it returns when
  * all have loaded and accepted it; when one does not, or is lost meanwhile, it is undone on the
- * others, and may be tried again. Before, init does the same. A module travels to a node that does
+ * others, and may be tried again. A node that was lost before is passed over, and told when it is
+ * back. Before, init does the same. A module travels to a node that does
  * not have it, once. Blocks for two round trips, and for as long as it takes to send and to load
  * the module: a minute and a tenth of a second per MiB at most, and 40 seconds more to undo it.
  *
