@@ -191,10 +191,16 @@ static void a_lost_task_fails_once_with_what_its_node_said(void **state)
 ORCH(an_idempotent_one)
 {
 	struct fixture as_idempotent;
+	struct callable_spec spec = { .name = "shift",
+		                      .kind = SIMPLER_KIND_ORCH,
+		                      .idempotent = true };
 	FIXTURE_OF_STATE();
 
 	as_idempotent = *fixture;
-	as_idempotent.fn = fixture->idempotent;
+	spec.module = fixture->module;
+	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &as_idempotent.fn.id),
+	                 SIMPLER_OK);
+	assert_true(as_idempotent.fn.id != fixture->fn.id);
 	return submit(orch, &as_idempotent, 0, SIMPLER_ANY_WORKER);
 }
 

@@ -265,12 +265,9 @@ void fake_end_with(struct exec_task *task, enum exec_fate fate, const char *why)
 
 /* --- the fixture: a core, one module, two callables of it --- */
 
-static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind,
-                             bool idempotent)
+static uint64_t add_callable(struct fixture *fixture, const char *name, simpler_kind kind)
 {
-	const struct callable_spec spec = {
-		.module = fixture->module, .name = name, .kind = kind, .idempotent = idempotent
-	};
+	const struct callable_spec spec = { .module = fixture->module, .name = name, .kind = kind };
 	uint64_t handle;
 
 	assert_int_equal(callables_add(fixture->core->callables, &spec, NULL, &handle), SIMPLER_OK);
@@ -287,9 +284,8 @@ static void add_callables(struct fixture *fixture)
 	assert_int_equal(modules_add(fixture->core->modules, &digest, fd, NULL, &fixture->module),
 	                 SIMPLER_OK);
 	close(fd);
-	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH, false);
-	fixture->idempotent.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH, true);
-	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB, false);
+	fixture->fn.id = add_callable(fixture, "shift", SIMPLER_KIND_ORCH);
+	fixture->sub.id = add_callable(fixture, "shift_sub", SIMPLER_KIND_SUB);
 }
 
 int fixture_set_up(void **state)

@@ -52,7 +52,7 @@ struct fixture {
 	struct worker_core *core;
 	struct module *module;
 	struct fake *node; /* child 0: runs orchestration functions, eight at once, not local */
-	simpler_orch_fn fn, idempotent; /* one function */
+	simpler_orch_fn fn;
 	simpler_sub sub;
 	int64_t cells[8];
 };
