@@ -83,6 +83,11 @@ static simpler_status read_all(int fd, const char *path, struct module_image *im
 		else if (!status)
 			digest_add(digest, piece, got);
 		offset += got;
+		/* It may have no end: somebody may write to it as fast as it is read. */
+		if (!status && offset > MODULE_MAX_BYTES)
+			status = error_raise(SIMPLER_EINVAL,
+			                     "'%s' is of more than %zu bytes, and no module is",
+			                     path, MODULE_MAX_BYTES);
 	}
 	free(piece);
 	return status;

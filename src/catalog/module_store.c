@@ -448,10 +448,12 @@ simpler_status module_store_use_file(struct module_store *store, int fd, const c
 
 	if (fstat(fd, &about) != 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "looking at '%s'", path);
-	if (!S_ISREG(about.st_mode) || about.st_size <= 0)
+	if (!S_ISREG(about.st_mode) || about.st_size <= 0 ||
+	    (uint64_t)about.st_size > MODULE_MAX_BYTES)
 		return error_raise(SIMPLER_EINVAL,
-		                   "'%s' cannot be a module: it is empty, or no regular file",
-		                   path);
+		                   "'%s' cannot be a module: it is empty, of more than %zu bytes, "
+		                   "or no regular file",
+		                   path, MODULE_MAX_BYTES);
 	/* Looked at first, as one that is known needs no room. */
 	status = module_image_digest(fd, path, &digest);
 	if (status)

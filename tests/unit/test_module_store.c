@@ -363,6 +363,27 @@ static void a_file_is_a_module_under_the_digest_that_it_has(void **state)
 	module_store_destroy(store);
 }
 
+/* Reading these holes would take hours, and a node answers nobody while it reads. */
+static void a_file_that_is_too_large_is_not_read(void **state)
+{
+	static const off_t sizes[] = { (off_t)MODULE_MAX_BYTES + 1, (off_t)1 << 40 };
+	struct module_store *store = make(1, size_of_all(1), NULL);
+	FILE *file = tmpfile();
+
+	(void)state;
+	assert_non_null(file);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const struct stored_module *stored;
+
+		assert_int_equal(ftruncate(fileno(file), sizes[i]), 0);
+		assert_int_equal(module_store_use_file(store, fileno(file), "holes", &stored),
+		                 SIMPLER_EINVAL);
+		assert_non_null(strstr(simpler_last_error(), "'holes' cannot be a module"));
+	}
+	(void)fclose(file);
+	module_store_destroy(store);
+}
+
 /* --- on disk --- */
 
 struct on_disk {
@@ -644,6 +665,7 @@ int main(void)
 		cmocka_unit_test(uploads_have_their_room_from_the_beginning),
 		cmocka_unit_test(the_same_module_by_two_uploads_at_once_is_there_once),
 		cmocka_unit_test(a_file_is_a_module_under_the_digest_that_it_has),
+		cmocka_unit_test(a_file_that_is_too_large_is_not_read),
 		cmocka_unit_test(what_was_there_is_there_after_a_restart),
 		cmocka_unit_test(what_is_damaged_counts_as_absent_and_is_removed),
 		cmocka_unit_test(what_cannot_be_read_back_for_want_of_room_stays_on_disk),
