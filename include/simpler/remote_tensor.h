@@ -13,9 +13,15 @@
  *
  * All functions may be called from any thread, once the worker is initialized and until it closes.
  * Those without a completion block, at most for `timeout_ms` of their options, which counts from
- * the call on; then they fail with SIMPLER_EDEADLINE. All of them fail with SIMPLER_EUNAVAILABLE,
- * naming the node, when it is lost, and with SIMPLER_ESTALE for a handle that was freed, of another
- * worker, or whose node was started anew.
+ * the call on; then they fail with SIMPLER_EDEADLINE.
+ *
+ * Those that end in `_async` do not wait for the node. They refuse at once what can be seen to be
+ * wrong here, and give out a completion of all else, with the same deadline: it fails as the
+ * function that waits does, and with SIMPLER_ECANCELLED after simpler_completion_cancel(). Release
+ * it with simpler_completion_destroy(), which waits for its end, before the worker is closed.
+ *
+ * All of them fail with SIMPLER_EUNAVAILABLE, naming the node, when it is lost, and with
+ * SIMPLER_ESTALE for a handle that was freed, of another worker, or whose node was started anew.
  */
 #ifndef SIMPLER_REMOTE_TENSOR_H
 #define SIMPLER_REMOTE_TENSOR_H
@@ -56,6 +62,15 @@ SIMPLER_API simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_
                                                 const int64_t *shape,
                                                 const simpler_tensor_options *options,
                                                 simpler_tensor_handle *out);
+/** The same without waiting.
+ *  @param[out] handle Set with `out`, and to be used once the completion has ended well: until then
+ *                     that is SIMPLER_ESTATE, and after a failure SIMPLER_ESTALE. */
+SIMPLER_API simpler_status simpler_tensor_alloc_async(simpler_worker *worker,
+                                                      simpler_worker_id node, simpler_dtype dtype,
+                                                      uint32_t ndim, const int64_t *shape,
+                                                      const simpler_tensor_options *options,
+                                                      simpler_tensor_handle *handle,
+                                                      simpler_completion **out);
 
 /**
  * Give storage back. From then on no submit, write or read may use the handle. The storage goes
@@ -64,6 +79,11 @@ SIMPLER_API simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_
  */
 SIMPLER_API simpler_status simpler_tensor_free(simpler_worker *worker, simpler_tensor_handle handle,
                                                const simpler_tensor_options *options);
+/** The same without waiting. The handle names nothing from this call on. */
+SIMPLER_API simpler_status simpler_tensor_free_async(simpler_worker *worker,
+                                                     simpler_tensor_handle handle,
+                                                     const simpler_tensor_options *options,
+                                                     simpler_completion **out);
 
 /** Bytes on the node: `runs` of `run_bytes` each, the first at `offset`, each next one `pitch`
  * bytes behind the start of the last. With one run `pitch` is of no matter. */
@@ -78,7 +98,8 @@ typedef struct simpler_span {
  * @param local   Where they are here, in row-major order of its indexes; with any strides.
  * @return SIMPLER_EINVAL for a span of another size, or past the storage's end; SIMPLER_EPERM for a
  *         write to what is read-only; SIMPLER_EUNAVAILABLE for a named transport that is not there;
- *         SIMPLER_ESTATE when the task that is to make the storage has not.
+ *         SIMPLER_ESTATE when the task, or the call without waiting, that is to make the storage
+ *         has not.
  */
 SIMPLER_API simpler_status simpler_tensor_write(simpler_worker *worker,
                                                 simpler_tensor_handle handle,
@@ -90,14 +111,8 @@ SIMPLER_API simpler_status simpler_tensor_read(simpler_worker *worker, simpler_t
                                                const simpler_tensor *local,
                                                const simpler_tensor_options *options);
 
-/**
- * The same without waiting: what `local` describes is the runtime's until the completion has ended.
- * Where memory is shared with the node the bytes are copied before the call returns.
- * simpler_completion_cancel() ends it early, with SIMPLER_ECANCELLED.
- *
- * @param[out] out Set on SIMPLER_OK; release with simpler_completion_destroy(), before the worker
- *                 is closed.
- */
+/** The same without waiting: what `local` describes is the runtime's until the completion has
+ * ended. Where memory is shared with the node the bytes are copied before the call returns. */
 SIMPLER_API simpler_status simpler_tensor_write_async(simpler_worker *worker,
                                                       simpler_tensor_handle handle,
                                                       const simpler_span *span,
@@ -127,6 +142,11 @@ SIMPLER_API simpler_status simpler_tensor_map(simpler_worker *worker, simpler_te
 SIMPLER_API simpler_status simpler_tensor_refresh(simpler_worker *worker,
                                                   simpler_tensor_handle handle,
                                                   const simpler_tensor_options *options);
+/** The same without waiting. */
+SIMPLER_API simpler_status simpler_tensor_refresh_async(simpler_worker *worker,
+                                                        simpler_tensor_handle handle,
+                                                        const simpler_tensor_options *options,
+                                                        simpler_completion **out);
 
 /**
  * Storage on another node with the same bytes. They go from node to node: this process tells the
@@ -140,6 +160,14 @@ SIMPLER_API simpler_status simpler_tensor_bring(simpler_worker *worker,
                                                 simpler_worker_id node,
                                                 const simpler_tensor_options *options,
                                                 simpler_tensor_handle *out);
+/** The same without waiting; `brought` as of simpler_tensor_alloc_async(). The old storage may be
+ *  freed meanwhile, and stays as long as it is needed. */
+SIMPLER_API simpler_status simpler_tensor_bring_async(simpler_worker *worker,
+                                                      simpler_tensor_handle handle,
+                                                      simpler_worker_id node,
+                                                      const simpler_tensor_options *options,
+                                                      simpler_tensor_handle *brought,
+                                                      simpler_completion **out);
 
 /** Lets who has it import a tensor: for another program, which gets it by any way. Its token is a
  *  secret. */
@@ -161,17 +189,40 @@ SIMPLER_API simpler_status simpler_tensor_export(simpler_worker *worker,
                                                  simpler_tensor_handle handle, bool writable,
                                                  const simpler_tensor_options *options,
                                                  simpler_tensor_grant *out);
+/** The same without waiting.
+ *  @param[out] grant Filled in when the completion ends well; it stays where it is until the end.
+ */
+SIMPLER_API simpler_status simpler_tensor_export_async(simpler_worker *worker,
+                                                       simpler_tensor_handle handle, bool writable,
+                                                       const simpler_tensor_options *options,
+                                                       simpler_tensor_grant *grant,
+                                                       simpler_completion **out);
+
 /** A tensor of this worker of what another program granted: on the granting node the same bytes, on
  *  any other a copy, which that one gets from there. */
 SIMPLER_API simpler_status simpler_tensor_import(simpler_worker *worker, simpler_worker_id node,
                                                  const simpler_tensor_grant *grant,
                                                  const simpler_tensor_options *options,
                                                  simpler_tensor_handle *out);
+/** The same without waiting; `handle` as of simpler_tensor_alloc_async(). */
+SIMPLER_API simpler_status simpler_tensor_import_async(simpler_worker *worker,
+                                                       simpler_worker_id node,
+                                                       const simpler_tensor_grant *grant,
+                                                       const simpler_tensor_options *options,
+                                                       simpler_tensor_handle *handle,
+                                                       simpler_completion **out);
+
 /** End a grant of this tensor; what was imported by it stays. */
 SIMPLER_API simpler_status simpler_tensor_release_grant(simpler_worker *worker,
                                                         simpler_tensor_handle handle,
                                                         const simpler_tensor_grant *grant,
                                                         const simpler_tensor_options *options);
+/** The same without waiting. */
+SIMPLER_API simpler_status simpler_tensor_release_grant_async(simpler_worker *worker,
+                                                              simpler_tensor_handle handle,
+                                                              const simpler_tensor_grant *grant,
+                                                              const simpler_tensor_options *options,
+                                                              simpler_completion **out);
 
 /** Its size and its node. Does not ask the node. */
 SIMPLER_API simpler_status simpler_tensor_look(simpler_worker *worker, simpler_tensor_handle handle,

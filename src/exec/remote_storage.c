@@ -217,8 +217,9 @@ simpler_status remote_storage_check(const struct remote_storage *storage)
 
 	if (!atomic_load(&storage->stored))
 		return error_raise(SIMPLER_ESTATE,
-		                   "the tensor is not there yet: the task that is to make it has "
-		                   "not run, or has failed; wait for its run's end");
+		                   "the tensor is not there yet: the task or the call that is to "
+		                   "make it has not ended, or has failed; wait for the end of the "
+		                   "run, or of the completion");
 	if (storage->life == remote_life(child))
 		return SIMPLER_OK;
 	return error_raise(SIMPLER_ESTALE,

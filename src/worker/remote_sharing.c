@@ -7,32 +7,52 @@
 
 /* --- to another node --- */
 
-static void begin_bring(struct pending *pending, void *from)
+static struct pending *begin_bring(simpler_worker *worker, simpler_tensor_handle handle,
+                                   simpler_worker_id node, const simpler_tensor_options *options)
 {
+	static const char what[] = "bringing a tensor to a node";
+	simpler_status status = pending_check(worker, &options);
+	struct pending_storage call = { .worker = worker, .node = node, .options = options };
+	struct exec_storage *from;
+	struct pending *pending;
+
+	if (status == SIMPLER_OK)
+		status = tensor_table_find(worker->core->tensors, handle, &from);
+	if (status != SIMPLER_OK)
+		return pending_refuse(what);
+	call.nbytes = from->nbytes;
+	pending = pending_make_storage(what, &call);
+	if (!pending) {
+		exec_storage_drop(from);
+		return NULL;
+	}
+	pending->from = from;
 	remote_begin_bring(&pending->op, from);
+	return pending;
 }
 
 simpler_status simpler_tensor_bring(simpler_worker *worker, simpler_tensor_handle handle,
                                     simpler_worker_id node, const simpler_tensor_options *options,
                                     simpler_tensor_handle *out)
 {
-	simpler_status status = pending_check(worker, &options);
-	struct pending_storage call = {
-		.worker = worker, .node = node, .options = options, .begin = begin_bring
-	};
-	struct exec_storage *from;
+	simpler_status status = pending_check_place(out, "the handle");
 
-	if (status == SIMPLER_OK && !out)
-		status = error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
-	if (status == SIMPLER_OK)
-		status = tensor_table_find(worker->core->tensors, handle, &from);
-	if (status != SIMPLER_OK)
-		return status;
-	call.nbytes = from->nbytes;
-	call.context = from;
-	status = pending_store(&call, out);
-	exec_storage_drop(from);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("bringing a tensor to a node");
+	return status == SIMPLER_OK
+	               ? pending_finish_storage(begin_bring(worker, handle, node, options), out)
+	               : status;
+}
+
+simpler_status simpler_tensor_bring_async(simpler_worker *worker, simpler_tensor_handle handle,
+                                          simpler_worker_id node,
+                                          const simpler_tensor_options *options,
+                                          simpler_tensor_handle *brought, simpler_completion **out)
+{
+	simpler_status status = pending_check_places(brought, out);
+
+	return status == SIMPLER_OK
+	               ? pending_give_storage(begin_bring(worker, handle, node, options), brought,
+	                                      out)
+	               : status;
 }
 
 /* --- grants --- */
@@ -68,47 +88,73 @@ static simpler_status take(const simpler_tensor_grant *from, struct msg_import *
 	return SIMPLER_OK;
 }
 
-/* An operation on a tensor that is there. */
-static struct pending *of_handle(simpler_worker *worker, simpler_tensor_handle handle,
-                                 const simpler_tensor_options *options)
-{
-	struct exec_storage *storage;
-
-	if (tensor_table_find(worker->core->tensors, handle, &storage) != SIMPLER_OK)
-		return NULL;
-	return pending_make(storage, options);
-}
-
 static void keep_grant(struct pending *pending, void *out)
 {
 	publish(&pending->op.import, out);
+}
+
+static struct pending *begin_export(simpler_worker *worker, simpler_tensor_handle handle,
+                                    bool writable, const simpler_tensor_options *options,
+                                    simpler_tensor_grant *out)
+{
+	static const char what[] = "exporting a tensor";
+	struct pending *pending;
+
+	if (pending_check(worker, &options) != SIMPLER_OK ||
+	    pending_check_place(out, "the grant") != SIMPLER_OK)
+		return pending_refuse(what);
+	pending = pending_on(what, worker, handle, options);
+	if (!pending)
+		return NULL;
+	pending->keep = keep_grant;
+	pending->kept = out;
+	remote_begin_export(&pending->op, writable, options->ttl_ms);
+	return pending;
 }
 
 simpler_status simpler_tensor_export(simpler_worker *worker, simpler_tensor_handle handle,
                                      bool writable, const simpler_tensor_options *options,
                                      simpler_tensor_grant *out)
 {
-	simpler_status status = pending_check(worker, &options);
-	struct pending *pending;
-
-	if (status == SIMPLER_OK && !out)
-		status = error_raise(SIMPLER_EINVAL, "a place for the grant is needed, not NULL");
-	if (status != SIMPLER_OK)
-		return status;
-	pending = of_handle(worker, handle, options);
-	if (!pending)
-		return simpler_last_status();
-	pending->keep = keep_grant;
-	pending->kept = out;
-	remote_begin_export(&pending->op, writable, options->ttl_ms);
-	status = pending_finish(pending, pending->op.storage->storage.child);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("exporting a tensor");
+	return pending_finish(begin_export(worker, handle, writable, options, out));
 }
 
-static void begin_import(struct pending *pending, void *import)
+simpler_status simpler_tensor_export_async(simpler_worker *worker, simpler_tensor_handle handle,
+                                           bool writable, const simpler_tensor_options *options,
+                                           simpler_tensor_grant *grant, simpler_completion **out)
 {
-	memcpy(&pending->op.import, import, sizeof(pending->op.import));
+	simpler_status status = pending_check_place(out, "the completion");
+
+	return status == SIMPLER_OK
+	               ? pending_give(begin_export(worker, handle, writable, options, grant), out)
+	               : status;
+}
+
+static struct pending *begin_import(simpler_worker *worker, simpler_worker_id node,
+                                    const simpler_tensor_grant *grant,
+                                    const simpler_tensor_options *options)
+{
+	static const char what[] = "importing a tensor";
+	struct pending_storage call = { .worker = worker, .node = node };
+	struct msg_import import;
+	simpler_status status = pending_check(worker, &options);
+	simpler_tensor_options checked;
+	struct pending *pending;
+
+	if (status == SIMPLER_OK)
+		status = take(grant, &import);
+	if (status != SIMPLER_OK)
+		return pending_refuse(what);
+	checked = *options;
+	checked.read_only = options->read_only || !grant->writable;
+	call.options = &checked;
+	call.nbytes = grant->nbytes;
+	pending = pending_make_storage(what, &call);
+	if (!pending)
+		return NULL;
+	pending->op.import = import;
 	remote_begin_import(&pending->op);
+	return pending;
 }
 
 simpler_status simpler_tensor_import(simpler_worker *worker, simpler_worker_id node,
@@ -116,45 +162,60 @@ simpler_status simpler_tensor_import(simpler_worker *worker, simpler_worker_id n
                                      const simpler_tensor_options *options,
                                      simpler_tensor_handle *out)
 {
-	struct msg_import import;
-	simpler_status status = pending_check(worker, &options);
-	simpler_tensor_options checked;
+	simpler_status status = pending_check_place(out, "the handle");
 
-	if (status == SIMPLER_OK && !out)
-		status = error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
-	if (status == SIMPLER_OK)
-		status = take(grant, &import);
-	if (status != SIMPLER_OK)
-		return status;
-	checked = *options;
-	checked.read_only = options->read_only || !grant->writable;
-	status = pending_store(&(struct pending_storage){ .worker = worker,
-	                                                  .node = node,
-	                                                  .nbytes = grant->nbytes,
-	                                                  .options = &checked,
-	                                                  .begin = begin_import,
-	                                                  .context = &import },
-	                       out);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("importing a tensor");
+	return status == SIMPLER_OK
+	               ? pending_finish_storage(begin_import(worker, node, grant, options), out)
+	               : status;
+}
+
+simpler_status simpler_tensor_import_async(simpler_worker *worker, simpler_worker_id node,
+                                           const simpler_tensor_grant *grant,
+                                           const simpler_tensor_options *options,
+                                           simpler_tensor_handle *handle, simpler_completion **out)
+{
+	simpler_status status = pending_check_places(handle, out);
+
+	return status == SIMPLER_OK
+	               ? pending_give_storage(begin_import(worker, node, grant, options), handle,
+	                                      out)
+	               : status;
+}
+
+static struct pending *begin_release(simpler_worker *worker, simpler_tensor_handle handle,
+                                     const simpler_tensor_grant *grant,
+                                     const simpler_tensor_options *options)
+{
+	static const char what[] = "releasing a grant";
+	struct msg_import import;
+	struct pending *pending;
+
+	if (pending_check(worker, &options) != SIMPLER_OK || take(grant, &import) != SIMPLER_OK)
+		return pending_refuse(what);
+	pending = pending_on(what, worker, handle, options);
+	if (!pending)
+		return NULL;
+	pending->op.import = import;
+	remote_begin_release(&pending->op);
+	return pending;
 }
 
 simpler_status simpler_tensor_release_grant(simpler_worker *worker, simpler_tensor_handle handle,
                                             const simpler_tensor_grant *grant,
                                             const simpler_tensor_options *options)
 {
-	struct msg_import import;
-	simpler_status status = pending_check(worker, &options);
-	struct pending *pending;
+	return pending_finish(begin_release(worker, handle, grant, options));
+}
 
-	if (status == SIMPLER_OK)
-		status = take(grant, &import);
-	if (status != SIMPLER_OK)
-		return status;
-	pending = of_handle(worker, handle, options);
-	if (!pending)
-		return simpler_last_status();
-	pending->op.import = import;
-	remote_begin_release(&pending->op);
-	status = pending_finish(pending, pending->op.storage->storage.child);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("releasing a grant");
+simpler_status simpler_tensor_release_grant_async(simpler_worker *worker,
+                                                  simpler_tensor_handle handle,
+                                                  const simpler_tensor_grant *grant,
+                                                  const simpler_tensor_options *options,
+                                                  simpler_completion **out)
+{
+	simpler_status status = pending_check_place(out, "the completion");
+
+	return status == SIMPLER_OK
+	               ? pending_give(begin_release(worker, handle, grant, options), out)
+	               : status;
 }

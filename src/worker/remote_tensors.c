@@ -4,12 +4,36 @@
 #include "worker/pending.h"
 #include "worker/tensor_table.h"
 
-/* --- allocating and freeing --- */
+/* --- allocating --- */
 
-static void begin_alloc(struct pending *pending, void *context)
+struct alloc_call {
+	simpler_worker *worker;
+	simpler_worker_id node;
+	simpler_dtype dtype;
+	uint32_t ndim;
+	const int64_t *shape;
+	const simpler_tensor_options *options;
+};
+
+static struct pending *begin_alloc(const struct alloc_call *call)
 {
-	(void)context;
-	remote_begin_alloc(&pending->op);
+	static const char what[] = "allocating a tensor";
+	struct pending_storage storage = { .worker = call->worker,
+		                           .node = call->node,
+		                           .options = call->options };
+	simpler_tensor tensor;
+	struct pending *pending;
+	simpler_status status = pending_check(call->worker, &storage.options);
+
+	if (status == SIMPLER_OK)
+		status = tensor_describe(&tensor, call->dtype, call->ndim, call->shape,
+		                         &storage.nbytes);
+	if (status != SIMPLER_OK)
+		return pending_refuse(what);
+	pending = pending_make_storage(what, &storage);
+	if (pending)
+		remote_begin_alloc(&pending->op);
+	return pending;
 }
 
 simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_worker_id node,
@@ -17,66 +41,93 @@ simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_worker_id no
                                     const simpler_tensor_options *options,
                                     simpler_tensor_handle *out)
 {
-	simpler_status status = pending_check(worker, &options);
-	simpler_tensor tensor;
-	uint64_t nbytes;
+	const struct alloc_call call = { worker, node, dtype, ndim, shape, options };
+	simpler_status status = pending_check_place(out, "the handle");
 
-	if (status != SIMPLER_OK)
-		return status;
-	if (!out)
-		return error_raise(SIMPLER_EINVAL, "a place for the handle is needed, not NULL");
-	status = tensor_describe(&tensor, dtype, ndim, shape, &nbytes);
+	return status == SIMPLER_OK ? pending_finish_storage(begin_alloc(&call), out) : status;
+}
+
+simpler_status simpler_tensor_alloc_async(simpler_worker *worker, simpler_worker_id node,
+                                          simpler_dtype dtype, uint32_t ndim, const int64_t *shape,
+                                          const simpler_tensor_options *options,
+                                          simpler_tensor_handle *handle, simpler_completion **out)
+{
+	const struct alloc_call call = { worker, node, dtype, ndim, shape, options };
+	simpler_status status = pending_check_places(handle, out);
+
+	return status == SIMPLER_OK ? pending_give_storage(begin_alloc(&call), handle, out)
+	                            : status;
+}
+
+/* --- freeing --- */
+
+static struct pending *begin_free(simpler_worker *worker, simpler_tensor_handle handle,
+                                  const simpler_tensor_options *options)
+{
+	static const char what[] = "freeing a tensor";
+	simpler_status status = pending_check(worker, &options);
+	struct exec_storage *storage;
+	struct pending *pending;
+
 	if (status == SIMPLER_OK)
-		status = pending_store(&(struct pending_storage){ .worker = worker,
-		                                                  .node = node,
-		                                                  .nbytes = nbytes,
-		                                                  .options = options,
-		                                                  .begin = begin_alloc },
-		                       out);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("allocating a tensor");
+		status = tensor_table_remove(worker->core->tensors, handle, &storage);
+	if (status != SIMPLER_OK)
+		return pending_refuse(what);
+	/* Tasks have it: the last one frees it. */
+	if (exec_storage_drop_unless_last(storage))
+		return pending_make_ended(what);
+	pending = pending_make(what, storage, options);
+	if (pending)
+		remote_begin_free(&pending->op);
+	return pending;
 }
 
 simpler_status simpler_tensor_free(simpler_worker *worker, simpler_tensor_handle handle,
                                    const simpler_tensor_options *options)
 {
-	simpler_status status = pending_check(worker, &options);
-	struct exec_storage *storage;
-	struct exec_child *child;
+	return pending_finish(begin_free(worker, handle, options));
+}
+
+simpler_status simpler_tensor_free_async(simpler_worker *worker, simpler_tensor_handle handle,
+                                         const simpler_tensor_options *options,
+                                         simpler_completion **out)
+{
+	simpler_status status = pending_check_place(out, "the completion");
+
+	return status == SIMPLER_OK ? pending_give(begin_free(worker, handle, options), out)
+	                            : status;
+}
+
+/* --- looking after it --- */
+
+static struct pending *begin_refresh(simpler_worker *worker, simpler_tensor_handle handle,
+                                     const simpler_tensor_options *options)
+{
+	static const char what[] = "refreshing a tensor's lease";
 	struct pending *pending;
 
-	if (status == SIMPLER_OK)
-		status = tensor_table_remove(worker->core->tensors, handle, &storage);
-	/* Tasks have it: the last one frees it. */
-	if (status != SIMPLER_OK || exec_storage_drop_unless_last(storage))
-		return status;
-	child = storage->child;
-	pending = pending_make(storage, options);
-	if (!pending)
-		return SIMPLER_ENOMEM;
-	remote_begin_free(&pending->op);
-	status = pending_finish(pending, child);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("freeing a tensor");
+	if (pending_check(worker, &options) != SIMPLER_OK)
+		return pending_refuse(what);
+	pending = pending_on(what, worker, handle, options);
+	if (pending)
+		remote_begin_refresh(&pending->op, options->ttl_ms);
+	return pending;
 }
 
 simpler_status simpler_tensor_refresh(simpler_worker *worker, simpler_tensor_handle handle,
                                       const simpler_tensor_options *options)
 {
-	simpler_status status = pending_check(worker, &options);
-	struct exec_storage *storage;
-	struct exec_child *child;
-	struct pending *pending;
+	return pending_finish(begin_refresh(worker, handle, options));
+}
 
-	if (status == SIMPLER_OK)
-		status = tensor_table_find(worker->core->tensors, handle, &storage);
-	if (status != SIMPLER_OK)
-		return status;
-	pending = pending_make(storage, options);
-	if (!pending)
-		return SIMPLER_ENOMEM;
-	child = storage->child;
-	remote_begin_refresh(&pending->op, options->ttl_ms);
-	status = pending_finish(pending, child);
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("refreshing a tensor's lease");
+simpler_status simpler_tensor_refresh_async(simpler_worker *worker, simpler_tensor_handle handle,
+                                            const simpler_tensor_options *options,
+                                            simpler_completion **out)
+{
+	simpler_status status = pending_check_place(out, "the completion");
+
+	return status == SIMPLER_OK ? pending_give(begin_refresh(worker, handle, options), out)
+	                            : status;
 }
 
 simpler_status simpler_tensor_look(simpler_worker *worker, simpler_tensor_handle handle,
@@ -173,50 +224,25 @@ struct move_call {
 	const simpler_tensor_options *options;
 };
 
-/* NULL, with the reason raised, when nothing was begun. */
 static struct pending *begin_move(struct move_call *call)
 {
-	simpler_status status = pending_check(call->worker, &call->options);
+	const char *what = call->write ? "writing a tensor" : "reading a tensor";
 	struct exec_storage *storage;
 	struct pending *pending;
 	struct span span;
 
-	if (status == SIMPLER_OK)
-		status = tensor_table_find(call->worker->core->tensors, call->handle, &storage);
-	if (status != SIMPLER_OK)
-		return NULL;
-	status = check_move(storage, call->write, call->span, call->local, &span);
-	if (status != SIMPLER_OK) {
+	if (pending_check(call->worker, &call->options) != SIMPLER_OK ||
+	    tensor_table_find(call->worker->core->tensors, call->handle, &storage) != SIMPLER_OK)
+		return pending_refuse(what);
+	if (check_move(storage, call->write, call->span, call->local, &span) != SIMPLER_OK) {
 		exec_storage_drop(storage);
-		return NULL;
+		return pending_refuse(what);
 	}
-	pending = pending_make(storage, call->options);
+	pending = pending_make(what, storage, call->options);
 	if (pending)
 		remote_begin_move(&pending->op, call->write, &span, call->local,
 		                  call->options->transport);
 	return pending;
-}
-
-static simpler_status move_and_wait(struct move_call *call)
-{
-	struct pending *pending = begin_move(call);
-
-	return pending ? pending_finish(pending, pending->op.storage->storage.child)
-	               : simpler_last_status();
-}
-
-static simpler_status move_async(struct move_call *call, simpler_completion **out)
-{
-	struct pending *pending;
-
-	if (!out)
-		return error_raise(SIMPLER_EINVAL,
-		                   "a place for the completion is needed, not NULL");
-	pending = begin_move(call);
-	if (!pending)
-		return simpler_last_status();
-	*out = &pending->completion;
-	return SIMPLER_OK;
 }
 
 simpler_status simpler_tensor_write(simpler_worker *worker, simpler_tensor_handle handle,
@@ -224,9 +250,8 @@ simpler_status simpler_tensor_write(simpler_worker *worker, simpler_tensor_handl
                                     const simpler_tensor_options *options)
 {
 	struct move_call call = { worker, handle, true, span, local, options };
-	simpler_status status = move_and_wait(&call);
 
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("writing a tensor");
+	return pending_finish(begin_move(&call));
 }
 
 simpler_status simpler_tensor_read(simpler_worker *worker, simpler_tensor_handle handle,
@@ -234,9 +259,15 @@ simpler_status simpler_tensor_read(simpler_worker *worker, simpler_tensor_handle
                                    const simpler_tensor_options *options)
 {
 	struct move_call call = { worker, handle, false, span, local, options };
-	simpler_status status = move_and_wait(&call);
 
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("reading a tensor");
+	return pending_finish(begin_move(&call));
+}
+
+static simpler_status move_async(struct move_call *call, simpler_completion **out)
+{
+	simpler_status status = pending_check_place(out, "the completion");
+
+	return status == SIMPLER_OK ? pending_give(begin_move(call), out) : status;
 }
 
 simpler_status simpler_tensor_write_async(simpler_worker *worker, simpler_tensor_handle handle,
@@ -245,9 +276,8 @@ simpler_status simpler_tensor_write_async(simpler_worker *worker, simpler_tensor
                                           simpler_completion **out)
 {
 	struct move_call call = { worker, handle, true, span, local, options };
-	simpler_status status = move_async(&call, out);
 
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("writing a tensor");
+	return move_async(&call, out);
 }
 
 simpler_status simpler_tensor_read_async(simpler_worker *worker, simpler_tensor_handle handle,
@@ -256,7 +286,6 @@ simpler_status simpler_tensor_read_async(simpler_worker *worker, simpler_tensor_
                                          simpler_completion **out)
 {
 	struct move_call call = { worker, handle, false, span, local, options };
-	simpler_status status = move_async(&call, out);
 
-	return status == SIMPLER_OK ? SIMPLER_OK : error_context("reading a tensor");
+	return move_async(&call, out);
 }
