@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What a node takes of everything, each with a daemon whose options make it little: what is too much
 is told at once, with the number, and what it had taken goes on."""
+import itertools
 import pathlib
 import resource
 import threading
@@ -14,6 +15,7 @@ from harness import (INOUT, INT64, OUTPUT_EXISTING, SECONDS, Client, Daemon, hea
 
 Code = grpc.StatusCode
 PACKAGE = "simpler.distributed.v1"
+task_ids = itertools.count(1)  # a session names no task twice
 
 
 def named(session):
@@ -61,7 +63,8 @@ class Limits(unittest.TestCase):
         flags = client.pool.AllocTensor(
             wire.TensorAllocReq(nbytes=16, shape=[2], dtype=INT64), **more)
         task = client.worker.Dispatch.future(
-            request(gate, [stored(flags, 2, OUTPUT_EXISTING)], [0]), **more)
+            request(gate, [stored(flags, 2, OUTPUT_EXISTING)], [0], task_id=next(task_ids)),
+            **more)
 
         def runs():
             pulled = client.pool.PullTensor(flags, **more)
@@ -93,20 +96,21 @@ class Limits(unittest.TestCase):
         client = self.start("--max-session-tasks", "1")
         twice = client.install(module_callable("twice_below", module="twice"))
         self.assertEqual(client.status().queue.session_limit, 1)
+
+        def run(value, session):
+            answer = client.worker.Dispatch(
+                request(twice, [inline([value], INOUT)], task_id=next(task_ids)),
+                metadata=named(session) if session else None, timeout=SECONDS)
+            return values_of(answer.output_tensors[0].inline_data)
+
         self.attach(client, "a")
         self.attach(client, "b")
         open_it = self.hold(client, "a")
-        self.assertRefused("1 tasks of this session are in flight", client.worker.Dispatch,
-                           request(twice, [inline([1], INOUT)]), metadata=named("a"),
-                           timeout=SECONDS)
-        for metadata in (named("b"), None):
-            answer = client.worker.Dispatch(request(twice, [inline([21], INOUT)]),
-                                            metadata=metadata, timeout=SECONDS)
-            self.assertEqual(values_of(answer.output_tensors[0].inline_data), [42])
+        self.assertRefused("1 tasks of this session are in flight", run, 1, "a")
+        for session in ("b", None):
+            self.assertEqual(run(21, session), [42])
         open_it()
-        answer = client.worker.Dispatch(request(twice, [inline([4], INOUT)]),
-                                        metadata=named("a"), timeout=SECONDS)
-        self.assertEqual(values_of(answer.output_tensors[0].inline_data), [8])
+        self.assertEqual(run(4, "a"), [8])
 
     def test_sessions(self):
         client = self.start("--max-sessions", "1")
