@@ -348,11 +348,12 @@ typedef struct simpler_traffic {
 	simpler_tensor_traffic stream;  /**< by SIMPLER_TRANSPORT_STREAM */
 	simpler_tensor_traffic shm;     /**< by SIMPLER_TRANSPORT_SHM */
 	uint64_t auto_moves;            /**< whose transport SIMPLER_TRANSPORT_AUTO has chosen */
+	uint64_t staging_reused; /**< SIMPLER_STAGED tensors that got storage of an earlier one */
 } simpler_traffic;
 
 #define SIMPLER_TRAFFIC_INIT                                                                       \
 	{                                                                                          \
-		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0                        \
+		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0                     \
 	}
 
 /**

@@ -117,7 +117,7 @@ static void move(struct node_attachment *node, enum node_state to)
 
 /* What others are to be told once the lock is released. */
 struct news {
-	bool lost, returned, changed;
+	bool lost, returned, changed, beat;
 	char why[NODE_WHY_BYTES]; /* it is lost */
 };
 
@@ -140,6 +140,8 @@ static void tell(struct node_attachment *node, const struct news *news)
 		node->events->returned(node->context);
 	if (news->changed)
 		node->events->changed(node->context);
+	if (news->beat)
+		node->events->beat(node->context);
 }
 
 /* With the lock. */
@@ -182,6 +184,7 @@ static void take_answer(struct node_attachment *node, const struct msg_attached 
                         struct news *news)
 {
 	node->failures = 0;
+	news->beat = true;
 	if (answer->session_life != node->life)
 		take_new_life(node, answer, news);
 	news->changed = node->draining != answer->draining;

@@ -47,6 +47,8 @@ struct node_events {
 	void (*returned)(void *context);
 	/* What node_session_is_away() says may be something else now. */
 	void (*changed)(void *context);
+	/* It has answered, as it does about once in an interval. */
+	void (*beat)(void *context);
 };
 
 struct node_attach_options {

@@ -4,7 +4,8 @@
  *   ALLOCATE storage for each staged tensor, and for each that is to stay on the node; BRING what
  * is on other nodes SEND the bytes of a staged tensor whose tag reads them; with some transports
  * that allocates, too DISPATCH FETCH each staged tensor that the task wrote, if it succeeded FREE
- * what was allocated for staged tensors, whatever happened
+ * what was allocated for staged tensors, whatever happened; after a success some of it is left to
+ * other tasks instead (exec/staging_cache.h)
  *
  * One step's call is in progress at a time and its completion begins the next, on the RPC client's
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
@@ -37,6 +38,7 @@
 #include "base/clock.h"
 #include "exec/node_session.h"
 #include "exec/remote_node.h"
+#include "exec/remote_staging.h"
 #include "exec/remote_storage.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
@@ -59,6 +61,9 @@ struct remote_task {
 	uint32_t sent;              /* dispatches of it */
 	enum rpc_note note;         /* that came with the last one's end */
 	bool answered;              /* the node told how it ended */
+	bool reused;                /* the present tensor's storage is another task's */
+	bool fresh;                 /* no more of that, as it failed */
+	struct staging_mark mark;   /* when storage was asked for the last time */
 	struct transport_move move; /* of the present tensor */
 	/* Under the child's lock: */
 	struct remote_task *prev, *next;
@@ -312,6 +317,19 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 	bump_release(&bump);
 }
 
+static void ask_again(void *context)
+{
+	advance(context);
+}
+
+/* The present tensor's storage was refused for want of room, and is asked for once more: the step
+ * is the same still. */
+static bool asks_again(struct remote_task *run, enum rpc_code code)
+{
+	return !is_given_up(run) &&
+	       remote_staging_make_room(run->node, run->mark, code, ask_again, run);
+}
+
 /* The present tensor has storage, and is through unless its bytes are to be sent. */
 static void on_allocated(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                          size_t size)
@@ -320,6 +338,8 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
 	call_ended(run);
+	if (asks_again(run, code))
+		return;
 	if (code != RPC_OK)
 		fail(run, code, text);
 	else
@@ -346,7 +366,31 @@ static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 	}
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
 		return give_up(run);
+	run->mark = staging_cache_mark(&run->node->staging);
 	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated);
+}
+
+/* A tensor that could not be sent to storage that another task left has some of its own: the node
+ * may have forgotten the other. */
+static bool sends_afresh(struct remote_task *run)
+{
+	struct transport_storage *place = &run->places[run->tensor];
+
+	if (!run->move.write || !run->reused || is_given_up(run))
+		return false;
+	remote_staging_free(run->node, place);
+	memset(place, 0, sizeof(*place));
+	run->fresh = true;
+	run->step = STEP_ALLOCATE;
+	advance(run);
+	return true;
+}
+
+/* A push allocates, too. */
+static bool pushes_again(struct remote_task *run, const struct error *error)
+{
+	return run->move.write && run->places[run->tensor].handle.handle_id == 0 &&
+	       error->status == SIMPLER_ENOSPACE && asks_again(run, RPC_RESOURCE_EXHAUSTED);
 }
 
 static void on_moved(struct transport_move *move, const struct error *error)
@@ -357,6 +401,8 @@ static void on_moved(struct transport_move *move, const struct error *error)
 	pthread_mutex_lock(&run->node->lock);
 	run->moving = NULL;
 	pthread_mutex_unlock(&run->node->lock);
+	if (error && (sends_afresh(run) || pushes_again(run, error)))
+		return;
 	if (error && !run->failed) {
 		run->failed = true;
 		run->error = *error;
@@ -475,8 +521,17 @@ static bool prepare_staged(struct remote_task *run, const struct exec_tensor *te
 	if (remote_choose(run->node, (simpler_transport)tensor->transport, NULL, &transport) !=
 	    SIMPLER_OK)
 		return give_up(run);
+	run->reused = !run->fresh && exec_tag_reads(tensor->tag) &&
+	              staging_cache_take(&run->node->staging, run->life, tensor->nbytes,
+	                                 &run->places[run->tensor]);
+	if (run->reused) {
+		atomic_fetch_add(&run->node->staging_reused, 1);
+		run->step = STEP_SEND;
+		return false;
+	}
 	if (!exec_tag_reads(tensor->tag) || !transport->allocates)
 		return allocate(run, tensor);
+	run->mark = staging_cache_mark(&run->node->staging);
 	run->places[run->tensor].handle.nbytes = tensor->nbytes;
 	return begin_move(run, transport, true);
 }
@@ -684,13 +739,24 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 	advance(run);
 }
 
+/* What the tags that do not read find in storage is zeroes, so that needs fresh storage. What a
+ * task failed with, or was stopped in, may be in use there for longer. */
+static bool leave_to_others(const struct remote_task *run)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+
+	return !run->failed && !is_given_up(run) && is_staged(tensor) &&
+	       exec_tag_reads(tensor->tag) &&
+	       staging_cache_put(&run->node->staging, run->life, &run->places[run->tensor]);
+}
+
 /* Not cancelled by a stop; but what was stopped ends soon, also when the node does not answer. */
 static bool free_next(struct remote_task *run)
 {
 	int64_t deadline = is_given_up(run) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
 	struct rpc_buffer buffer;
 
-	if (run->places[run->tensor].handle.handle_id == 0 ||
+	if (run->places[run->tensor].handle.handle_id == 0 || leave_to_others(run) ||
 	    msg_free_encode(&run->places[run->tensor].handle, &buffer) != SIMPLER_OK) {
 		run->tensor++;
 		return false;
@@ -843,6 +909,7 @@ static void remote_start(struct exec_child *child, struct exec_task *task)
 	run->sent = 0;
 	run->note = RPC_NOTE_NONE;
 	run->answered = false;
+	run->reused = run->fresh = false;
 	run->step = any_stored(task) ? STEP_ALLOCATE : STEP_DISPATCH;
 	run->id = task->id;
 	run->call = NULL;
@@ -877,6 +944,7 @@ static void remote_release(struct exec_child *child)
 
 	(void)pthread_cond_destroy(&node->answered);
 	(void)pthread_mutex_destroy(&node->lock);
+	staging_cache_release(&node->staging);
 	free(node);
 }
 
@@ -917,6 +985,7 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
 	node->client = client;
 	node->session = session;
 	rpc_channel_set_session(node->channel, node_session_id(session));
+	staging_cache_init(&node->staging);
 	(void)pthread_mutex_init(&node->lock, NULL);
 	(void)pthread_cond_init(&node->answered, NULL);
 	if (stream_transport_create(node->channel, &node->transports[SIMPLER_TRANSPORT_STREAM]) !=

@@ -26,7 +26,8 @@ struct remote_bytes {
 };
 struct remote_traffic {
 	struct remote_bytes inlined, stream, shm;
-	uint64_t auto_moves; /* that named no transport */
+	uint64_t auto_moves;     /* that named no transport */
+	uint64_t staging_reused; /* storage for staged tensors that an earlier task left */
 };
 void remote_count(const struct exec_child *child, struct remote_traffic *out);
 

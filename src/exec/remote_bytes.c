@@ -86,6 +86,7 @@ void remote_count(const struct exec_child *child, struct remote_traffic *out)
 	*out = (struct remote_traffic){ .auto_moves = atomic_load(&node->auto_moves) };
 	count(&out->stream, node->transports[SIMPLER_TRANSPORT_STREAM]);
 	count(&out->shm, node->transports[SIMPLER_TRANSPORT_SHM]);
+	out->staging_reused = atomic_load(&node->staging_reused);
 	out->inlined.sent = atomic_load(&node->inline_sent);
 	out->inlined.received = atomic_load(&node->inline_received);
 }

@@ -19,6 +19,7 @@
 #include "catalog/payload.h"
 #include "exec/node_session.h"
 #include "exec/remote_node.h"
+#include "exec/remote_staging.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 #include "simpler/version.h"
@@ -64,6 +65,11 @@ static void on_changed(void *context)
 		node->child.listener->changed(node->child.listener->context, &node->child);
 }
 
+static void on_beat(void *context)
+{
+	remote_staging_look(context);
+}
+
 bool remote_is_away(struct exec_child *child, char *why, size_t size)
 {
 	struct remote_child *node = (struct remote_child *)child;
@@ -87,7 +93,7 @@ void remote_admit(struct exec_child *child, uint64_t life, const struct error *e
 
 simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 {
-	static const struct node_events events = { on_lost, on_returned, on_changed };
+	static const struct node_events events = { on_lost, on_returned, on_changed, on_beat };
 	struct remote_child *node = (struct remote_child *)child;
 	char shm_address[NODE_SESSION_SHM_MAX + 1];
 	const struct node_attach_options options = {
@@ -134,10 +140,7 @@ static void finish(struct asking *asking, const struct error *error)
 
 	request->done(request, error);
 	free(asking);
-	pthread_mutex_lock(&node->lock);
-	if (--node->asked == 0)
-		(void)pthread_cond_broadcast(&node->answered);
-	pthread_mutex_unlock(&node->lock);
+	remote_answered(node);
 }
 
 static void finish_failed(struct asking *asking, struct error *error)
@@ -415,10 +418,23 @@ void remote_ask(struct exec_child *child, struct exec_request *request)
 	}
 	asking->node = node;
 	asking->request = request;
+	remote_asks(node);
+	begin(asking);
+}
+
+void remote_asks(struct remote_child *node)
+{
 	pthread_mutex_lock(&node->lock);
 	node->asked++;
 	pthread_mutex_unlock(&node->lock);
-	begin(asking);
+}
+
+void remote_answered(struct remote_child *node)
+{
+	pthread_mutex_lock(&node->lock);
+	if (--node->asked == 0)
+		(void)pthread_cond_broadcast(&node->answered);
+	pthread_mutex_unlock(&node->lock);
 }
 
 void remote_await_answers(struct remote_child *node)

@@ -76,10 +76,9 @@ void remote_begin_export(struct remote_op *op, bool writable, uint64_t ttl_ms)
 
 /* --- importing --- */
 
-static void on_imported(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                        size_t size)
+static void take_import(struct remote_op *op, enum rpc_code code, const char *text,
+                        const uint8_t *data, size_t size)
 {
-	struct remote_op *op = context;
 	simpler_status status = remote_op_answer(op, code, text);
 
 	if (status == SIMPLER_OK)
@@ -90,13 +89,20 @@ static void on_imported(void *context, enum rpc_code code, const char *text, con
 		remote_op_fail(op);
 }
 
+static void on_imported(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                        size_t size)
+{
+	if (!remote_op_asks_again(context, code))
+		take_import(context, code, text, data, size);
+}
+
 static simpler_status encode_import(struct remote_op *op, struct rpc_buffer *out)
 {
 	op->import.ttl_ms = op->storage->ttl_ms;
 	return msg_import_encode(&op->import, out);
 }
 
-void remote_begin_import(struct remote_op *op)
+static void import(struct remote_op *op)
 {
 	struct rpc_buffer buffer;
 
@@ -104,6 +110,11 @@ void remote_begin_import(struct remote_op *op)
 		remote_op_call(op, MSG_IMPORT_TENSOR, &buffer, on_imported);
 	else
 		remote_op_fail(op);
+}
+
+void remote_begin_import(struct remote_op *op)
+{
+	remote_op_ask_storage(op, import);
 }
 
 /* --- releasing --- */
@@ -157,8 +168,22 @@ static void give_back(const struct remote_op *op)
 static void on_brought(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                        size_t size)
 {
+	if (remote_op_asks_again(context, code))
+		return;
 	give_back(context);
-	on_imported(context, code, text, data, size);
+	take_import(context, code, text, data, size);
+}
+
+static void import_granted(struct remote_op *op)
+{
+	struct rpc_buffer buffer;
+
+	if (encode_import(op, &buffer) == SIMPLER_OK) {
+		remote_op_call(op, MSG_IMPORT_TENSOR, &buffer, on_brought);
+	} else {
+		give_back(op);
+		remote_op_fail(op);
+	}
 }
 
 static void on_granted(void *context, enum rpc_code code, const char *text, const uint8_t *data,
@@ -166,7 +191,6 @@ static void on_granted(void *context, enum rpc_code code, const char *text, cons
 {
 	struct remote_op *op = context;
 	simpler_status status = remote_op_answer(op, code, text);
-	struct rpc_buffer buffer;
 
 	if (status == SIMPLER_OK)
 		status = take_grant(op, data, size);
@@ -175,12 +199,7 @@ static void on_granted(void *context, enum rpc_code code, const char *text, cons
 		return;
 	}
 	op->node = (struct remote_child *)op->storage->storage.child;
-	if (encode_import(op, &buffer) == SIMPLER_OK) {
-		remote_op_call(op, MSG_IMPORT_TENSOR, &buffer, on_brought);
-	} else {
-		give_back(op);
-		remote_op_fail(op);
-	}
+	remote_op_ask_storage(op, import_granted);
 }
 
 void remote_begin_bring(struct remote_op *op, struct exec_storage *from)

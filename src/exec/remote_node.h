@@ -5,6 +5,7 @@
  *   remote_catalog.c  connecting, and what it is asked about callables
  *   remote_storage.c  storage, and what is done to it outside tasks
  *   remote_grants.c   from node to node
+ *   remote_staging.c  storage that is kept from one task to the next
  *   remote_bytes.c    the transports, and which one moves bytes
  */
 #ifndef EXEC_REMOTE_NODE_H
@@ -14,6 +15,7 @@
 
 #include "exec/node_session.h"
 #include "exec/remote.h"
+#include "exec/staging_cache.h"
 #include "simpler/handle.h"
 #include "transport/transport.h"
 
@@ -36,7 +38,9 @@ struct remote_child {
 	atomic_bool told_auto;       /* which one `auto` is */
 	_Atomic uint64_t auto_moves; /* how often it was left open */
 	_Atomic uint64_t inline_sent, inline_received;
-	pthread_mutex_t lock; /* guards: */
+	_Atomic uint64_t staging_reused; /* storage of one task by the next */
+	struct staging_cache staging;    /* storage that tasks leave to others */
+	pthread_mutex_t lock;            /* guards: */
 	/* All tasks in progress, `capacity` at most. Only a stop or a loss looks for some. */
 	struct remote_task *running;
 	char lost_why[NODE_WHY_BYTES]; /* the last time */
@@ -66,6 +70,9 @@ bool remote_is_away(struct exec_child *child, char *why, size_t size);
 uint64_t remote_life(struct exec_child *child);
 void remote_admit(struct exec_child *child, uint64_t life, const struct error *error);
 void remote_ask(struct exec_child *child, struct exec_request *request);
+/* Something is asked that the closing waits for, and now it has ended. */
+void remote_asks(struct remote_child *node);
+void remote_answered(struct remote_child *node);
 /* Once the channel is closed: until nothing that was asked is open. */
 void remote_await_answers(struct remote_child *node);
 

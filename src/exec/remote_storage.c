@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "exec/remote_staging.h"
 #include "rpc/rpc.h"
 
 /* For what nobody waits for: the lease sees to what is not freed in time. */
@@ -185,6 +186,27 @@ simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, 
 	return status;
 }
 
+void remote_op_ask_storage(struct remote_op *op, void (*ask)(struct remote_op *op))
+{
+	op->mark = staging_cache_mark(&op->node->staging);
+	op->again = ask;
+	ask(op);
+}
+
+static void ask_again(void *context)
+{
+	struct remote_op *op = context;
+
+	remote_op_ask_storage(op, op->again);
+}
+
+bool remote_op_asks_again(struct remote_op *op, enum rpc_code code)
+{
+	if (code == RPC_RESOURCE_EXHAUSTED)
+		call_ended(op);
+	return remote_staging_make_room(op->node, op->mark, code, ask_again, op);
+}
+
 static void on_handle(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                       size_t size)
 {
@@ -199,16 +221,28 @@ static void on_handle(void *context, enum rpc_code code, const char *text, const
 		remote_op_fail(op);
 }
 
-void remote_begin_alloc(struct remote_op *op)
+static void on_allocated(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                         size_t size)
+{
+	if (!remote_op_asks_again(context, code))
+		on_handle(context, code, text, data, size);
+}
+
+static void alloc(struct remote_op *op)
 {
 	const struct msg_alloc message = { .nbytes = op->storage->storage.nbytes,
 		                           .ttl_ms = op->storage->ttl_ms };
 	struct rpc_buffer buffer;
 
 	if (msg_alloc_encode(&message, &buffer) == SIMPLER_OK)
-		remote_op_call(op, MSG_ALLOC_TENSOR, &buffer, on_handle);
+		remote_op_call(op, MSG_ALLOC_TENSOR, &buffer, on_allocated);
 	else
 		remote_op_fail(op);
+}
+
+void remote_begin_alloc(struct remote_op *op)
+{
+	remote_op_ask_storage(op, alloc);
 }
 
 simpler_status remote_storage_check(const struct remote_storage *storage)

@@ -39,7 +39,9 @@ struct remote_op {
 	int64_t deadline;
 	/* Private: */
 	struct remote_child *node;
-	pthread_mutex_t lock; /* guards what a cancel looks at */
+	struct staging_mark mark;            /* when storage was asked for */
+	void (*again)(struct remote_op *op); /* to ask for it once more */
+	pthread_mutex_t lock;                /* guards what a cancel looks at */
 	bool cancelled;
 	struct rpc_client_call *call;
 	struct transport *moving;
@@ -81,6 +83,11 @@ simpler_status remote_storage_check(const struct remote_storage *storage);
 void remote_op_call(struct remote_op *op, const char *path, struct rpc_buffer *message,
                     rpc_done *done);
 simpler_status remote_op_answer(struct remote_op *op, enum rpc_code code, const char *text);
+/* Ask for storage by `ask`, which ends in a remote_op_call(). When the node has no room, and frees
+ * something that was kept there for staged tensors, it is done again: then the second one, called
+ * with the answer before all else, is true. */
+void remote_op_ask_storage(struct remote_op *op, void (*ask)(struct remote_op *op));
+bool remote_op_asks_again(struct remote_op *op, enum rpc_code code);
 /* The answer is a handle of the storage. */
 simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, size_t size);
 /* Done, with this thread's error. */

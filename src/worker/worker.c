@@ -246,6 +246,7 @@ static void count_tensors(const struct exec_child *child, simpler_traffic *out)
 	out->stream = of_bytes(tensors.stream);
 	out->shm = of_bytes(tensors.shm);
 	out->auto_moves = tensors.auto_moves;
+	out->staging_reused = tensors.staging_reused;
 }
 
 simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_worker_id child,

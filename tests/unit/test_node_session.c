@@ -79,7 +79,7 @@ struct parent {
 	/* What it was told, under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t told;
-	unsigned lost, returned, changed;
+	unsigned lost, returned, changed, beats;
 	char why[NODE_WHY_BYTES];
 };
 
@@ -114,6 +114,13 @@ static void on_changed(void *context)
 	count(parent, &parent->changed, NULL);
 }
 
+static void on_beat(void *context)
+{
+	struct parent *parent = context;
+
+	count(parent, &parent->beats, NULL);
+}
+
 static void wait_told(struct parent *parent, const unsigned *counter, unsigned times)
 {
 	pthread_mutex_lock(&parent->lock);
@@ -137,7 +144,7 @@ static void parent_open(struct parent *parent, const char *address)
 
 static void *parent_attach(void *argument)
 {
-	static const struct node_events events = { on_lost, on_returned, on_changed };
+	static const struct node_events events = { on_lost, on_returned, on_changed, on_beat };
 	struct parent *parent = argument;
 	char shm_address[NODE_SESSION_SHM_MAX + 1];
 	const struct node_attach_options options = {
@@ -294,6 +301,24 @@ static bool is_away(struct rig *rig, const char *text)
 	return away;
 }
 
+static void one_that_answers_tells_of_each_beat_and_one_that_does_not_of_none(void **state)
+{
+	struct parent *parent = &((struct rig *)*state)->parent;
+	unsigned beats, before;
+
+	pthread_mutex_lock(&parent->lock);
+	while (parent->beats < 2)
+		pthread_cond_wait(&parent->told, &parent->lock);
+	pthread_mutex_unlock(&parent->lock);
+	fail_all_heartbeats();
+	wait_told(parent, &parent->lost, 1);
+	beats = parent->beats;
+	before = atomic_load(&asked);
+	while (atomic_load(&asked) < before + 3)
+		(void)sched_yield();
+	assert_int_equal(parent->beats, beats);
+}
+
 static void one_that_misses_fewer_heartbeats_than_that_is_not_lost(void **state)
 {
 	struct rig *rig = *state;
@@ -405,6 +430,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_node_is_asked_again_while_it_is_not_available),
 		cmocka_unit_test(a_node_that_is_yet_to_start_is_waited_for),
+		cmocka_unit_test_setup_teardown(
+			one_that_answers_tells_of_each_beat_and_one_that_does_not_of_none, start,
+			stop),
 		cmocka_unit_test_setup_teardown(
 			one_that_misses_fewer_heartbeats_than_that_is_not_lost, start, stop),
 		cmocka_unit_test_setup_teardown(one_that_misses_so_many_is_lost_once, start, stop),
