@@ -309,7 +309,7 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 	if (msg_handle_decode(data, size, &bump, &answer) != SIMPLER_OK)
 		fail_here(run);
 	else if (answer.handle_id == 0 || answer.nbytes != nbytes)
-		fail(run, RPC_INTERNAL, "the node allocated storage of another size than asked");
+		fail(run, RPC_DATA_LOSS, "the node allocated storage of another size than asked");
 	else if (remote)
 		remote_storage_store(remote, &answer);
 	else
@@ -595,7 +595,7 @@ static void take_outputs(struct remote_task *run, const struct msg_outcome *outc
 	for (uint32_t i = 0; i < task->tensor_count; i++)
 		written += exec_tag_writes(task->tensors[i].tag);
 	if (written != outcome->output_count) {
-		fail(run, RPC_INTERNAL, "the node answered with another number of outputs");
+		fail(run, RPC_DATA_LOSS, "the node answered with another number of outputs");
 		return;
 	}
 	for (uint32_t i = 0; i < task->tensor_count; i++) {
@@ -607,7 +607,8 @@ static void take_outputs(struct remote_task *run, const struct msg_outcome *outc
 		next++;
 		if (is_inline(tensor) &&
 		    (output->is_handle || output->inline_data.size != tensor->nbytes)) {
-			fail(run, RPC_INTERNAL, "the node answered with an output of another size");
+			fail(run, RPC_DATA_LOSS,
+			     "the node answered with an output of another size");
 			return;
 		}
 	}
@@ -642,7 +643,7 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
 		fail_here(run);
 	else if (outcome.task_id != run->task->id)
-		fail(run, RPC_INTERNAL, "the node answered for another task");
+		fail(run, RPC_DATA_LOSS, "the node answered for another task");
 	else if (outcome.error_code != 0)
 		take_error(run, &outcome);
 	else

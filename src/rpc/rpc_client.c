@@ -287,7 +287,7 @@ static void report_unary(struct rpc_client_call *call, enum rpc_code code, const
 	if (code != RPC_OK) {
 		call->done(call->context, code, text, NULL, 0);
 	} else if (!core_readable(call->incoming)) {
-		call->done(call->context, RPC_INTERNAL,
+		call->done(call->context, RPC_DATA_LOSS,
 		           "the answer came without a message, or with a compressed one", NULL, 0);
 	} else {
 		core_view_open(&view, call->incoming);

@@ -160,7 +160,7 @@ static void on_pushed(void *context, struct rpc_client_call *call, const uint8_t
 	if (msg_handle_decode(data, size, &bump, &answer) != SIMPLER_OK) {
 		fail_here(move);
 	} else if (answer.handle_id == 0 || answer.nbytes != move->storage->handle.nbytes) {
-		fail(move, RPC_INTERNAL, "the node answered a push with another tensor");
+		fail(move, RPC_DATA_LOSS, "the node answered a push with another tensor");
 	} else if (move->storage->handle.handle_id == 0) {
 		transport_storage_take(move->storage, &answer);
 	}
@@ -176,7 +176,7 @@ static void take_chunk(struct transport_move *move, const struct msg_chunk *chun
 	size_t size;
 
 	if (chunk->offset != move->moved || chunk->data.size > move->local.bytes - move->moved) {
-		fail(move, RPC_INTERNAL, "the node sent a chunk out of place");
+		fail(move, RPC_DATA_LOSS, "the node sent a chunk out of place");
 		return;
 	}
 	while ((from = msg_parts_next(data, SIZE_MAX, &size)) != NULL)
