@@ -162,6 +162,19 @@ static void a_task_that_was_refused_is_placed_again(void **state)
 	assert_int_equal(fake_started(fixture->node), 3);
 }
 
+/* All rests together take eight seconds. */
+static void a_task_that_is_refused_for_ever_fails_with_what_its_node_said(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_anywhere);
+	for (unsigned i = 0; i < 21; i++)
+		fake_end_with(fake_take(fixture->node), EXEC_NOT_RUN, "1 task is in flight there");
+	expect_failure(&run, "1 task is in flight there");
+	assert_int_equal(fake_started(fixture->node), 21);
+}
+
 static void a_refused_task_goes_elsewhere_when_its_node_goes_away(void **state)
 {
 	struct fixture *fixture = *state;
@@ -265,6 +278,7 @@ int main(void)
 		TEST(what_nobody_else_could_run_fails_when_the_last_goes_away),
 		TEST(a_group_fails_when_too_few_are_left_for_it),
 		TEST(a_task_that_was_refused_is_placed_again),
+		TEST(a_task_that_is_refused_for_ever_fails_with_what_its_node_said),
 		TEST(a_refused_task_goes_elsewhere_when_its_node_goes_away),
 		TEST(a_lost_task_fails_once_with_what_its_node_said),
 		TEST(a_lost_task_of_an_idempotent_callable_runs_again_three_times_at_most),
