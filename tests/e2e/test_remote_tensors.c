@@ -8,12 +8,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <poll.h>
-#include <signal.h>
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "random.h"
 #include "tensor_fixture.h"
@@ -633,70 +630,6 @@ static void random_graphs_on_a_handle_end_as_if_done_one_by_one(void **state)
 	free(deeds);
 }
 
-/* --- a program that dies --- */
-
-/* This program once more: it fills most of a node's pool, and pushes until it is killed. */
-static int be_pusher(const char *address)
-{
-	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
-	simpler_tensor_options by_stream = SIMPLER_TENSOR_OPTIONS_INIT;
-	int64_t count = 40 << 20;
-	simpler_tensor_handle handle;
-	simpler_worker *worker;
-	simpler_tensor local;
-
-	options.session_ttl_ms = 1000;
-	by_stream.transport = SIMPLER_TRANSPORT_STREAM;
-	if (simpler_worker_create(&options, &worker) != SIMPLER_OK ||
-	    simpler_worker_add_remote(worker, address, NULL) != SIMPLER_OK ||
-	    simpler_worker_init(worker) != SIMPLER_OK ||
-	    simpler_tensor_alloc(worker, 0, SIMPLER_UINT8, 1, &count, NULL, &handle) !=
-	            SIMPLER_OK ||
-	    simpler_tensor_init_1d(&local, calloc(1, (size_t)count), SIMPLER_UINT8, count) !=
-	            SIMPLER_OK ||
-	    write(STDOUT_FILENO, "!", 1) != 1)
-		return 1;
-	while (simpler_tensor_write(worker, handle, NULL, &local, &by_stream) == SIMPLER_OK)
-		continue;
-	return 1;
-}
-
-static void storage_of_a_program_killed_in_a_push_goes_with_its_lease(void **state)
-{
-	struct fixture *fixture = *state;
-	int64_t count = 40 << 20;
-	simpler_tensor_handle handle;
-	simpler_status status;
-	int ready[2], ended;
-	unsigned refused = 0;
-	char byte;
-	pid_t pid;
-
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		(void)dup2(ready[1], STDOUT_FILENO);
-		(void)execl("/proc/self/exe", "pusher", fixture->nodes[0].address, (char *)NULL);
-		_exit(127);
-	}
-	(void)close(ready[1]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	(void)close(ready[0]);
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, &ended, 0), pid);
-	/* Not before its time to live is over, and then. */
-	do {
-		status = simpler_tensor_alloc(fixture->worker, 0, SIMPLER_UINT8, 1, &count, NULL,
-		                              &handle);
-		if (status != SIMPLER_OK)
-			assert_fails(status, SIMPLER_ENOSPACE, "67108864");
-		refused += status != SIMPLER_OK;
-	} while (status != SIMPLER_OK);
-	assert_true(refused > 0);
-	free_tensor(fixture, handle);
-}
-
 /* --- what moves --- */
 
 static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
@@ -740,7 +673,7 @@ static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
 	simpler_args_destroy(args);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_written_is_read_at_all_sizes),
@@ -765,11 +698,8 @@ int main(int argc, char **argv)
 			an_output_freed_in_the_run_stays_for_the_tasks_that_were_submitted),
 		cmocka_unit_test(an_output_whose_task_failed_holds_nothing_or_what_it_left),
 		cmocka_unit_test(random_graphs_on_a_handle_end_as_if_done_one_by_one),
-		cmocka_unit_test(storage_of_a_program_killed_in_a_push_goes_with_its_lease),
 		cmocka_unit_test(R13_output_only_tensors_send_no_byte_to_the_node),
 	};
 
-	if (argc == 2)
-		return be_pusher(argv[1]);
 	return cmocka_run_group_tests(tests, tensors_set_up, tensors_tear_down);
 }

@@ -3,6 +3,7 @@
 #define TEMPORARY_DIRECTORY_H
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
