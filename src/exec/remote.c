@@ -23,11 +23,12 @@
  * A task that is stopped has its present call cancelled, and begins no other but those that FREE.
  * The node hears of a cancelled dispatch, and keeps its tensors until the code that ran has ended,
  * so freeing them meanwhile is safe. A call that ALLOCATEs is waited for, unless the node is lost:
- * the session would keep storage whose handle did not arrive for as long as it lasts. It does so
- * still when a SEND that allocates is cancelled while the node answers. stop() comes at any
- * moment: each call is created and noted under the child's lock, with a look at `stopped`, before
- * it is begun, and forgotten under it in the callback that ends it; stop() cancels under the lock
- * what it finds noted. So a call is cancelled by the one or by the other, and never after its end.
+ * the session would keep storage whose handle did not arrive for as long as it lasts. So is a SEND
+ * that allocates, once all of it is written: until then the node frees what it has made. stop()
+ * comes at any moment: each call is created and noted under the child's lock, with a look at
+ * `stopped`, before it is begun, and forgotten under it in the callback that ends it; stop()
+ * cancels under the lock what it finds noted. So a call is cancelled by the one or by the other,
+ * and never after its end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,12 +120,12 @@ static void call_ended(struct remote_task *run)
 	pthread_mutex_unlock(&run->node->lock);
 }
 
-static void cancel_present(struct remote_task *run)
+static void cancel_present(struct remote_task *run, bool lost)
 {
 	if (run->call)
 		rpc_client_call_cancel(run->call);
 	if (run->moving)
-		transport_cancel(run->moving, &run->move);
+		transport_cancel(run->moving, &run->move, lost);
 	if (run->bringing)
 		remote_op_cancel(run->bringing);
 }
@@ -164,7 +165,7 @@ static void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at
 	if (stops) {
 		atomic_store(&run->stopped, true);
 		if (!run->call || !run->makes)
-			cancel_present(run);
+			cancel_present(run, false);
 	}
 	pthread_mutex_unlock(&node->lock);
 	if (stops)
@@ -179,7 +180,7 @@ void remote_lose(struct remote_child *node, const char *why)
 	(void)snprintf(node->lost_why, sizeof(node->lost_why), "%s", why);
 	DL_FOREACH (node->running, run) {
 		atomic_store(&run->lost, true);
-		cancel_present(run);
+		cancel_present(run, true);
 	}
 	pthread_mutex_unlock(&node->lock);
 }
@@ -270,7 +271,7 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 	pthread_mutex_lock(&node->lock);
 	run->moving = transport;
 	if (is_given_up(run))
-		transport_cancel(transport, &run->move);
+		transport_cancel(transport, &run->move, true);
 	pthread_mutex_unlock(&node->lock);
 	transport_start(transport, &run->move);
 	return true;

@@ -84,7 +84,7 @@ void remote_op_cancel(struct remote_op *op)
 	if (op->call)
 		rpc_client_call_cancel(op->call);
 	if (op->moving)
-		transport_cancel(op->moving, &op->move);
+		transport_cancel(op->moving, &op->move, true);
 	pthread_mutex_unlock(&op->lock);
 }
 
@@ -367,7 +367,7 @@ void remote_begin_move(struct remote_op *op, bool write, const struct span *span
 	pthread_mutex_lock(&op->lock);
 	op->moving = transport;
 	if (op->cancelled)
-		transport_cancel(transport, &op->move);
+		transport_cancel(transport, &op->move, true);
 	pthread_mutex_unlock(&op->lock);
 	transport_start(transport, &op->move);
 }

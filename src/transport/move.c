@@ -21,7 +21,7 @@ void transport_move_init(struct transport_move *move)
 	layout_walk_begin(&move->walk, &move->local);
 	move->run = NULL;
 	move->run_left = 0;
-	move->closed = move->failed = false;
+	move->makes = move->closed = move->failed = false;
 	atomic_init(&move->cancelled, false);
 	move->call = NULL;
 }

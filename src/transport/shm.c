@@ -109,9 +109,10 @@ static void shm_start(struct transport *transport, struct transport_move *move)
 }
 
 /* What has begun is soon over. */
-static void shm_cancel(struct transport *transport, struct transport_move *move)
+static void shm_cancel(struct transport *transport, struct transport_move *move, bool lost)
 {
 	(void)transport;
+	(void)lost;
 	atomic_store(&move->cancelled, true);
 }
 

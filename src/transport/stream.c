@@ -20,7 +20,7 @@
 struct stream {
 	struct transport transport;
 	struct rpc_channel *channel;
-	pthread_mutex_t lock; /* guards move.call of all of them */
+	pthread_mutex_t lock; /* guards `call` and `closed` of all moves */
 };
 
 static struct stream *stream_of(const struct transport_move *move)
@@ -130,6 +130,16 @@ static simpler_status next_chunk(struct transport_move *move, struct rpc_client_
 	return SIMPLER_OK;
 }
 
+/* From here on the node may answer. */
+static void close_move(struct transport_move *move)
+{
+	struct stream *stream = stream_of(move);
+
+	pthread_mutex_lock(&stream->lock);
+	move->closed = true;
+	pthread_mutex_unlock(&stream->lock);
+}
+
 static void on_chunk_sent(void *context, struct rpc_client_call *call)
 {
 	struct transport_move *move = context;
@@ -138,7 +148,7 @@ static void on_chunk_sent(void *context, struct rpc_client_call *call)
 	if (move->closed || move->failed)
 		return;
 	if (move->moved == move->local.bytes) {
-		move->closed = true;
+		close_move(move);
 		rpc_stream_close_send(call);
 	} else if (next_chunk(move, call, &message) == SIMPLER_OK) {
 		rpc_stream_send(call, &message);
@@ -267,6 +277,7 @@ static void stream_start(struct transport *transport, struct transport_move *mov
 	simpler_status status;
 
 	move->transport = transport;
+	move->makes = move->write && move->storage->handle.handle_id == 0;
 	call = open_call((struct stream *)transport, move);
 	if (!call) {
 		fail_here(move);
@@ -282,13 +293,13 @@ static void stream_start(struct transport *transport, struct transport_move *mov
 	                 move->write ? &writing : &reading, move);
 }
 
-static void stream_cancel(struct transport *transport, struct transport_move *move)
+static void stream_cancel(struct transport *transport, struct transport_move *move, bool lost)
 {
 	struct stream *stream = (struct stream *)transport;
 
 	pthread_mutex_lock(&stream->lock);
 	atomic_store(&move->cancelled, true);
-	if (move->call)
+	if (move->call && (lost || !move->makes || !move->closed))
 		rpc_client_call_cancel(move->call);
 	pthread_mutex_unlock(&stream->lock);
 }

@@ -59,7 +59,9 @@ struct transport_move {
 	struct layout_walk walk; /* over `local`, which is at `run`, of which `run_left` are left */
 	uint8_t *run;
 	uint64_t run_left;
-	bool closed, failed;
+	bool makes;  /* storage, which is known when the node has answered */
+	bool closed; /* all has been written; guarded by the transport's lock */
+	bool failed;
 	_Atomic bool cancelled;
 	struct rpc_client_call *call; /* guarded by the transport's lock */
 	struct error error;
@@ -70,7 +72,9 @@ struct transport_ops {
 	/* Whether it can move the bytes of this storage, which is on the node already. */
 	bool (*reaches)(struct transport *transport, const struct transport_storage *storage);
 	void (*start)(struct transport *transport, struct transport_move *move);
-	void (*cancel)(struct transport *transport, struct transport_move *move);
+	/* Storage that the node may have made already is waited for unless it is `lost`: else it
+	 * would be there, and nobody know its handle. May be called again. */
+	void (*cancel)(struct transport *transport, struct transport_move *move, bool lost);
 	void (*close)(struct transport *transport);
 };
 
@@ -87,9 +91,10 @@ static inline void transport_start(struct transport *transport, struct transport
 {
 	transport->ops->start(transport, move);
 }
-static inline void transport_cancel(struct transport *transport, struct transport_move *move)
+static inline void transport_cancel(struct transport *transport, struct transport_move *move,
+                                    bool lost)
 {
-	transport->ops->cancel(transport, move);
+	transport->ops->cancel(transport, move, lost);
 }
 
 /* --- for implementations: the local side, in order (move.c) --- */

@@ -108,10 +108,11 @@ static void fake_start(struct transport *transport, struct transport_move *move)
 
 /* Before the thread has it, or without effect: the look at it and the error are one moment apart.
  */
-static void fake_cancel(struct transport *transport, struct transport_move *move)
+static void fake_cancel(struct transport *transport, struct transport_move *move, bool lost)
 {
 	struct fake *fake = (struct fake *)transport;
 
+	(void)lost;
 	pthread_mutex_lock(&fake->lock);
 	for (unsigned i = 0; i < fake->count; i++) {
 		if (fake->queue[i] == move)
@@ -389,11 +390,11 @@ static void a_cancelled_move_ends_once_and_lets_go_of_its_memory(void **state)
 
 			prepare(&moved, i % 2 == 0, &storage, &all, &local);
 			if (i % 4 < 2)
-				transport_cancel(subjects[k].transport, &moved.move);
+				transport_cancel(subjects[k].transport, &moved.move, false);
 			transport_start(subjects[k].transport, &moved.move);
 			pthread_mutex_lock(&moved.lock);
 			if (moved.ends == 0)
-				transport_cancel(subjects[k].transport, &moved.move);
+				transport_cancel(subjects[k].transport, &moved.move, false);
 			pthread_mutex_unlock(&moved.lock);
 			status = await(&moved);
 			assert_true(status == SIMPLER_OK || status == SIMPLER_ECANCELLED);
