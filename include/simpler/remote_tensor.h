@@ -129,7 +129,8 @@ SIMPLER_API simpler_status simpler_tensor_read_async(simpler_worker *worker,
 /**
  * Where the storage is in this process: for a node on this machine, which shares it. What is
  * written there is written; no call is needed, and none orders it with tasks. Good until the handle
- * is freed.
+ * is freed. When the node has lost the tensor the address stays valid, and leads to memory that is
+ * nobody's: mapping it again is SIMPLER_ESTALE as soon as the next heartbeat has told.
  *
  * @return SIMPLER_EUNAVAILABLE when the node shares no memory with this process: write and read
  * then.

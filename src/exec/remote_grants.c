@@ -89,13 +89,6 @@ static void take_import(struct remote_op *op, enum rpc_code code, const char *te
 		remote_op_fail(op);
 }
 
-static void on_imported(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                        size_t size)
-{
-	if (!remote_op_asks_again(context, code))
-		take_import(context, code, text, data, size);
-}
-
 static simpler_status encode_import(struct remote_op *op, struct rpc_buffer *out)
 {
 	op->import.ttl_ms = op->storage->ttl_ms;
@@ -107,7 +100,7 @@ static void import(struct remote_op *op)
 	struct rpc_buffer buffer;
 
 	if (encode_import(op, &buffer) == SIMPLER_OK)
-		remote_op_call(op, MSG_IMPORT_TENSOR, &buffer, on_imported);
+		remote_op_call(op, MSG_IMPORT_TENSOR, &buffer, remote_op_end_with_handle);
 	else
 		remote_op_fail(op);
 }
@@ -119,25 +112,12 @@ void remote_begin_import(struct remote_op *op)
 
 /* --- releasing --- */
 
-static void on_released(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                        size_t size)
-{
-	struct remote_op *op = context;
-
-	(void)data;
-	(void)size;
-	if (remote_op_answer(op, code, text) == SIMPLER_OK)
-		op->done(op, NULL);
-	else
-		remote_op_fail(op);
-}
-
 void remote_begin_release(struct remote_op *op)
 {
 	struct rpc_buffer buffer;
 
 	if (msg_grant_encode(&op->import.grant, &buffer) == SIMPLER_OK)
-		remote_op_call(op, MSG_RELEASE_GRANT, &buffer, on_released);
+		remote_op_call(op, MSG_RELEASE_GRANT, &buffer, remote_op_end_empty);
 	else
 		remote_op_fail(op);
 }

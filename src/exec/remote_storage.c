@@ -207,8 +207,8 @@ bool remote_op_asks_again(struct remote_op *op, enum rpc_code code)
 	return remote_staging_make_room(op->node, op->mark, code, ask_again, op);
 }
 
-static void on_handle(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                      size_t size)
+void remote_op_end_with_handle(void *context, enum rpc_code code, const char *text,
+                               const uint8_t *data, size_t size)
 {
 	struct remote_op *op = context;
 	simpler_status status = remote_op_answer(op, code, text);
@@ -225,7 +225,7 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
                          size_t size)
 {
 	if (!remote_op_asks_again(context, code))
-		on_handle(context, code, text, data, size);
+		remote_op_end_with_handle(context, code, text, data, size);
 }
 
 static void alloc(struct remote_op *op)
@@ -236,6 +236,19 @@ static void alloc(struct remote_op *op)
 
 	if (msg_alloc_encode(&message, &buffer) == SIMPLER_OK)
 		remote_op_call(op, MSG_ALLOC_TENSOR, &buffer, on_allocated);
+	else
+		remote_op_fail(op);
+}
+
+void remote_op_end_empty(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                         size_t size)
+{
+	struct remote_op *op = context;
+
+	(void)data;
+	(void)size;
+	if (remote_op_answer(op, code, text) == SIMPLER_OK)
+		op->done(op, NULL);
 	else
 		remote_op_fail(op);
 }
@@ -274,20 +287,7 @@ void remote_begin_refresh(struct remote_op *op, uint64_t ttl_ms)
 		status = msg_refresh_encode(&message, &buffer);
 	}
 	if (status == SIMPLER_OK)
-		remote_op_call(op, MSG_REFRESH_TENSOR, &buffer, on_handle);
-	else
-		remote_op_fail(op);
-}
-
-static void on_freed(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                     size_t size)
-{
-	struct remote_op *op = context;
-
-	(void)data;
-	(void)size;
-	if (remote_op_answer(op, code, text) == SIMPLER_OK)
-		op->done(op, NULL);
+		remote_op_call(op, MSG_REFRESH_TENSOR, &buffer, remote_op_end_with_handle);
 	else
 		remote_op_fail(op);
 }
@@ -300,7 +300,7 @@ void remote_begin_free(struct remote_op *op)
 		op->done(op, NULL); /* it is not there */
 	} else if (msg_free_encode(&op->storage->place.handle, &buffer) == SIMPLER_OK) {
 		op->storage->storage.abandoned = true; /* the node is told here */
-		remote_op_call(op, MSG_FREE_TENSOR, &buffer, on_freed);
+		remote_op_call(op, MSG_FREE_TENSOR, &buffer, remote_op_end_empty);
 	} else {
 		remote_op_fail(op);
 	}

@@ -11,6 +11,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,14 @@
 #define THREADS    4
 #define ROUNDS     60
 #define MOST       40000 /* elements */
+
+/* The nodes' sessions have a clock that a test may put on. */
+static _Atomic int64_t ahead;
+
+static int64_t session_clock(void)
+{
+	return clock_now() + atomic_load(&ahead);
+}
 
 /* A front end without an engine: nothing runs tasks. */
 struct served {
@@ -108,7 +117,7 @@ static void make_node(struct served *served, unsigned number)
 		                             .owner_count = 1,
 		                             .most = 10,
 		                             .most_tasks = 10,
-		                             .now = clock_now };
+		                             .now = session_clock };
 	struct node *node = &served->node;
 
 	(void)snprintf(served->id, sizeof(served->id), "node-%u", number);
@@ -170,11 +179,13 @@ static void end_node(struct served *served)
 
 static int set_up(void **state)
 {
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	assert_non_null(rig);
 	assert_true(temporary_directory_make(&rig->directory));
-	assert_int_equal(simpler_worker_create(NULL, &rig->worker), SIMPLER_OK);
+	options.heartbeat_interval_ms = 20;
+	assert_int_equal(simpler_worker_create(&options, &rig->worker), SIMPLER_OK);
 	for (unsigned i = 0; i < NODES; i++) {
 		struct served *served = &rig->nodes[i];
 
@@ -366,10 +377,67 @@ static void many_threads_make_use_and_free_tensors_of_two_nodes(void **state)
 	must(simpler_tensor_free(rig->worker, shared, NULL));
 }
 
+/* --- a node that forgets --- */
+
+static simpler_tensor_handle store(struct rig *rig, simpler_worker_id node, int64_t value)
+{
+	const int64_t count = 1;
+	simpler_tensor_handle handle;
+	simpler_tensor local;
+
+	must(simpler_tensor_alloc(rig->worker, node, SIMPLER_INT64, 1, &count, NULL, &handle));
+	must(simpler_tensor_init_1d(&local, &value, SIMPLER_INT64, 1));
+	must(simpler_tensor_write(rig->worker, handle, NULL, &local, NULL));
+	return handle;
+}
+
+static void expect_stale(simpler_status status)
+{
+	assert_int_equal(status, SIMPLER_ESTALE);
+	assert_non_null(strstr(simpler_last_error(), "the tensor is gone"));
+}
+
+/* Until the next heartbeat has said so, this process cannot know. */
+static void wait_until_known(struct rig *rig, simpler_tensor_handle handle)
+{
+	void *address;
+
+	while (simpler_tensor_map(rig->worker, handle, &address) == SIMPLER_OK)
+		(void)sched_yield();
+}
+
+static void what_a_node_forgot_is_stale_also_where_its_memory_is_mapped(void **state)
+{
+	struct rig *rig = *state;
+	simpler_tensor_handle handle = store(rig, 0, 7), again;
+	int64_t value = 0;
+	simpler_tensor local;
+	void *address;
+
+	must(simpler_tensor_map(rig->worker, handle, &address));
+	assert_int_equal(*(int64_t *)address, 7);
+	atomic_fetch_add(&ahead, 3600 * CLOCK_S);
+	(void)sessions_expire(rig->nodes[0].node.sessions);
+	wait_until_known(rig, handle);
+	expect_stale(simpler_tensor_map(rig->worker, handle, &address));
+	must(simpler_tensor_init_1d(&local, &value, SIMPLER_INT64, 1));
+	expect_stale(simpler_tensor_read(rig->worker, handle, NULL, &local, NULL));
+	expect_stale(simpler_tensor_write(rig->worker, handle, NULL, &local, NULL));
+	expect_stale(simpler_tensor_refresh(rig->worker, handle, NULL));
+	assert_int_equal(value, 0);
+	must(simpler_tensor_free(rig->worker, handle, NULL));
+	/* What is stored from now on is there, wherever its memory is. */
+	again = store(rig, 0, 8);
+	must(simpler_tensor_read(rig->worker, again, NULL, &local, NULL));
+	assert_int_equal(value, 8);
+	must(simpler_tensor_free(rig->worker, again, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_threads_make_use_and_free_tensors_of_two_nodes),
+		cmocka_unit_test(what_a_node_forgot_is_stale_also_where_its_memory_is_mapped),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
