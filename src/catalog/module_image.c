@@ -20,7 +20,7 @@ simpler_status module_image_begin(struct module_image *image, uint64_t size)
 		                   "a module cannot be of %" PRIu64 " bytes; it has 1 to %zu", size,
 		                   MODULE_MAX_BYTES);
 	*image = (struct module_image){ .size = size };
-	status = memory_create("simpler-module", size, &image->fd);
+	status = memory_create_image("simpler-module", size, &image->fd);
 	if (!status)
 		image->digest = digest_begin();
 	return status;

@@ -18,7 +18,7 @@ static simpler_status give_up(int fd, const char *what, const char *name)
 	                         name);
 }
 
-simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
+static simpler_status create(const char *name, uint64_t bytes, int seals, int *fd)
 {
 	int created;
 
@@ -30,10 +30,20 @@ simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
 		return give_up(created, "create", name);
 	if (ftruncate(created, (off_t)bytes) < 0)
 		return give_up(created, "size", name);
-	if (fcntl(created, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+	if (fcntl(created, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | seals) < 0)
 		return give_up(created, "fix the size of", name);
 	*fd = created;
 	return SIMPLER_OK;
+}
+
+simpler_status memory_create(const char *name, uint64_t bytes, int *fd)
+{
+	return create(name, bytes, F_SEAL_SEAL, fd);
+}
+
+simpler_status memory_create_image(const char *name, uint64_t bytes, int *fd)
+{
+	return create(name, bytes, 0, fd);
 }
 
 simpler_status memory_seal(int fd)

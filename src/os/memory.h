@@ -12,13 +12,15 @@
 
 /*
  * A memfd of `bytes` zeroes, none of them committed yet. Its size is fixed for good: no process
- * that gets the descriptor can shrink it and make the others die of SIGBUS. `name` shows in
- * /proc/PID/maps.
+ * that gets the descriptor can shrink it and make the others die of SIGBUS. Nor can it be sealed
+ * against writing, after which no other process could map it and none of its pages could be given
+ * back. `name` shows in /proc/PID/maps.
  */
 simpler_status memory_create(const char *name, uint64_t bytes, int *fd);
 
-/* Write to it without mapping it, which raises no SIGBUS, and seal it, after which nobody can
- * change it: a module's image. SIMPLER_ENOSPACE when the system has no room. */
+/* One for a module's image: write to it without mapping it, which raises no SIGBUS, and seal it,
+ * after which nobody can change it. SIMPLER_ENOSPACE when the system has no room. */
+simpler_status memory_create_image(const char *name, uint64_t bytes, int *fd);
 simpler_status memory_write(int fd, uint64_t offset, const void *bytes, size_t size);
 simpler_status memory_seal(int fd);
 

@@ -22,7 +22,7 @@ static inline int module_image(const char *name)
 	size = fread(bytes, 1, sizeof(bytes), file);
 	assert_true(size > 0 && size < sizeof(bytes));
 	(void)fclose(file);
-	assert_int_equal(memory_create(name, size, &fd), SIMPLER_OK);
+	assert_int_equal(memory_create_image(name, size, &fd), SIMPLER_OK);
 	assert_int_equal(memory_write(fd, 0, bytes, size), SIMPLER_OK);
 	assert_int_equal(memory_seal(fd), SIMPLER_OK);
 	return fd;

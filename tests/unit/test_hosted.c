@@ -44,7 +44,7 @@ static int open_module(void)
 	assert_non_null(file);
 	size = fread(bytes, 1, sizeof(bytes), file);
 	fclose(file);
-	assert_int_equal(memory_create("module", size, &fd), SIMPLER_OK);
+	assert_int_equal(memory_create_image("module", size, &fd), SIMPLER_OK);
 	assert_int_equal(memory_write(fd, 0, bytes, size), SIMPLER_OK);
 	assert_int_equal(memory_seal(fd), SIMPLER_OK);
 	return fd;

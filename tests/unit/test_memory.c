@@ -65,6 +65,16 @@ static void nobody_changes_the_size(void **state)
 	(void)close(fd);
 }
 
+static void what_is_shared_to_be_written_cannot_be_sealed(void **state)
+{
+	int fd = make(PAGE);
+
+	(void)state;
+	assert_int_equal(memory_seal(fd), SIMPLER_ESYSTEM);
+	memory_unmap(map(fd, PAGE), PAGE);
+	(void)close(fd);
+}
+
 static void an_image_is_sealed(void **state)
 {
 	uint8_t bytes[5000], byte = 1;
@@ -73,7 +83,7 @@ static void an_image_is_sealed(void **state)
 
 	(void)state;
 	memset(bytes, 0x5a, sizeof(bytes));
-	fd = make(sizeof(bytes));
+	assert_int_equal(memory_create_image("test", sizeof(bytes), &fd), SIMPLER_OK);
 	assert_int_equal(memory_write(fd, 0, bytes, 3000), SIMPLER_OK);
 	assert_int_equal(memory_write(fd, 3000, bytes + 3000, sizeof(bytes) - 3000), SIMPLER_OK);
 	assert_int_equal(memory_seal(fd), SIMPLER_OK);
@@ -125,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mappings_share_their_bytes),
 		cmocka_unit_test(nobody_changes_the_size),
+		cmocka_unit_test(what_is_shared_to_be_written_cannot_be_sealed),
 		cmocka_unit_test(an_image_is_sealed),
 		cmocka_unit_test(pages_are_committed_and_given_back),
 		cmocka_unit_test(sizes_that_wrap_are_refused),

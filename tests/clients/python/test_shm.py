@@ -2,6 +2,7 @@
 """Memory that a client of the node's machine shares with it: tensors are read and written with no
 byte through a socket, and tasks of workers that were there before work on them in place."""
 import array
+import fcntl
 import mmap
 import os
 import pathlib
@@ -188,6 +189,15 @@ class Shared(DaemonTest):
     def test_the_memory_cannot_be_made_smaller(self):
         with self.assertRaises(OSError):
             os.ftruncate(self.memory.fd, 0)
+
+    def test_the_memory_cannot_be_sealed(self):
+        """Else workers could not map it, and what is freed there would stay beyond the limit."""
+        for seal in 0x8, 0x10:  # F_SEAL_WRITE, F_SEAL_FUTURE_WRITE
+            with self.assertRaises(PermissionError):
+                fcntl.fcntl(self.memory.fd, 1033, seal)  # F_ADD_SEALS
+        self.anne.free(self.anne.alloc(30 * MIB))
+        self.client.free(self.client.alloc(30 * MIB))
+        self.assertLess(self.client.status().pool.committed, 33 * MIB)
 
     def test_all_memory_counts_against_the_one_limit(self):
         held = self.client.alloc(20 * MIB)
