@@ -292,6 +292,16 @@ void remote_begin_refresh(struct remote_op *op, uint64_t ttl_ms)
 		remote_op_fail(op);
 }
 
+/* One that the node may not have heard of is told it once more, by let_go(). */
+static void on_freed(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                     size_t size)
+{
+	struct remote_op *op = context;
+
+	op->storage->storage.abandoned = code == RPC_OK;
+	remote_op_end_empty(op, code, text, data, size);
+}
+
 void remote_begin_free(struct remote_op *op)
 {
 	struct rpc_buffer buffer;
@@ -299,8 +309,7 @@ void remote_begin_free(struct remote_op *op)
 	if (remote_storage_check(op->storage) != SIMPLER_OK) {
 		op->done(op, NULL); /* it is not there */
 	} else if (msg_free_encode(&op->storage->place.handle, &buffer) == SIMPLER_OK) {
-		op->storage->storage.abandoned = true; /* the node is told here */
-		remote_op_call(op, MSG_FREE_TENSOR, &buffer, remote_op_end_empty);
+		remote_op_call(op, MSG_FREE_TENSOR, &buffer, on_freed);
 	} else {
 		remote_op_fail(op);
 	}

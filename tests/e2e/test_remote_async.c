@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tensor_fixture.h"
 
@@ -88,6 +89,30 @@ static void a_deadline_ends_a_call(void **state)
 	assert_fails(simpler_tensor_alloc(fixture->worker, 0, SIMPLER_INT64, 1, &count, &options,
 	                                  &handle),
 	             SIMPLER_EDEADLINE, fixture->nodes[0].address);
+}
+
+/* The handle is gone, so the program could not free it again. */
+static void a_free_that_had_no_time_is_made_up_for(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	int64_t most = 40 << 20; /* of 64 MiB */
+	simpler_tensor_handle handle = alloc(fixture, 0, SIMPLER_UINT8, most);
+	simpler_status status;
+
+	options.timeout_ms = 0;
+	assert_fails(simpler_tensor_free(fixture->worker, handle, &options), SIMPLER_EDEADLINE,
+	             fixture->nodes[0].address);
+	assert_fails(simpler_tensor_free(fixture->worker, handle, NULL), SIMPLER_ESTALE,
+	             "it was freed");
+	alarm(60);
+	do
+		status = simpler_tensor_alloc(fixture->worker, 0, SIMPLER_UINT8, 1, &most, NULL,
+		                              &handle);
+	while (status == SIMPLER_ENOSPACE);
+	alarm(0);
+	assert_ok(status);
+	free_tensor(fixture, handle);
 }
 
 /* --- all others --- */
@@ -287,6 +312,7 @@ int main(void)
 		cmocka_unit_test(many_writes_and_reads_are_in_progress_at_once),
 		cmocka_unit_test(a_cancelled_read_ends_as_cancelled_or_whole),
 		cmocka_unit_test(a_deadline_ends_a_call),
+		cmocka_unit_test(a_free_that_had_no_time_is_made_up_for),
 		cmocka_unit_test(a_tensor_is_made_brought_refreshed_and_freed_without_waiting),
 		cmocka_unit_test(what_was_freed_without_waiting_is_room_when_the_completion_ends),
 		cmocka_unit_test(a_tensor_brought_without_waiting_may_be_freed_at_its_origin),
