@@ -219,23 +219,28 @@ static simpler_status read_remote(struct node *node, struct import *import,
 	return status;
 }
 
-static void import_here(struct rpc_call *call, uint64_t session, const struct msg_import *request)
+/* Another handle of storage that is here: at once. */
+static simpler_status import_here(struct node *node, struct import *import,
+                                  const struct msg_import *request)
 {
-	struct node *node = node_of(call);
 	struct pool_view view;
+	simpler_status status =
+		pool_import(node->pool, import->session, request->grant.handle.handle_id,
+	                    request->grant.token, request->ttl_ms, &view);
 
-	if (pool_import(node->pool, session, request->grant.handle.handle_id, request->grant.token,
-	                request->ttl_ms, &view) == SIMPLER_OK)
-		node_reply_handle(call, &view);
-	else
-		reply_error(call);
-	node_leave(node, session);
+	if (status == SIMPLER_OK)
+		status = pool_pin(node->pool, import->session, view.handle, POOL_READ,
+		                  &import->view);
+	if (status == SIMPLER_OK)
+		answer(import);
+	return status;
 }
 
-static void import_from(struct rpc_call *call, uint64_t session, const struct msg_import *request)
+static void begin(struct rpc_call *call, uint64_t session, const struct msg_import *request)
 {
 	struct node *node = node_of(call);
 	struct import *import = calloc(1, sizeof(*import));
+	bool here = strcmp(request->grant.handle.node_id, node->id) == 0;
 
 	if (!import) {
 		error_raise(SIMPLER_ENOMEM, "out of memory for a transfer");
@@ -249,7 +254,8 @@ static void import_from(struct rpc_call *call, uint64_t session, const struct ms
 	memcpy(import->address, request->address, sizeof(import->address));
 	(void)pthread_mutex_init(&import->lock, NULL);
 	rpc_call_set_state(call, import);
-	if (read_remote(node, import, request) != SIMPLER_OK)
+	if ((here ? import_here(node, import, request) : read_remote(node, import, request)) !=
+	    SIMPLER_OK)
 		reply_error(call);
 }
 
@@ -267,10 +273,8 @@ static void import_tensor(struct rpc_call *call, const uint8_t *data, size_t siz
 		status = node_enter(call, &session);
 	if (status != SIMPLER_OK)
 		reply_error(call);
-	else if (strcmp(request.grant.handle.node_id, node_of(call)->id) == 0)
-		import_here(call, session, &request);
 	else
-		import_from(call, session, &request);
+		begin(call, session, &request);
 }
 
 const struct rpc_method node_import_methods[NODE_IMPORT_METHODS] = {

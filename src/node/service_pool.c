@@ -1,5 +1,11 @@
-/* TensorPool: storage under handles, and grants of it. */
+/*
+ * TensorPool: storage under handles, and grants of it.
+ *
+ * What a call makes is the client's once it is told of it. One that has given the call up is not
+ * told, and could not free it, while Attach renews the lease: so it is taken back here.
+ */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -28,29 +34,67 @@ static void answer_in_session(struct rpc_call *call, in_session *act, const void
 	node_leave(node, session);
 }
 
+/* What a call has made: its state, freed at its end. */
+struct made {
+	uint64_t session, handle; /* handle 0: nothing */
+	uint8_t token[POOL_TOKEN_BYTES];
+};
+
+static simpler_status note_made(struct rpc_call *call)
+{
+	struct made *made = calloc(1, sizeof(*made));
+
+	rpc_call_set_state(call, made);
+	return made ? SIMPLER_OK : error_raise(SIMPLER_ENOMEM, "out of memory for a call");
+}
+
 /* --- AllocTensor, RefreshTensor, FreeTensor --- */
+
+struct alloc {
+	struct msg_alloc message;
+	struct made *made;
+};
 
 static simpler_status act_alloc(struct node *node, uint64_t session, const void *request,
                                 struct pool_view *out)
 {
-	const struct msg_alloc *alloc = request;
+	const struct alloc *alloc = request;
+	simpler_status status =
+		pool_alloc(node->pool, session, alloc->message.nbytes, alloc->message.ttl_ms, out);
 
-	return pool_alloc(node->pool, session, alloc->nbytes, alloc->ttl_ms, out);
+	if (status == SIMPLER_OK) {
+		alloc->made->session = session;
+		alloc->made->handle = out->handle;
+	}
+	return status;
 }
 
 static void alloc_tensor(struct rpc_call *call, const uint8_t *data, size_t size)
 {
-	struct msg_alloc alloc;
+	struct alloc alloc;
 	simpler_status status;
 	struct bump bump;
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	status = msg_alloc_decode(data, size, &bump, &alloc);
+	status = msg_alloc_decode(data, size, &bump, &alloc.message);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
+		status = note_made(call);
+	if (status == SIMPLER_OK) {
+		alloc.made = rpc_call_state(call);
 		answer_in_session(call, act_alloc, &alloc);
-	else
+	} else {
 		reply_error(call);
+	}
+}
+
+static void alloc_end(struct rpc_call *call, bool cancelled)
+{
+	struct made *made = rpc_call_state(call);
+
+	if (cancelled && made && made->handle != 0)
+		(void)pool_free(node_of(call)->pool, made->session, made->handle);
+	free(made);
 }
 
 static simpler_status act_refresh(struct node *node, uint64_t session, const void *request,
@@ -123,6 +167,12 @@ static void fill_grant(struct node *node, const struct pool_grant *from, struct 
 	memcpy(out->token, from->token, sizeof(out->token));
 }
 
+static void note_grant(struct made *made, const struct pool_grant *grant)
+{
+	made->handle = grant->handle;
+	memcpy(made->token, grant->token, sizeof(made->token));
+}
+
 static simpler_status export_handle(struct rpc_call *call, const struct msg_export *request,
                                     struct msg_grant *out)
 {
@@ -138,6 +188,7 @@ static simpler_status export_handle(struct rpc_call *call, const struct msg_expo
 	status = pool_export(node->pool, session, request->handle.handle_id, request->write,
 	                     request->ttl_ms, &grant);
 	if (status == SIMPLER_OK) {
+		note_grant(rpc_call_state(call), &grant);
 		fill_grant(node, &grant, out);
 		node_look_at(node, grant.lease_deadline);
 	}
@@ -157,10 +208,21 @@ static void export_tensor(struct rpc_call *call, const uint8_t *data, size_t siz
 	status = msg_export_decode(data, size, &bump, &request);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
+		status = note_made(call);
+	if (status == SIMPLER_OK)
 		status = export_handle(call, &request, &grant);
 	if (status == SIMPLER_OK)
 		status = msg_grant_encode(&grant, &buffer);
 	reply(call, status, &buffer);
+}
+
+static void export_end(struct rpc_call *call, bool cancelled)
+{
+	struct made *made = rpc_call_state(call);
+
+	if (cancelled && made && made->handle != 0)
+		(void)pool_release_grant(node_of(call)->pool, made->handle, made->token);
+	free(made);
 }
 
 /* For whoever has the token, as it is the token that is given up. */
@@ -185,9 +247,9 @@ static void release_grant(struct rpc_call *call, const uint8_t *data, size_t siz
 }
 
 const struct rpc_method node_pool_methods[NODE_POOL_METHODS] = {
-	{ .path = MSG_ALLOC_TENSOR, .on_message = alloc_tensor },
+	{ .path = MSG_ALLOC_TENSOR, .on_message = alloc_tensor, .on_end = alloc_end },
 	{ .path = MSG_REFRESH_TENSOR, .on_message = refresh_tensor },
 	{ .path = MSG_FREE_TENSOR, .on_message = free_tensor },
-	{ .path = MSG_EXPORT_TENSOR, .on_message = export_tensor },
+	{ .path = MSG_EXPORT_TENSOR, .on_message = export_tensor, .on_end = export_end },
 	{ .path = MSG_RELEASE_GRANT, .on_message = release_grant },
 };

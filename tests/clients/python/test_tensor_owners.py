@@ -1,5 +1,8 @@
 #!/usr/bin/python3
 """Whose tensors are whose: sessions, ranges that are read, grants, and what comes of an end."""
+import os
+import signal
+
 import grpc
 
 from harness import (INOUT, INPUT, MIB, NO_DEP, OUTPUT, OUTPUT_EXISTING, Client, DaemonTest,
@@ -69,6 +72,32 @@ class Owners(DaemonTest):
         wait_until(self.pool_is_free, "the session is over")
         self.refused(Code.FAILED_PRECONDITION, ["not attached"], silent.alloc, 1)
         silent.close()
+
+    def test_what_is_made_for_a_client_that_has_given_up_is_taken_back(self):
+        """It cannot free what it was not told of, and its session renews all leases."""
+        handle = self.anne.alloc(64)
+        grant = self.anne.export(handle)
+        calls = ((self.ben, self.ben.pool.AllocTensor, wire.TensorAllocReq(nbytes=MIB)),
+                 (self.ben, self.ben.pool.ImportTensor, wire.TensorImportReq(grant=grant)),
+                 (self.anne, self.anne.pool.ExportTensor, wire.TensorExportReq(handle=handle)))
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.daemon.process.pid, os.WUNTRACED)
+        try:
+            given_up = [call.future(message, timeout=0.2, metadata=client.metadata)
+                        for _ in range(50) for client, call, message in calls]
+            for call in given_up:
+                self.assertEqual(call.exception().code(), Code.DEADLINE_EXCEEDED)
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        self.anne.heartbeat()
+        self.ben.heartbeat()  # behind what each has given up
+        self.anne.release(grant)
+        self.anne.free(handle)
+
+        def nothing():
+            pool = self.client.status().pool
+            return (pool.handles, pool.used) == (0, 0)
+        wait_until(nothing, "neither storage nor grants are left")
 
     def test_attaching_again_renews_each_lease_for_its_own_time(self):
         handle = self.anne.alloc(64, ttl_ms=60000)
