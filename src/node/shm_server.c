@@ -15,7 +15,8 @@
 
 struct peer {
 	int socket;       /* -1: none */
-	int64_t patience; /* until when it may be silent */
+	int64_t patience; /* until when it may be silent, or waits for what it asked for */
+	uint64_t session; /* that it asked for, while there is none to be had yet; else 0 */
 };
 
 struct shm_server {
@@ -23,6 +24,7 @@ struct shm_server {
 	void *context;
 	char address[SOCKET_NAME_MAX + 2];
 	int listener;
+	int64_t accepts_at; /* nobody before, for lack of descriptors; 0: at once */
 	struct peer peers[SHM_SERVER_PEERS];
 };
 
@@ -76,7 +78,8 @@ void shm_server_fds(const struct shm_server *server, struct pollfd fds[SHM_SERVE
 		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
 	if (!server)
 		return;
-	fds[0].fd = server->listener;
+	if (server->accepts_at == 0)
+		fds[0].fd = server->listener;
 	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++)
 		fds[1 + i].fd = server->peers[i].socket;
 }
@@ -112,22 +115,37 @@ static simpler_status receive(const struct peer *peer, struct shm_ask *out)
 	return status == SIMPLER_OK ? shm_ask_decode(bytes, size, out) : status;
 }
 
-/* It has said something, or hung up. Either way it is done with. */
-static void serve(struct shm_server *server, struct peer *peer)
+/* Answers what it asked for, unless there is time left to wait for it. */
+static void serve(struct shm_server *server, struct peer *peer, uint64_t session, int64_t now)
 {
 	struct segment_view segment;
-	struct shm_ask ask;
-	simpler_status status = receive(peer, &ask);
+	simpler_status status = server->open(server->context, session, &segment);
 
-	if (status == SIMPLER_OK)
-		status = server->open(server->context, ask.session, &segment);
 	if (status == SIMPLER_OK) {
 		const struct shm_answer said = { .segment = segment.id, .bytes = segment.bytes };
 
 		answer(peer, &said, segment.memfd);
-	} else if (status != SIMPLER_EUNAVAILABLE) {
+	} else if (status == SIMPLER_EUNAVAILABLE && now < peer->patience) {
+		peer->session = session;
+		return;
+	} else {
 		answer_error(peer, status);
 	}
+	drop(peer);
+}
+
+/* It has said something, or hung up. Who asks once more while it waits is done with. */
+static void hear(struct shm_server *server, struct peer *peer, int64_t now)
+{
+	struct shm_ask ask;
+	simpler_status status = receive(peer, &ask);
+
+	if (status == SIMPLER_OK && peer->session == 0) {
+		serve(server, peer, ask.session, now);
+		return;
+	}
+	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
+		answer_error(peer, status);
 	drop(peer);
 }
 
@@ -151,22 +169,46 @@ static struct peer *make_place(struct shm_server *server)
 }
 
 /* As many as there are places at most, so that the others have their turn. */
-static void accept_some(struct shm_server *server)
+static void accept_some(struct shm_server *server, int64_t now)
 {
+	if (now < server->accepts_at)
+		return;
+	server->accepts_at = 0;
 	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
 		struct peer *place;
 		int socket;
+		simpler_status status = socket_accept(server->listener, &socket);
 
-		if (socket_accept(server->listener, &socket) != SIMPLER_OK)
+		if (status == SIMPLER_ESYSTEM) {
+			simpler_log(SIMPLER_LOG_WARN, "shared memory: %s", simpler_last_error());
+			server->accepts_at = now + SHM_SERVER_PEER_MS * CLOCK_MS;
+		}
+		if (status != SIMPLER_OK)
 			return;
 		if (!socket_peer_is_ours(socket)) {
 			(void)close(socket);
 			continue;
 		}
 		place = make_place(server);
-		place->socket = socket;
-		place->patience = clock_after_ms(SHM_SERVER_PEER_MS);
+		*place = (struct peer){ .socket = socket,
+			                .patience = now + SHM_SERVER_PEER_MS * CLOCK_MS };
 	}
+}
+
+/* Returns when it is to be looked at again. */
+static int64_t attend(struct shm_server *server, struct peer *peer, int64_t now)
+{
+	int64_t again = now + SHM_SERVER_RETRY_MS * CLOCK_MS;
+
+	if (peer->socket >= 0 && descriptor_wait_readable(peer->socket, 0))
+		hear(server, peer, now);
+	else if (peer->socket >= 0 && peer->session != 0)
+		serve(server, peer, peer->session, now);
+	else if (peer->socket >= 0 && peer->patience <= now)
+		drop(peer);
+	if (peer->socket < 0)
+		return CLOCK_NEVER;
+	return peer->session != 0 && again < peer->patience ? again : peer->patience;
 }
 
 int64_t shm_server_step(struct shm_server *server)
@@ -175,16 +217,13 @@ int64_t shm_server_step(struct shm_server *server)
 
 	if (!server)
 		return CLOCK_NEVER;
-	accept_some(server);
+	accept_some(server, now);
+	if (server->accepts_at != 0)
+		next = server->accepts_at;
 	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++) {
-		struct peer *peer = &server->peers[i];
+		int64_t again = attend(server, &server->peers[i], now);
 
-		if (peer->socket >= 0 && descriptor_wait_readable(peer->socket, 0))
-			serve(server, peer);
-		else if (peer->socket >= 0 && peer->patience <= now)
-			drop(peer);
-		if (peer->socket >= 0 && peer->patience < next)
-			next = peer->patience;
+		next = again < next ? again : next;
 	}
 	return next;
 }

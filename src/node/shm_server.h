@@ -4,7 +4,8 @@
  *
  * Nobody can hold it up: whoever is not of this user, or of root, is turned away unheard; one that
  * says nothing is dropped after SHM_SERVER_PEER_MS; and when all places are taken, the one who has
- * had his longest goes.
+ * had his longest goes. One whose memory is not to be had yet, as the engine is too busy to hear of
+ * it, waits for it as long. Without descriptors for more of them, nobody is accepted for as long.
  *
  * Driven by one thread, which polls the descriptors and calls shm_server_step() when one is ready
  * or the time that it returned has come. Never blocks.
@@ -17,13 +18,15 @@
 
 #include "tensor/store.h"
 
-#define SHM_SERVER_PEERS   8u
-#define SHM_SERVER_FDS     (1 + SHM_SERVER_PEERS)
-#define SHM_SERVER_PEER_MS 1000u
+#define SHM_SERVER_PEERS    8u
+#define SHM_SERVER_FDS      (1 + SHM_SERVER_PEERS)
+#define SHM_SERVER_PEER_MS  1000
+#define SHM_SERVER_RETRY_MS 10
 
 struct shm_server;
 
-/* The segment of a session, or why it has none. Called by shm_server_step(). */
+/* The segment of a session, or why it has none; SIMPLER_EUNAVAILABLE for not yet. Called by
+ * shm_server_step(). */
 typedef simpler_status shm_open(void *context, uint64_t session, struct segment_view *out);
 
 simpler_status shm_server_create(shm_open *open, void *context, struct shm_server **out);

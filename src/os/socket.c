@@ -54,10 +54,18 @@ simpler_status socket_listen(const char *name, int *listener)
 	                         "cannot listen at the abstract socket '@%s'", name);
 }
 
+/* Whoever waits goes on waiting. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 simpler_status socket_accept(int listener, int *socket)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd < 0 && is_shortage(errno))
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot accept who connects");
 	/* Whatever is wrong with one that connected: the next one is another. */
 	if (fd < 0)
 		return error_raise_errno(SIMPLER_ENOTFOUND, errno, "nobody waits");

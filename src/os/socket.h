@@ -22,7 +22,8 @@ simpler_status socket_pair(int ends[2]);
 #define SOCKET_NAME_MAX 106
 /* SIMPLER_EEXIST when somebody listens there. Accepting does not block. */
 simpler_status socket_listen(const char *name, int *listener);
-/* SIMPLER_ENOTFOUND when nobody waits. Neither does the new socket block. */
+/* SIMPLER_ENOTFOUND when nobody waits; SIMPLER_ESYSTEM when this process can have no more sockets,
+ * and whoever waits goes on waiting. Neither does the new socket block. */
 simpler_status socket_accept(int listener, int *socket);
 /* SIMPLER_EUNAVAILABLE when nobody listens, or so many wait that there is no place. */
 simpler_status socket_connect(const char *name, int *out);

@@ -6,15 +6,17 @@ import fcntl
 import mmap
 import os
 import pathlib
+import resource
 import signal
 import socket
 import struct
+import tempfile
 import time
 import unittest
 
 import grpc
 
-from harness import (INOUT, MIB, OUTPUT, SECONDS, Client, DaemonTest, int64s, main,
+from harness import (INOUT, MIB, OUTPUT, SECONDS, Client, Daemon, DaemonTest, int64s, main,
                      module_callable, stored, values_of, wait_until, wire)
 
 Code = grpc.StatusCode
@@ -360,6 +362,35 @@ class Shared(DaemonTest):
                                               array.array("i", [0, 1, 2]))])
             self.assertNotEqual(Answer(connection).status, 0)
 
+    def test_who_asks_while_the_engine_is_busy_waits_for_it(self):
+        engine = self.engine()
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            # Each is told to the engine, which takes nothing.
+            for i in range(1000):
+                client = Client(self.daemon.address, f"1{i:x}")
+                client.attach()
+                with connect(self.address) as connection:
+                    connection.send(ask(int(client.session, 16)))
+                    answer = Answer(connection)
+                self.assertFalse(answer.closed)
+                if answer.status != 0:
+                    break
+                os.close(answer.fds[0])
+                client.detach()
+                client.close()
+            self.assertIn("the node's engine is busy", answer.text)
+            with connect(self.address) as connection:
+                connection.send(ask(int(client.session, 16)))
+                os.kill(engine, signal.SIGCONT)
+                answer = Answer(connection)
+            self.assertEqual((answer.status, len(answer.fds)), (0, 1))
+            os.close(answer.fds[0])
+            client.detach()
+            client.close()
+        finally:
+            os.kill(engine, signal.SIGCONT)
+
     def test_peers_that_say_nothing_hold_nobody_up(self):
         silent = [connect(self.address) for _ in range(12)]
         began = time.monotonic()
@@ -416,6 +447,41 @@ class Large(DaemonTest):
         wait_until(lambda: memory.resident() == 0, "nothing is kept of a session that is over")
         client.close()
         memory.close()
+
+
+class FewDescriptors(unittest.TestCase):
+    def test_who_connects_without_descriptors_for_him_waits_and_costs_nothing(self):
+        with tempfile.TemporaryFile() as log:
+            daemon = Daemon("--sub-workers", "1", "--pool-bytes", "1M", log=log)
+            client = Client(daemon.address, "a1")
+            address = client.attach().shm_address
+            pid = daemon.process.pid
+            before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            taken = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+            free = next(fd for fd in range(len(taken) + 1) if fd not in taken)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+            with connect(address) as connection:
+                connection.send(ask(0xa1))
+
+                def noticed(times):
+                    wait_until(lambda: os.pread(log.fileno(), MIB, 0).count(b"Too many open files")
+                               >= times, "the daemon says so")
+                noticed(1)
+                began, spent = time.monotonic(), seconds_spent(pid)
+                noticed(3)
+                self.assertLess(seconds_spent(pid) - spent, (time.monotonic() - began) / 4)
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+                answer = Answer(connection)
+            self.assertEqual((answer.status, len(answer.fds)), (0, 1))
+            os.close(answer.fds[0])
+            client.close()
+            daemon.ask_to_stop()
+            self.assertEqual(daemon.wait(), 0)
+
+
+def seconds_spent(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Off(DaemonTest):
