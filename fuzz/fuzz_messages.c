@@ -47,6 +47,7 @@ TARGET(grant, msg_grant)
 TARGET(import, msg_import)
 TARGET(status, msg_status)
 TARGET(drain, msg_drain)
+TARGET(stop_task, msg_stop_task)
 
 /* A chunk in parts of as many bytes as the first one says. */
 static void try_parts(const uint8_t *bytes, size_t size)
@@ -77,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_dispatch,   try_outcome,      try_callable_ref, try_callable, try_free,
 		try_module_ref, try_module_chunk, try_attach,       try_attached, try_read,
 		try_export,     try_grant,        try_import,       try_parts,    try_status,
-		try_drain,
+		try_drain,      try_stop_task,
 	};
 
 	if (size > 0)

@@ -1,18 +1,7 @@
 #include "ask.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/error.h"
-
-unsigned ask_timeout(const char *text)
-{
-	size_t digits = strspn(text, "0123456789");
-
-	return digits > 0 && digits <= 9 && text[digits] == '\0' ? (unsigned)strtoul(text, NULL, 10)
-	                                                         : 0;
-}
 
 static simpler_status call(struct rpc_channel *channel, const char *address, const char *path,
                            struct rpc_buffer *message, unsigned timeout_ms, uint8_t **answer,

@@ -8,10 +8,6 @@
 
 #define ASK_TIMEOUT_MS 2000
 
-/* What getopt_long() gives for --timeout; 0 for what is no number of 1 to 999999999 milliseconds.
- */
-unsigned ask_timeout(const char *text);
-
 /* Call `path`; `message` is handed over. `*answer` is malloc'd, on SIMPLER_OK only. */
 simpler_status ask(const char *address, const char *path, struct rpc_buffer *message,
                    unsigned timeout_ms, uint8_t **answer, size_t *size);

@@ -48,7 +48,7 @@ int command_drain(int argc, char **argv)
 		if (found != 256 && found != 257)
 			return usage_bad_option("drain", found, argv);
 		number = found == 256 ? &grace_ms : &timeout_ms;
-		*number = ask_timeout(optarg);
+		*number = usage_timeout(optarg);
 		if (*number == 0)
 			return usage_error("drain",
 			                   "--%s '%s': expected 1 to 999999999 milliseconds",

@@ -66,7 +66,7 @@ int command_heartbeat(int argc, char **argv)
 	while ((found = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		if (found != 256)
 			return usage_bad_option("heartbeat", found, argv);
-		timeout_ms = ask_timeout(optarg);
+		timeout_ms = usage_timeout(optarg);
 		if (timeout_ms == 0)
 			return usage_error("heartbeat",
 			                   "--timeout '%s': expected 1 to 999999999 milliseconds",

@@ -324,7 +324,7 @@ int command_status(int argc, char **argv)
 		if (found == 256)
 			as_json = true;
 		else
-			timeout_ms = ask_timeout(optarg);
+			timeout_ms = usage_timeout(optarg);
 		if (timeout_ms == 0)
 			return usage_error("status",
 			                   "--timeout '%s': expected 1 to 999999999 milliseconds",

@@ -28,6 +28,8 @@ extern const char drain_usage[], heartbeat_usage[], inspect_usage[], key_usage[]
 int usage_error(const char *command, const char *format, ...) SIMPLER_PRINTF(2, 3);
 /* The same for what getopt_long() found: ':' or '?'. */
 int usage_bad_option(const char *command, int found, char **argv);
+/* Milliseconds, 1 to 999999999, of what getopt_long() gives for --timeout; 0 for anything else. */
+unsigned usage_timeout(const char *text);
 /* Says the last error; returns EXIT_FAILED. */
 int complain(const char *command);
 /* Text that another machine sent: its control bytes do not reach the terminal. */

@@ -66,6 +66,14 @@ int usage_bad_option(const char *command, int found, char **argv)
 	return usage_error(command, "%s is no option", argv[optind - 1]);
 }
 
+unsigned usage_timeout(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	return digits > 0 && digits <= 9 && text[digits] == '\0' ? (unsigned)strtoul(text, NULL, 10)
+	                                                         : 0;
+}
+
 int complain(const char *command)
 {
 	(void)fprintf(stderr, "simpler %s: ", command);
