@@ -55,7 +55,6 @@ static void R05_a_killed_engine_is_told_to_all_who_waited(void **state)
 	char digest[17];
 	struct outcome held[2];
 	struct engine_facts facts;
-	int64_t killed;
 
 	for (size_t i = 0; i < 2; i++) {
 		struct msg_dispatch request = make_dispatch(&front_end->orch, 70 + i, FAKE_HOLD, 0);
@@ -63,20 +62,45 @@ static void R05_a_killed_engine_is_told_to_all_who_waited(void **state)
 		dispatch_begin(front_end, &request, &held[i]);
 	}
 	wait_held(front_end, 2);
-	killed = clock_now();
 	assert_int_equal(kill(engine, SIGKILL), 0);
 	outcome_wait(&held[0], &held[0].ended, 1);
-	/* Some milliseconds, and much less than a tenth of a second; simpler-bench measures it. */
-	assert_true(clock_now() - killed < 5 * CLOCK_S);
 	digest_short(&front_end->orch.digest, digest);
 	expect(&held[0], RPC_UNAVAILABLE, digest);
 	expect_lost(&held[0], 70, "was killed by signal 9");
 	expect_lost(&held[1], 71, "was killed by signal 9");
 	front_end_wait_serving(front_end, next);
 	facts = ask_engine(front_end);
-	assert_true(clock_now() - killed < 10 * CLOCK_S); /* well below a second, measured */
 	assert_int_not_equal(facts.pid, engine);
 	assert_int_equal(facts.installs, 2); /* orchestration function and sub task, again */
+}
+
+/* A machine that is busy with other things may be late once, but not each time. Engines that die
+ * young again and again come later, but not by so much yet. */
+static void R05_a_killed_engine_is_told_within_100_ms_and_replaced_within_a_second(void **state)
+{
+	struct front_end *front_end = *state;
+	int64_t told = INT64_MAX, served = INT64_MAX;
+
+	for (unsigned i = 0; i < 3 && (told > CLOCK_S / 10 || served > CLOCK_S); i++) {
+		struct msg_dispatch request = make_dispatch(&front_end->orch, 80 + i, FAKE_HOLD, 0);
+		const pid_t engine = ask_engine(front_end).pid;
+		const unsigned next = next_engine(front_end);
+		struct outcome held;
+		int64_t killed;
+
+		dispatch_begin(front_end, &request, &held);
+		wait_held(front_end, 1);
+		killed = clock_now();
+		assert_int_equal(kill(engine, SIGKILL), 0);
+		outcome_wait(&held, &held.ended, 1);
+		told = clock_now() - killed;
+		front_end_wait_serving(front_end, next);
+		assert_int_equal(ask_engine(front_end).installs, 2);
+		served = clock_now() - killed;
+		expect_lost(&held, 80 + i, "was killed by signal 9");
+	}
+	assert_in_range(told, 1, CLOCK_S / 10);
+	assert_in_range(served, 1, CLOCK_S);
 }
 
 static const struct {
@@ -309,6 +333,7 @@ int main(void)
 #define WITH_A_NODE(test) cmocka_unit_test_setup_teardown(test, start, stop)
 	const struct CMUnitTest tests[] = {
 		WITH_A_NODE(R05_a_killed_engine_is_told_to_all_who_waited),
+		WITH_A_NODE(R05_a_killed_engine_is_told_within_100_ms_and_replaced_within_a_second),
 		cmocka_unit_test(R05_whatever_an_engine_does_the_front_end_replaces_it),
 		WITH_A_NODE(R05_stored_tensors_outlive_engines),
 		WITH_A_NODE(an_engine_that_answers_twice_is_replaced_and_the_first_answer_counts),

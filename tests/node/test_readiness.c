@@ -225,8 +225,6 @@ static void R17_a_frozen_engine_is_not_ready_though_alive_until_it_goes_on(void 
 
 	assert_int_equal(kill(engine, SIGSTOP), 0);
 	front_end_wait_not_serving(front_end);
-	/* Within two seconds; the rest is the test's machine's. */
-	assert_true(clock_now() - frozen < 10 * CLOCK_S);
 	expect_frozen(front_end, engine, frozen);
 	dispatch_begin(front_end, &request, &outcome);
 	assert_int_equal(kill(engine, SIGCONT), 0);
@@ -322,6 +320,25 @@ static void R17_a_drain_is_a_reason_that_stops_all_services(void **state)
 	front_end_finish(front_end);
 }
 
+/* A machine that is busy with other things may be late once, but not each time. */
+static void R17_a_frozen_engine_is_noticed_within_two_seconds(void **state)
+{
+	struct front_end *front_end = *state;
+	const pid_t engine = ask_engine(front_end).pid;
+	int64_t took = INT64_MAX;
+
+	for (unsigned i = 0; i < 5 && took > 2 * CLOCK_S; i++) {
+		const int64_t frozen = clock_now();
+
+		assert_int_equal(kill(engine, SIGSTOP), 0);
+		front_end_wait_not_serving(front_end);
+		took = clock_now() - frozen;
+		assert_int_equal(kill(engine, SIGCONT), 0);
+		front_end_wait_serving(front_end, i + 2);
+	}
+	assert_in_range(took, 1, 2 * CLOCK_S);
+}
+
 /* Until so many engines have followed the first; `*told`: a reason on the way spoke of the pause.
  */
 static void wait_restarts(struct front_end *front_end, uint32_t count, bool *told)
@@ -368,6 +385,7 @@ int main(void)
 		WITH_A_NODE(R17_a_worker_tree_that_runs_nothing_stops_its_service),
 		WITH_A_NODE(one_worker_of_a_kind_and_one_device_are_enough),
 		WITH_A_NODE(R17_a_frozen_engine_is_not_ready_though_alive_until_it_goes_on),
+		WITH_A_NODE(R17_a_frozen_engine_is_noticed_within_two_seconds),
 		WITH_A_NODE(an_engine_whose_vitals_stop_is_not_ready_while_its_tasks_run),
 		WITH_A_NODE(R05_an_engine_whose_vitals_are_none_is_replaced),
 		WITH_A_NODE(R17_a_full_pool_stops_the_pool_and_nothing_else),
