@@ -71,8 +71,24 @@ struct echo {
 	grpc_server *server;
 	grpc_completion_queue *queue;
 	void *methods[SERVED_KINDS];
-	grpc_slice chunk;
+	uint8_t *tensor; /* NULL until a pull has come */
 };
+
+/* What a stream sends. Each chunk has a place of its own, as in a tensor: one that is sent again
+ * and again would come out of the cache. */
+static uint8_t *make_tensor(void)
+{
+	uint8_t *tensor = malloc(BARE_GRPC_TENSOR);
+
+	if (tensor)
+		memset(tensor, 1, BARE_GRPC_TENSOR);
+	return tensor;
+}
+
+static grpc_slice chunk_of(const uint8_t *tensor, size_t index, size_t size)
+{
+	return grpc_slice_from_static_buffer(tensor + index * size, size);
+}
 
 static void request(struct echo *echo, enum served_kind kind)
 {
@@ -112,7 +128,7 @@ static void receive(struct served *served)
 
 static void send_chunk(struct echo *echo, struct served *served, bool first)
 {
-	grpc_slice slice = grpc_slice_sub(echo->chunk, 0, served->chunk_size);
+	grpc_slice slice = chunk_of(echo->tensor, served->chunks - 1, served->chunk_size);
 	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
 	const grpc_op ops[2] = {
 		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message },
@@ -174,8 +190,10 @@ static void pull_on(struct echo *echo, struct served *served)
 		served->payload = NULL;
 		served->chunk_size = numbers[0];
 		served->chunks = numbers[1];
+		if (!echo->tensor)
+			echo->tensor = make_tensor();
 	}
-	if (served->chunks > 0)
+	if (served->chunks > 0 && echo->tensor)
 		send_chunk(echo, served, first);
 	else
 		end_stream(served);
@@ -217,8 +235,7 @@ static _Noreturn void serve(int port_pipe, int lifeline)
 			i == SERVED_ECHO ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER
 					 : GRPC_SRM_PAYLOAD_NONE,
 			0);
-	echo.chunk = grpc_slice_malloc(BARE_GRPC_CHUNK);
-	memset(GRPC_SLICE_START_PTR(echo.chunk), 1, BARE_GRPC_CHUNK);
+	echo.tensor = NULL;
 	credentials = grpc_insecure_server_credentials_create();
 	port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", credentials);
 	grpc_server_start(echo.server);
@@ -253,6 +270,7 @@ static _Noreturn void serve(int port_pipe, int lifeline)
 struct client {
 	grpc_channel *channel;
 	grpc_completion_queue *queue;
+	uint8_t *tensor; /* NULL until it has pushed */
 };
 
 struct asked {
@@ -273,6 +291,7 @@ static void connect_to(struct client *client, const char *address)
 	credentials = grpc_insecure_credentials_create();
 	client->channel = grpc_channel_create(address, credentials, &arguments);
 	client->queue = grpc_completion_queue_create_for_next(NULL);
+	client->tensor = NULL;
 }
 
 static void ask(struct client *client, struct asked *asked, size_t size)
@@ -326,17 +345,30 @@ static void wait_batch(struct client *client, grpc_call *call, const grpc_op *op
 	(void)next_event(client->queue);
 }
 
-static void send_chunks(struct client *client, grpc_call *call, grpc_slice slice, size_t count)
+static void send_slice(struct client *client, grpc_call *call, grpc_slice slice)
 {
-	for (size_t i = 0; i < count; i++) {
-		/* gRPC takes its slices. */
-		grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
-		const grpc_op op = { .op = GRPC_OP_SEND_MESSAGE,
-			             .data.send_message.send_message = message };
+	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+	const grpc_op op = { .op = GRPC_OP_SEND_MESSAGE,
+		             .data.send_message.send_message = message };
 
-		wait_batch(client, call, &op, 1);
-		grpc_byte_buffer_destroy(message);
+	wait_batch(client, call, &op, 1);
+	grpc_byte_buffer_destroy(message);
+}
+
+/* The size of a chunk and their number for a pull, or the chunks of a push. */
+static void send_all(struct client *client, grpc_call *call, bool pull, const size_t numbers[2])
+{
+	grpc_slice slice;
+
+	if (pull) {
+		slice = grpc_slice_from_copied_buffer((const char *)numbers,
+		                                      2 * sizeof(numbers[0]));
+		send_slice(client, call, slice);
+		grpc_slice_unref(slice);
+		return;
 	}
+	for (size_t i = 0; i < numbers[1]; i++)
+		send_slice(client, call, chunk_of(client->tensor, i, numbers[0]));
 }
 
 static size_t receive_all(struct client *client, grpc_call *call)
@@ -361,9 +393,6 @@ static size_t receive_all(struct client *client, grpc_call *call)
 static bool run_stream(struct client *client, bool pull, size_t size, size_t count, double *taken)
 {
 	const size_t numbers[2] = { size, count };
-	grpc_slice slice =
-		pull ? grpc_slice_from_copied_buffer((const char *)numbers, sizeof(numbers))
-		     : grpc_slice_malloc(size);
 	struct asked one = { .code = GRPC_STATUS_UNKNOWN };
 	const grpc_op opening = { .op = GRPC_OP_SEND_INITIAL_METADATA };
 	const grpc_op closing = { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
@@ -377,8 +406,10 @@ static bool run_stream(struct client *client, bool pull, size_t size, size_t cou
 	};
 	size_t received;
 
-	if (!pull)
-		memset(GRPC_SLICE_START_PTR(slice), 1, size);
+	if (!pull && !client->tensor)
+		client->tensor = make_tensor();
+	if (!pull && !client->tensor)
+		return false;
 	one.start = now();
 	grpc_metadata_array_init(&one.initial);
 	grpc_metadata_array_init(&one.trailing);
@@ -387,7 +418,7 @@ static bool run_stream(struct client *client, bool pull, size_t size, size_t cou
 		grpc_slice_from_static_string(pull ? METHOD_PULL : METHOD_PUSH), NULL,
 		gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 	wait_batch(client, one.call, &opening, 1);
-	send_chunks(client, one.call, slice, pull ? 1 : count);
+	send_all(client, one.call, pull, numbers);
 	wait_batch(client, one.call, &closing, 1);
 	wait_batch(client, one.call, &ending[0], 1); /* before it there are no messages */
 	received = receive_all(client, one.call);
@@ -396,7 +427,6 @@ static bool run_stream(struct client *client, bool pull, size_t size, size_t cou
 	grpc_metadata_array_destroy(&one.initial);
 	grpc_metadata_array_destroy(&one.trailing);
 	grpc_slice_unref(one.details);
-	grpc_slice_unref(slice);
 	grpc_call_unref(one.call);
 	return one.code == GRPC_STATUS_OK && (!pull || received == size * count);
 }

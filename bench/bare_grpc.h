@@ -36,9 +36,9 @@ void bare_grpc_close(struct bare_grpc_client *client);
 bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstanding, size_t count,
                    double *nanoseconds);
 
-/* A stream of `count` chunks of `size` bytes, which is BARE_GRPC_CHUNK at most, to the server or
+/* A stream of `count` chunks of `size` bytes, BARE_GRPC_TENSOR in all at most, to the server or
  * from there, and what it took. */
-#define BARE_GRPC_CHUNK ((size_t)1 << 20)
+#define BARE_GRPC_TENSOR ((size_t)64 << 20)
 bool bare_grpc_stream(struct bare_grpc_client *client, bool pull, size_t size, size_t count,
                       double *nanoseconds);
 
