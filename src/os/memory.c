@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -138,4 +139,14 @@ simpler_status memory_commit(int fd, uint64_t offset, uint64_t bytes)
 simpler_status memory_punch(int fd, uint64_t offset, uint64_t bytes)
 {
 	return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes, "release");
+}
+
+#define LESSON_BYTES ((size_t)8 << 20)
+
+void memory_keep_freed(void)
+{
+	/* Else compilers see that nobody uses it, and leave it out. */
+	void *volatile block = malloc(LESSON_BYTES);
+
+	free(block);
 }

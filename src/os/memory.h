@@ -38,4 +38,13 @@ simpler_status memory_commit(int fd, uint64_t offset, uint64_t bytes);
 /* Give the pages of a range back; they read as zero afterwards. */
 simpler_status memory_punch(int fd, uint64_t offset, uint64_t bytes);
 
+/*
+ * Have this process's malloc keep some megabytes of what is freed. glibc's gives what is at the end
+ * of a heap back to the system from 128 KiB on, and the memory of each message that comes in would
+ * be faulted in and cleared anew. It learns from blocks of its own mappings that are freed: so this
+ * is what it does anyway once the program has freed one of 8 MiB, and who has set its thresholds
+ * keeps them. May be called often.
+ */
+void memory_keep_freed(void);
+
 #endif

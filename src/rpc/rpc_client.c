@@ -43,6 +43,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/memory.h"
 #include "rpc/core.h"
 #include "rpc/utf8.h"
 
@@ -543,6 +544,7 @@ simpler_status rpc_client_create(struct rpc_client **out)
 
 	if (!client)
 		return error_raise(SIMPLER_ENOMEM, "no memory for a client");
+	memory_keep_freed();
 	grpc_init();
 	client->queue = grpc_completion_queue_create_for_next(NULL);
 	pthread_mutex_init(&client->lock, NULL);

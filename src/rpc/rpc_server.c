@@ -37,6 +37,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/memory.h"
 #include "rpc/core.h"
 #include "rpc/idle.h"
 
@@ -635,6 +636,7 @@ simpler_status rpc_server_start(const struct rpc_server_options *options, struct
 	if (!server)
 		return error_raise(SIMPLER_ENOMEM, "no memory for a server");
 	server->max_streams = options->max_streams > 0 ? options->max_streams : UINT_MAX;
+	memory_keep_freed();
 	grpc_init();
 	create_core(server, options);
 	if (!register_all(server, options))
