@@ -457,6 +457,27 @@ static void nothing_below_outlives_a_worker_that_is_killed(void **state)
 	assert_usable(fixture, BELOW);
 }
 
+/* The sub worker's, which the lowest worker has. */
+static void a_worker_whose_spawn_helper_dies_ends_and_is_replaced(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct plan plan = plan_one(fixture, "trace_obey", BELOW);
+	simpler_completion *completion = begin(&plan);
+	int lowest;
+
+	wait_for(&fixture->cells[0]);
+	assert_ok(process_open((pid_t)atomic_load(&fixture->cells[4]), &lowest));
+	assert_int_equal(kill((pid_t)atomic_load(&fixture->cells[11]), SIGKILL), 0);
+	assert_true(simpler_completion_wait(completion, PATIENT_MS));
+	assert_int_equal(simpler_completion_result(completion), SIMPLER_ECRASHED);
+	simpler_completion_destroy(completion);
+	assert_true(descriptor_wait_readable(lowest, clock_after_ms(PATIENT_MS)));
+	close(lowest);
+	for (unsigned i = 1; i <= BELOW; i++)
+		assert_int_equal(kill((pid_t)atomic_load(&fixture->cells[4 + i]), 0), 0);
+	assert_usable(fixture, BELOW);
+}
+
 static void nothing_outlives_a_worker_that_is_closed(void **state)
 {
 	struct fixture *fixture = *state;
@@ -505,6 +526,7 @@ int main(void)
 		TOWER(the_lowest_works_in_place_in_the_heap_of_the_highest),
 		TOWER(an_error_tells_every_level_that_it_came_through),
 		TOWER(nothing_below_outlives_a_worker_that_is_killed),
+		TOWER(a_worker_whose_spawn_helper_dies_ends_and_is_replaced),
 		TOWER(nothing_outlives_a_worker_that_is_closed),
 		TOWER(one_that_dies_at_the_bottom_costs_only_what_it_ran),
 	};
