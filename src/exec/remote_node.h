@@ -1,6 +1,7 @@
 /*
  * What the parts of exec/remote.h share: the node.
  *
+ *   remote_child.c    the node as a child
  *   remote.c          a task, step by step
  *   remote_catalog.c  connecting, and what it is asked about callables
  *   remote_storage.c  storage, and what is done to it outside tasks
@@ -50,6 +51,9 @@ struct remote_child {
 
 /* --- remote.c --- */
 
+void remote_start(struct exec_child *child, struct exec_task *task);
+void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at);
+struct exec_task *remote_retract(struct exec_child *child, uint64_t task_or_0);
 /* End all tasks that are in progress. */
 void remote_lose(struct remote_child *node, const char *why);
 

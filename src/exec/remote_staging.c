@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "rpc/messages.h"
 
-/* A node that does not answer frees by the lease. It is short, as who waits for room hears of a stop
- * only afterwards. */
+/* A node that does not answer frees by the lease. It is short, as who waits for room hears of a
+ * stop only afterwards. */
 #define FREE_MS 1000u
 
 struct freeing {
