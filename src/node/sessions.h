@@ -56,10 +56,10 @@ struct session_state {
  *
  * @return SIMPLER_ENOSPACE naming the limit; SIMPLER_EUNAVAILABLE while it is ENDING.
  */
-simpler_status sessions_attach(struct sessions *sessions, uint64_t session, uint64_t ttl_ms,
+simpler_status sessions_attach(struct sessions *sessions, uint64_t id, uint64_t ttl_ms,
                                struct session_state *out);
 /* End it. One that is not attached is left alone. */
-void sessions_detach(struct sessions *sessions, uint64_t session);
+void sessions_detach(struct sessions *sessions, uint64_t id);
 
 /*
  * A call of the session begins; it must leave then. Session 0, of clients that have none, always
@@ -67,16 +67,16 @@ void sessions_detach(struct sessions *sessions, uint64_t session);
  *
  * @return SIMPLER_ESTATE when the session is not attached.
  */
-simpler_status sessions_enter(struct sessions *sessions, uint64_t session);
-void sessions_leave(struct sessions *sessions, uint64_t session);
+simpler_status sessions_enter(struct sessions *sessions, uint64_t id);
+void sessions_leave(struct sessions *sessions, uint64_t id);
 /* Of a session that the call has entered: SIMPLER_ESTALE when it began anew since it had this
  * `life`. */
-simpler_status sessions_check_life(struct sessions *sessions, uint64_t session, uint64_t life);
+simpler_status sessions_check_life(struct sessions *sessions, uint64_t id, uint64_t life);
 
 /* The same of a dispatch: also SIMPLER_ENOSPACE naming the limit when too many of the session are
  * in progress; all clients without a session count as one. */
-simpler_status sessions_enter_task(struct sessions *sessions, uint64_t session);
-void sessions_leave_task(struct sessions *sessions, uint64_t session);
+simpler_status sessions_enter_task(struct sessions *sessions, uint64_t id);
+void sessions_leave_task(struct sessions *sessions, uint64_t id);
 uint32_t sessions_count(struct sessions *sessions);
 
 /* End those that were silent for too long. Returns when the next one may be (base/clock.h). */

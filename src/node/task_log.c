@@ -68,6 +68,8 @@ simpler_status task_log_create(uint64_t hold_ms, int64_t (*now)(void), struct ta
 
 /* --- under the lock --- */
 
+/* uthash's macros are long when they are expanded. */
+/* NOLINTBEGIN(readability-function-size) */
 static struct entry *find(struct task_log *log, struct task_key key)
 {
 	struct entry *entry;
@@ -76,9 +78,12 @@ static struct entry *find(struct task_log *log, struct task_key key)
 	return entry;
 }
 
+/* NOLINTEND(readability-function-size) */
+
 /* It is in none of the lists any more. */
 static void free_entry(struct task_log *log, struct entry *entry)
 {
+	assert(log->entries);
 	entry->session->count--;
 	HASH_DEL(log->entries, entry);
 	free(entry->bytes);
@@ -103,12 +108,19 @@ static void forget(struct task_log *log, struct entry *entry)
 	free_ended(log, entry);
 }
 
-static void free_session(struct task_log *log, struct session_log *session)
+static void free_answers(struct task_log *log, struct session_log *session)
 {
-	while (session->ended)
-		free_ended(log, session->ended);
+	struct entry *entry, *next;
+
+	DL_FOREACH_SAFE2 (session->ended, entry, next, session_next)
+		free_ended(log, entry);
 	/* It ends after its last task. */
 	assert(session->count == 0);
+}
+
+static void free_session(struct task_log *log, struct session_log *session)
+{
+	free_answers(log, session);
 	HASH_DEL(log->sessions, session);
 	free(session);
 }
@@ -121,11 +133,20 @@ static void make_room(struct task_log *log, struct session_log *session)
 		forget(log, log->ended);
 }
 
-static struct session_log *get_session(struct task_log *log, uint64_t id)
+/* uthash's macros are long when they are expanded. */
+/* NOLINTBEGIN(readability-function-size) */
+static struct session_log *find_session(struct task_log *log, uint64_t id)
 {
 	struct session_log *session;
 
 	HASH_FIND(hh, log->sessions, &id, sizeof(id), session);
+	return session;
+}
+
+static struct session_log *get_session(struct task_log *log, uint64_t id)
+{
+	struct session_log *session = find_session(log, id);
+
 	if (session)
 		return session;
 	session = calloc(1, sizeof(*session));
@@ -157,6 +178,8 @@ static struct entry *make_entry(struct task_log *log, struct session_log *sessio
 	DL_APPEND(log->in_progress, entry);
 	return entry;
 }
+
+/* NOLINTEND(readability-function-size) */
 
 static simpler_status begin_new(struct task_log *log, struct task_key key, uint64_t callable,
                                 bool repeated, struct rpc_call *call)
@@ -255,8 +278,13 @@ void task_log_destroy(struct task_log *log)
 		DL_DELETE(log->in_progress, entry);
 		free_entry(log, entry);
 	}
-	HASH_ITER (hh, log->sessions, session, next)
-		free_session(log, session);
+	session = log->sessions;
+	HASH_CLEAR(hh, log->sessions);
+	for (; session; session = next) {
+		next = session->hh.next;
+		free_answers(log, session);
+		free(session);
+	}
 	(void)pthread_mutex_destroy(&log->lock);
 	free(log);
 }
@@ -401,7 +429,7 @@ void task_log_end_session(struct task_log *log, uint64_t id)
 	struct session_log *session;
 
 	pthread_mutex_lock(&log->lock);
-	HASH_FIND(hh, log->sessions, &id, sizeof(id), session);
+	session = find_session(log, id);
 	if (session)
 		free_session(log, session);
 	pthread_mutex_unlock(&log->lock);

@@ -96,7 +96,7 @@ uint64_t task_log_stop(struct task_log *log, struct task_key key);
  * when to ask again (base/clock.h). */
 uint64_t task_log_next_due(struct task_log *log, int64_t *next);
 
-/* None of its tasks is in progress. */
-void task_log_end_session(struct task_log *log, uint64_t session);
+/* None of the session's tasks is in progress. */
+void task_log_end_session(struct task_log *log, uint64_t id);
 
 #endif
