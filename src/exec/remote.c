@@ -654,11 +654,12 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	bump_release(&bump);
 }
 
-/* Nobody has answered, so it may run there, or have run. */
+/* Nobody has answered, so it may run there, or have run. Or a dispatch that was sent before came
+ * only after this one, and has taken its place at the node. */
 static bool is_cut_off(const struct remote_task *run, enum rpc_code code)
 {
-	return code == RPC_UNAVAILABLE && run->note == RPC_NOTE_NONE && !is_given_up(run) &&
-	       run->sent < MAX_SENT;
+	return (code == RPC_UNAVAILABLE || code == RPC_ABORTED) && run->note == RPC_NOTE_NONE &&
+	       !is_given_up(run) && run->sent < MAX_SENT;
 }
 
 static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,

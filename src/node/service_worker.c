@@ -299,11 +299,16 @@ static simpler_status find_callable(struct dispatch *dispatch, const struct msg_
 	return SIMPLER_OK;
 }
 
-/* It has not begun, and the client may try again. Returns `status`. */
-static simpler_status may_retry(struct rpc_call *call, simpler_status status)
+/*
+ * This message has not begun it, and the client may try again. But one that was sent before may
+ * still come, when its connection broke while nobody here read it, and begin it then. Returns
+ * `status`.
+ */
+static simpler_status may_retry(struct rpc_call *call, const struct msg_dispatch *request,
+                                simpler_status status)
 {
 	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_ENOSPACE)
-		rpc_call_set_note(call, RPC_NOTE_NOT_RUN);
+		rpc_call_set_note(call, request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN);
 	return status;
 }
 
@@ -330,7 +335,8 @@ static simpler_status submit(struct dispatch *dispatch, struct rpc_call *call,
 	task->config = request->config;
 	task->scalar_count = request->scalar_count;
 	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
-	status = may_retry(call, engine_client_submit(node->engine, task, dispatch_done, dispatch));
+	status = may_retry(call, request,
+	                   engine_client_submit(node->engine, task, dispatch_done, dispatch));
 	if (status == SIMPLER_OK)
 		note_token(node, call, key, task->token);
 	else
@@ -358,7 +364,8 @@ static simpler_status begin_with(struct dispatch *dispatch, struct rpc_call *cal
                                  const struct msg_dispatch *request)
 {
 	struct node *node = dispatch->node;
-	simpler_status status = may_retry(call, sessions_enter_task(node->sessions, session));
+	simpler_status status =
+		may_retry(call, request, sessions_enter_task(node->sessions, session));
 
 	if (status != SIMPLER_OK)
 		return status;
@@ -377,7 +384,7 @@ static simpler_status begin(struct node *node, struct rpc_call *call, uint64_t s
                             const struct msg_dispatch *request)
 {
 	struct dispatch *dispatch;
-	simpler_status status = may_retry(call, take(node, &dispatch));
+	simpler_status status = may_retry(call, request, take(node, &dispatch));
 
 	if (status != SIMPLER_OK)
 		return error_context("node '%s' is full", node->id);
@@ -391,7 +398,7 @@ static simpler_status begin(struct node *node, struct rpc_call *call, uint64_t s
 static simpler_status begin_unless_draining(struct node *node, struct rpc_call *call,
                                             uint64_t session, const struct msg_dispatch *request)
 {
-	simpler_status status = may_retry(call, enter(node));
+	simpler_status status = may_retry(call, request, enter(node));
 
 	if (status != SIMPLER_OK)
 		return status;

@@ -49,7 +49,7 @@ simpler_status rpc_status_of(enum rpc_code code);
 enum rpc_note {
 	RPC_NOTE_NONE,
 	RPC_NOTE_NOT_RUN, /* "not-run": it has not, and may be tried again, here or elsewhere */
-	RPC_NOTE_LOST,    /* "lost": it had begun, and nobody knows how far it came */
+	RPC_NOTE_LOST,    /* "lost": it had begun, or may have, or may yet */
 };
 
 /* Bytes on their way out. Fill `data`; whoever is handed the buffer owns it. */

@@ -368,6 +368,10 @@ static void a_node_that_drains_joins_and_answers_and_begins_nothing(void **state
 	assert_true(attach(rig->channel).draining);
 	ask(rig->channel, &fresh, &asked);
 	expect_code(&asked, RPC_UNAVAILABLE, RPC_NOTE_NOT_RUN);
+	/* What was sent before may still come, for all that this node knows. */
+	fresh.repeated = true;
+	ask(rig->channel, &fresh, &asked);
+	expect_code(&asked, RPC_UNAVAILABLE, RPC_NOTE_LOST);
 	ask(rig->other, &ended, &asked);
 	expect_code(&asked, RPC_OK, RPC_NOTE_NONE);
 	ask(rig->other, &held, &again);
