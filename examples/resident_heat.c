@@ -4,6 +4,7 @@
  *
  *     resident_heat ADDRESS [MODULE]
  */
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 
@@ -121,14 +122,14 @@ static simpler_status print_middle(struct work *work)
 static simpler_status print_traffic(struct work *work)
 {
 	simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
+	uint64_t sent, received;
 
 	if (simpler_worker_traffic(work->worker, 0, &traffic) != SIMPLER_OK)
 		return simpler_last_status();
-	printf("of a tensor of %zu bytes %llu went to the node and %llu came back\n",
-	       POINTS * sizeof(double),
-	       (unsigned long long)(traffic.stream.sent + traffic.shm.sent + traffic.inlined.sent),
-	       (unsigned long long)(traffic.stream.received + traffic.shm.received +
-	                            traffic.inlined.received));
+	sent = traffic.stream.sent + traffic.shm.sent + traffic.inlined.sent;
+	received = traffic.stream.received + traffic.shm.received + traffic.inlined.received;
+	printf("of a tensor of %zu bytes %" PRIu64 " went to the node and %" PRIu64 " came back\n",
+	       POINTS * sizeof(double), sent, received);
 	return SIMPLER_OK;
 }
 

@@ -92,10 +92,11 @@ bool remote_op_asks_again(struct remote_op *op, enum rpc_code code);
 simpler_status remote_op_take_handle(struct remote_op *op, const uint8_t *data, size_t size);
 /* Done, with this thread's error. */
 void remote_op_fail(struct remote_op *op);
-/* For calls whose answer is the end of it, and is a handle of the storage, or nothing. */
-void remote_op_end_with_handle(void *op, enum rpc_code code, const char *text, const uint8_t *data,
-                               size_t size);
-void remote_op_end_empty(void *op, enum rpc_code code, const char *text, const uint8_t *data,
+/* For calls whose answer is the end of it, and is a handle of the storage, or nothing. The context
+ * is the operation, as that of remote_op_call() is. */
+void remote_op_end_with_handle(void *context, enum rpc_code code, const char *text,
+                               const uint8_t *data, size_t size);
+void remote_op_end_empty(void *context, enum rpc_code code, const char *text, const uint8_t *data,
                          size_t size);
 
 /* Where it is in this process. SIMPLER_EUNAVAILABLE when it is not. */

@@ -8,8 +8,8 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,7 +90,7 @@ static int be_stager(const char *address, const char *fifo)
 
 	if (!bytes)
 		return 1;
-	memcpy(bytes, fifo, strlen(fifo));
+	(void)snprintf((char *)bytes, (size_t)STAGED, "%s", fifo);
 	if (connect_with_short_lease(address, &worker) != SIMPLER_OK ||
 	    simpler_module_load(worker, TEST_MODULES_DIR "/remote_cases.so", &module) !=
 	            SIMPLER_OK ||
