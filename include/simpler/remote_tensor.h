@@ -20,6 +20,9 @@
  * function that waits does, and with SIMPLER_ECANCELLED after simpler_completion_cancel(). Release
  * it with simpler_completion_destroy(), which waits for its end, before the worker is closed.
  *
+ * What is late or cancelled may have been done on the node all the same. Storage that was made
+ * there so, of which nobody has a handle, stays until the worker closes.
+ *
  * All of them fail with SIMPLER_EUNAVAILABLE, naming the node, when it is lost, and with
  * SIMPLER_ESTALE for a handle that was freed, of another worker, or whose node was started anew.
  */
