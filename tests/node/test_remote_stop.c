@@ -1,6 +1,8 @@
-/* A remote child whose tasks are stopped: before they begin, while they run, and at any moment. */
+/* A remote child whose tasks are stopped, before they begin, while they run, and at any moment; and
+ * one whose dispatch is overtaken by one that was sent before it. */
 #include "front_end.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -244,6 +246,36 @@ static void a_task_stopped_at_any_moment_ends_once_and_leaves_no_storage(void **
 	free(bytes);
 }
 
+/* As it comes on a connection that broke, when the node reads that one last. */
+static void a_dispatch_whose_place_an_older_one_takes_is_sent_again(void **state)
+{
+	struct rig *rig = *state;
+	struct front_end *front_end = rig->front_end;
+	struct msg_dispatch older = make_dispatch(&front_end->orch, 41, FAKE_HOLD, 41);
+	struct rpc_channel *channel;
+	struct rpc_buffer buffer;
+	struct outcome outcome;
+	struct job job;
+
+	job_init(&job, rig, 41, FAKE_HOLD);
+	rig->child->ops->start(rig->child, &job.task);
+	wait_held(front_end, 1);
+	assert_int_equal(rpc_channel_open(front_end->client, front_end->daemon.address, &channel),
+	                 SIMPLER_OK);
+	rpc_channel_set_session(channel, node_session_id(rig->session));
+	outcome_init(&outcome);
+	assert_int_equal(msg_dispatch_encode(&older, &buffer), SIMPLER_OK);
+	rpc_unary(channel, MSG_DISPATCH, CLOCK_NEVER, false, &buffer, outcome_done, &outcome);
+	/* By the child's, which comes again. */
+	outcome_wait(&outcome, &outcome.ended, 1);
+	expect(&outcome, RPC_ABORTED, "came again");
+	outcome_destroy(&outcome);
+	rpc_channel_close(channel);
+	assert_int_equal(ask_engine(front_end).held, 1);
+	assert_int_equal(kill(ask_engine(front_end).pid, SIGUSR1), 0);
+	assert_int_equal(job_wait(&job), SIMPLER_OK);
+}
+
 int main(void)
 {
 #define WITH_A_CHILD(test) cmocka_unit_test_setup_teardown(test, start, stop)
@@ -252,6 +284,7 @@ int main(void)
 		WITH_A_CHILD(a_task_stopped_before_it_is_started_does_not_reach_the_node),
 		WITH_A_CHILD(the_deadline_of_a_task_ends_it_on_the_node),
 		WITH_A_CHILD(a_task_stopped_at_any_moment_ends_once_and_leaves_no_storage),
+		WITH_A_CHILD(a_dispatch_whose_place_an_older_one_takes_is_sent_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
