@@ -1,11 +1,14 @@
 /*
  * A task on a remote node, step by step:
  *
- *   ALLOCATE storage for each staged tensor, and for each that is to stay on the node; BRING what
- * is on other nodes SEND the bytes of a staged tensor whose tag reads them; with some transports
- * that allocates, too DISPATCH FETCH each staged tensor that the task wrote, if it succeeded FREE
- * what was allocated for staged tensors, whatever happened; after a success some of it is left to
- * other tasks instead (exec/staging_cache.h)
+ *   ALLOCATE  storage for each staged tensor, and for each that is to stay on the node; and BRING
+ *             what is on other nodes
+ *   SEND      the bytes of a staged tensor whose tag reads them; with some transports that
+ *             allocates, too
+ *   DISPATCH  (exec/remote_dispatch.c)
+ *   FETCH     each staged tensor that the task wrote, if it succeeded
+ *   FREE      what was allocated for staged tensors, whatever happened; after a success some of it
+ *             is left to other tasks instead (exec/staging_cache.h)
  *
  * One step's call is in progress at a time and its completion begins the next, on the RPC client's
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
@@ -38,59 +41,20 @@
 #include "base/bump.h"
 #include "base/clock.h"
 #include "exec/node_session.h"
-#include "exec/remote_node.h"
 #include "exec/remote_staging.h"
 #include "exec/remote_storage.h"
+#include "exec/remote_task.h"
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 
 /* A task that was stopped waits no longer than this until its storage is free; the leases do it. */
 #define STOPPED_FREE_MS 1000u
-/* Dispatches of one task. Each but the first follows the end of a connection. */
-#define MAX_SENT 16u
-
-enum step { STEP_ALLOCATE, STEP_SEND, STEP_DISPATCH, STEP_FETCH, STEP_FREE };
-
-struct remote_task {
-	struct remote_child *node;
-	struct exec_task *task;
-	enum step step;
-	uint32_t tensor; /* the one that the step is at */
-	bool failed;
-	struct error error;
-	uint64_t life;              /* of the session, that all of it belongs to */
-	uint32_t sent;              /* dispatches of it */
-	enum rpc_note note;         /* that came with the last one's end */
-	bool answered;              /* the node told how it ended */
-	bool reused;                /* the present tensor's storage is another task's */
-	bool fresh;                 /* no more of that, as it failed */
-	struct staging_mark mark;   /* when storage was asked for the last time */
-	struct transport_move move; /* of the present tensor */
-	/* Under the child's lock: */
-	struct remote_task *prev, *next;
-	uint64_t id;          /* the task's */
-	_Atomic bool stopped; /* set once; looked at without the lock as well */
-	_Atomic bool lost;    /* likewise: its node is */
-	/* In progress, and to be cancelled by a stop; or NULL: */
-	struct rpc_client_call *call;
-	bool makes; /* the call makes storage, and only a loss cancels it */
-	struct transport *moving;
-	struct remote_op *bringing;
-	/* Storage on the node for staged tensors and those brought there, by tensor; handle_id 0
-	 * where there is none. */
-	struct transport_storage places[];
-};
 
 /* A tensor of another node on its way to this one. */
 struct bringing {
 	struct remote_op op; /* first */
 	struct remote_task *run;
 };
-
-static bool is_given_up(const struct remote_task *run)
-{
-	return atomic_load(&run->stopped) || atomic_load(&run->lost);
-}
 
 /* --- calls that a stop cancels, and a loss --- */
 
@@ -106,14 +70,13 @@ static struct rpc_client_call *open_call(struct remote_task *run, const char *pa
 	pthread_mutex_lock(&node->lock);
 	run->call = call;
 	run->makes = run->step == STEP_ALLOCATE;
-	if (run->makes ? atomic_load(&run->lost) : is_given_up(run))
+	if (run->makes ? atomic_load(&run->lost) : remote_task_is_given_up(run))
 		rpc_client_call_cancel(call);
 	pthread_mutex_unlock(&node->lock);
 	return call;
 }
 
-/* In the callback that reports its end. */
-static void call_ended(struct remote_task *run)
+void remote_task_call_ended(struct remote_task *run)
 {
 	pthread_mutex_lock(&run->node->lock);
 	run->call = NULL;
@@ -193,13 +156,9 @@ struct exec_task *remote_retract(struct exec_child *child, uint64_t task_or_0)
 	return NULL;
 }
 
-/* Begin what comes next. What begins a call returns true: the call's end goes on from there, in
- * another thread and perhaps already, so the caller looks at `run` no more. */
-static void advance(struct remote_task *run);
-
 /* --- failing --- */
 
-static void fail(struct remote_task *run, enum rpc_code code, const char *text)
+void remote_task_fail(struct remote_task *run, enum rpc_code code, const char *text)
 {
 	if (run->failed)
 		return;
@@ -209,7 +168,7 @@ static void fail(struct remote_task *run, enum rpc_code code, const char *text)
 	error_init_untrusted(&run->error, rpc_status_of(code), text, strlen(text));
 }
 
-static void fail_here(struct remote_task *run)
+void remote_task_fail_here(struct remote_task *run)
 {
 	if (run->failed)
 		return;
@@ -223,10 +182,9 @@ static void begin_freeing(struct remote_task *run)
 	run->tensor = 0;
 }
 
-/* Nothing could be begun. Storage that was made is given back first. */
-static bool give_up(struct remote_task *run)
+bool remote_task_give_up(struct remote_task *run)
 {
-	fail_here(run);
+	remote_task_fail_here(run);
 	begin_freeing(run);
 	return false;
 }
@@ -234,12 +192,11 @@ static bool give_up(struct remote_task *run)
 static bool give_up_for_memory(struct remote_task *run)
 {
 	(void)error_raise(SIMPLER_ENOMEM, "out of memory for a call");
-	return give_up(run);
+	return remote_task_give_up(run);
 }
 
-/* The message is handed over. `waits`: for a connection, while there is none. */
-static bool begin_unary(struct remote_task *run, const char *path, int64_t deadline, bool waits,
-                        struct rpc_buffer *message, rpc_done *done)
+bool remote_task_begin_unary(struct remote_task *run, const char *path, int64_t deadline,
+                             bool waits, struct rpc_buffer *message, rpc_done *done)
 {
 	struct rpc_client_call *call = open_call(run, path, deadline);
 
@@ -270,24 +227,14 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 	transport_move_init(&run->move);
 	pthread_mutex_lock(&node->lock);
 	run->moving = transport;
-	if (is_given_up(run))
+	if (remote_task_is_given_up(run))
 		transport_cancel(transport, &run->move, true);
 	pthread_mutex_unlock(&node->lock);
 	transport_start(transport, &run->move);
 	return true;
 }
 
-static bool is_staged(const struct exec_tensor *tensor)
-{
-	return tensor->backing == SIMPLER_STAGED;
-}
-
-static bool is_inline(const struct exec_tensor *tensor)
-{
-	return !tensor->storage && !is_staged(tensor);
-}
-
-static void describe_shape(const struct exec_tensor *tensor, struct msg_shape *out)
+void remote_task_describe_shape(const struct exec_tensor *tensor, struct msg_shape *out)
 {
 	out->ndim = tensor->ndim;
 	memcpy(out->shape, tensor->shape, tensor->ndim * sizeof(out->shape[0]));
@@ -308,9 +255,10 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_handle_decode(data, size, &bump, &answer) != SIMPLER_OK)
-		fail_here(run);
+		remote_task_fail_here(run);
 	else if (answer.handle_id == 0 || answer.nbytes != nbytes)
-		fail(run, RPC_DATA_LOSS, "the node allocated storage of another size than asked");
+		remote_task_fail(run, RPC_DATA_LOSS,
+		                 "the node allocated storage of another size than asked");
 	else if (remote)
 		remote_storage_store(remote, &answer);
 	else
@@ -320,14 +268,14 @@ static void take_handle(struct remote_task *run, const uint8_t *data, size_t siz
 
 static void ask_again(void *context)
 {
-	advance(context);
+	remote_task_advance(context);
 }
 
 /* The present tensor's storage was refused for want of room, and is asked for once more: the step
  * is the same still. */
 static bool asks_again(struct remote_task *run, enum rpc_code code)
 {
-	return !is_given_up(run) &&
+	return !remote_task_is_given_up(run) &&
 	       remote_staging_make_room(run->node, run->mark, code, ask_again, run);
 }
 
@@ -338,20 +286,20 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 	struct remote_task *run = context;
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
-	call_ended(run);
+	remote_task_call_ended(run);
 	if (asks_again(run, code))
 		return;
 	if (code != RPC_OK)
-		fail(run, code, text);
+		remote_task_fail(run, code, text);
 	else
 		take_handle(run, data, size);
 	if (run->failed)
 		begin_freeing(run);
-	else if (is_staged(tensor) && exec_tag_reads(tensor->tag))
+	else if (remote_is_staged(tensor) && exec_tag_reads(tensor->tag))
 		run->step = STEP_SEND;
 	else
 		run->tensor++;
-	advance(run);
+	remote_task_advance(run);
 }
 
 static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
@@ -360,15 +308,16 @@ static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 	struct msg_alloc message = { .nbytes = tensor->nbytes };
 	struct rpc_buffer buffer;
 
-	describe_shape(tensor, &message.shape);
+	remote_task_describe_shape(tensor, &message.shape);
 	if (remote) {
 		message.nbytes = remote->storage.nbytes;
 		message.ttl_ms = remote->ttl_ms;
 	}
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
-		return give_up(run);
+		return remote_task_give_up(run);
 	run->mark = staging_cache_mark(&run->node->staging);
-	return begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer, on_allocated);
+	return remote_task_begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer,
+	                               on_allocated);
 }
 
 /* A tensor that could not be sent to storage that another task left has some of its own: the node
@@ -377,13 +326,13 @@ static bool sends_afresh(struct remote_task *run)
 {
 	struct transport_storage *place = &run->places[run->tensor];
 
-	if (!run->move.write || !run->reused || is_given_up(run))
+	if (!run->move.write || !run->reused || remote_task_is_given_up(run))
 		return false;
 	remote_staging_free(run->node, place);
 	memset(place, 0, sizeof(*place));
 	run->fresh = true;
 	run->step = STEP_ALLOCATE;
-	advance(run);
+	remote_task_advance(run);
 	return true;
 }
 
@@ -418,7 +367,7 @@ static void on_moved(struct transport_move *move, const struct error *error)
 		run->step = move->write ? STEP_ALLOCATE : STEP_FETCH;
 		run->tensor++;
 	}
-	advance(run);
+	remote_task_advance(run);
 }
 
 static bool move_tensor(struct remote_task *run, bool write)
@@ -427,13 +376,8 @@ static bool move_tensor(struct remote_task *run, bool write)
 	struct transport *transport;
 
 	if (remote_choose(run->node, choice, &run->places[run->tensor], &transport) != SIMPLER_OK)
-		return give_up(run);
+		return remote_task_give_up(run);
 	return begin_move(run, transport, write);
-}
-
-static bool is_elsewhere(const struct remote_task *run, const struct exec_tensor *tensor)
-{
-	return tensor->storage && tensor->storage->child != &run->node->child;
 }
 
 /* What was brought is the task's, as if it were staged. */
@@ -463,7 +407,7 @@ static void on_brought(struct remote_op *op, const struct error *error)
 		begin_freeing(run);
 	else
 		run->tensor++;
-	advance(run);
+	remote_task_advance(run);
 }
 
 static bool bring(struct remote_task *run, const struct exec_tensor *tensor)
@@ -476,7 +420,7 @@ static bool bring(struct remote_task *run, const struct exec_tensor *tensor)
 		return give_up_for_memory(run);
 	if (remote_make_storage(&node->child, tensor->storage->nbytes, &storage) != SIMPLER_OK) {
 		free(bringing);
-		return give_up(run);
+		return remote_task_give_up(run);
 	}
 	bringing->run = run;
 	bringing->op.done = on_brought;
@@ -485,7 +429,7 @@ static bool bring(struct remote_task *run, const struct exec_tensor *tensor)
 	remote_op_init(&bringing->op);
 	pthread_mutex_lock(&node->lock);
 	run->bringing = &bringing->op;
-	if (is_given_up(run))
+	if (remote_task_is_given_up(run))
 		remote_op_cancel(&bringing->op);
 	pthread_mutex_unlock(&node->lock);
 	remote_begin_bring(&bringing->op, tensor->storage);
@@ -498,11 +442,11 @@ static bool prepare_remote(struct remote_task *run, const struct exec_tensor *te
 {
 	const struct remote_storage *remote = remote_storage_of(tensor->storage);
 
-	if (is_elsewhere(run, tensor))
+	if (remote_is_elsewhere(run, tensor))
 		return bring(run, tensor);
 	if (atomic_load(&remote->stored)) {
 		if (remote_storage_check(remote) != SIMPLER_OK)
-			return give_up(run);
+			return remote_task_give_up(run);
 		run->tensor++;
 		return false;
 	}
@@ -512,7 +456,7 @@ static bool prepare_remote(struct remote_task *run, const struct exec_tensor *te
 	                  "tensor %u is not on the node: the task that is to make it has not run, "
 	                  "or has failed",
 	                  run->tensor);
-	return give_up(run);
+	return remote_task_give_up(run);
 }
 
 static bool prepare_staged(struct remote_task *run, const struct exec_tensor *tensor)
@@ -521,7 +465,7 @@ static bool prepare_staged(struct remote_task *run, const struct exec_tensor *te
 
 	if (remote_choose(run->node, (simpler_transport)tensor->transport, NULL, &transport) !=
 	    SIMPLER_OK)
-		return give_up(run);
+		return remote_task_give_up(run);
 	run->reused = !run->fresh && exec_tag_reads(tensor->tag) &&
 	              staging_cache_take(&run->node->staging, run->life, tensor->nbytes,
 	                                 &run->places[run->tensor]);
@@ -543,174 +487,10 @@ static bool allocate_next(struct remote_task *run)
 
 	if (tensor->storage)
 		return prepare_remote(run, tensor);
-	if (is_staged(tensor))
+	if (remote_is_staged(tensor))
 		return prepare_staged(run, tensor);
 	run->tensor++;
 	return false;
-}
-
-/* --- DISPATCH --- */
-
-static void describe_tensor(const struct remote_task *run, uint32_t index,
-                            struct msg_tensor_ref *out)
-{
-	const struct exec_tensor *tensor = &run->task->tensors[index];
-
-	memset(out, 0, sizeof(*out));
-	describe_shape(tensor, &out->shape);
-	out->is_handle = is_staged(tensor) || tensor->storage;
-	out->offset = tensor->storage ? tensor->offset : 0;
-	if (tensor->storage && !is_elsewhere(run, tensor)) {
-		out->handle = remote_storage_of(tensor->storage)->place.handle;
-	} else if (out->is_handle) {
-		out->handle = run->places[index].handle;
-	} else if (exec_tag_reads(tensor->tag)) {
-		out->inline_data.data = tensor->data;
-		out->inline_data.size = (size_t)tensor->nbytes;
-		atomic_fetch_add(&run->node->inline_sent, tensor->nbytes);
-	}
-}
-
-static void take_error(struct remote_task *run, const struct msg_outcome *outcome)
-{
-	int32_t code = outcome->error_code;
-
-	run->failed = true;
-	error_init_untrusted(&run->error, code > 0 ? (simpler_status)code : SIMPLER_EUSER,
-	                     outcome->error_msg, strlen(outcome->error_msg));
-	/* The traceback is outermost first and ends with the cause, which error_msg is already. */
-	for (uint32_t i = outcome->line_count; i-- > 0;) {
-		const char *line = outcome->lines[i];
-
-		if (i + 1 < outcome->line_count || strcmp(line, outcome->error_msg) != 0)
-			error_add_untrusted(&run->error, line, strlen(line));
-	}
-}
-
-/* The outputs come in argument order, one for each tensor the task wrote. */
-static void take_outputs(struct remote_task *run, const struct msg_outcome *outcome)
-{
-	const struct exec_task *task = run->task;
-	uint32_t written = 0, next = 0;
-
-	for (uint32_t i = 0; i < task->tensor_count; i++)
-		written += exec_tag_writes(task->tensors[i].tag);
-	if (written != outcome->output_count) {
-		fail(run, RPC_DATA_LOSS, "the node answered with another number of outputs");
-		return;
-	}
-	for (uint32_t i = 0; i < task->tensor_count; i++) {
-		const struct exec_tensor *tensor = &task->tensors[i];
-		const struct msg_tensor_ref *output = &outcome->outputs[next];
-
-		if (!exec_tag_writes(tensor->tag))
-			continue;
-		next++;
-		if (is_inline(tensor) &&
-		    (output->is_handle || output->inline_data.size != tensor->nbytes)) {
-			fail(run, RPC_DATA_LOSS,
-			     "the node answered with an output of another size");
-			return;
-		}
-	}
-}
-
-static void copy_inline_outputs(const struct remote_task *run, const struct msg_outcome *outcome)
-{
-	const struct exec_task *task = run->task;
-	uint32_t next = 0;
-
-	for (uint32_t i = 0; i < task->tensor_count; i++) {
-		const struct exec_tensor *tensor = &task->tensors[i];
-
-		if (!exec_tag_writes(tensor->tag))
-			continue;
-		if (is_inline(tensor) && tensor->nbytes > 0) {
-			memcpy(tensor->data, outcome->outputs[next].inline_data.data,
-			       (size_t)tensor->nbytes);
-			atomic_fetch_add(&run->node->inline_received, tensor->nbytes);
-		}
-		next++;
-	}
-}
-
-static void take_outcome(struct remote_task *run, const uint8_t *data, size_t size)
-{
-	struct msg_outcome outcome;
-	struct bump bump;
-
-	run->answered = true;
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
-		fail_here(run);
-	else if (outcome.task_id != run->task->id)
-		fail(run, RPC_DATA_LOSS, "the node answered for another task");
-	else if (outcome.error_code != 0)
-		take_error(run, &outcome);
-	else
-		take_outputs(run, &outcome);
-	if (!run->failed)
-		copy_inline_outputs(run, &outcome);
-	bump_release(&bump);
-}
-
-/* Nobody has answered, so it may run there, or have run. Or a dispatch that was sent before came
- * only after this one, and has taken its place at the node. */
-static bool is_cut_off(const struct remote_task *run, enum rpc_code code)
-{
-	return (code == RPC_UNAVAILABLE || code == RPC_ABORTED) && run->note == RPC_NOTE_NONE &&
-	       !is_given_up(run) && run->sent < MAX_SENT;
-}
-
-static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                       size_t size)
-{
-	struct remote_task *run = context;
-
-	run->note = rpc_client_call_note(run->call);
-	call_ended(run);
-	run->tensor = 0;
-	if (is_cut_off(run, code)) {
-		advance(run); /* the same step again */
-		return;
-	}
-	if (code != RPC_OK)
-		fail(run, code, text);
-	else
-		take_outcome(run, data, size);
-	/* Drains, or has forgotten the session: others are to know soon. */
-	if (run->note == RPC_NOTE_NOT_RUN)
-		node_session_hurry(run->node->session);
-	run->step = run->failed ? STEP_FREE : STEP_FETCH;
-	advance(run);
-}
-
-static bool dispatch(struct remote_task *run)
-{
-	const struct exec_task *task = run->task;
-	struct msg_dispatch message;
-	struct rpc_buffer buffer;
-
-	message.task_id = task->id;
-	message.callable_id = digest_id(&task->callable->digest);
-	message.callable_version = digest_version(&task->callable->digest);
-	message.config = *task->config;
-	message.scalar_count = task->scalar_count;
-	message.tensor_count = task->tensor_count;
-	if (task->scalar_count > 0)
-		memcpy(message.scalars, task->scalars, task->scalar_count * sizeof(uint64_t));
-	for (uint32_t i = 0; i < task->tensor_count; i++)
-		describe_tensor(run, i, &message.tensors[i]);
-	message.digest.data = task->callable->digest.bytes;
-	message.digest.size = DIGEST_BYTES;
-	message.kind = task->callable->kind;
-	message.session_life = run->life;
-	message.repeated = run->sent++ > 0;
-	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
-		return give_up(run);
-	/* With the deadline the node ends the task by itself, should this process be cut off. */
-	return begin_unary(run, MSG_DISPATCH, task->deadline, message.repeated, &buffer,
-	                   on_outcome);
 }
 
 /* --- FETCH --- */
@@ -719,7 +499,7 @@ static bool fetch_next(struct remote_task *run)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
-	if (!is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
+	if (!remote_is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
 		run->tensor++;
 		return false;
 	}
@@ -739,7 +519,7 @@ static void on_freed(void *context, enum rpc_code code, const char *text, const 
 	(void)data;
 	(void)size;
 	run->tensor++;
-	advance(run);
+	remote_task_advance(run);
 }
 
 /* What the tags that do not read find in storage is zeroes, so that needs fresh storage. What a
@@ -748,7 +528,7 @@ static bool leave_to_others(const struct remote_task *run)
 {
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
-	return !run->failed && !is_given_up(run) && is_staged(tensor) &&
+	return !run->failed && !remote_task_is_given_up(run) && remote_is_staged(tensor) &&
 	       exec_tag_reads(tensor->tag) &&
 	       staging_cache_put(&run->node->staging, run->life, &run->places[run->tensor]);
 }
@@ -756,7 +536,8 @@ static bool leave_to_others(const struct remote_task *run)
 /* Not cancelled by a stop; but what was stopped ends soon, also when the node does not answer. */
 static bool free_next(struct remote_task *run)
 {
-	int64_t deadline = is_given_up(run) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
+	int64_t deadline =
+		remote_task_is_given_up(run) ? clock_after_ms(STOPPED_FREE_MS) : CLOCK_NEVER;
 	struct rpc_buffer buffer;
 
 	if (run->places[run->tensor].handle.handle_id == 0 || leave_to_others(run) ||
@@ -828,8 +609,8 @@ static bool next(struct remote_task *run)
 {
 	bool more;
 
-	if (run->step != STEP_FREE && is_given_up(run)) {
-		fail(run, RPC_CANCELLED, "it was stopped");
+	if (run->step != STEP_FREE && remote_task_is_given_up(run)) {
+		remote_task_fail(run, RPC_CANCELLED, "it was stopped");
 		begin_freeing(run);
 	}
 	/* What is there goes with the session, or by its lease. */
@@ -845,7 +626,7 @@ static bool next(struct remote_task *run)
 	case STEP_SEND:
 		return move_tensor(run, true);
 	case STEP_DISPATCH:
-		return dispatch(run);
+		return remote_task_dispatch(run);
 	case STEP_FETCH:
 		if (more)
 			return fetch_next(run);
@@ -860,7 +641,7 @@ static bool next(struct remote_task *run)
 	return true;
 }
 
-static void advance(struct remote_task *run)
+void remote_task_advance(struct remote_task *run)
 {
 	while (!next(run))
 		;
@@ -869,7 +650,7 @@ static void advance(struct remote_task *run)
 static bool any_stored(const struct exec_task *task)
 {
 	for (uint32_t i = 0; i < task->tensor_count; i++) {
-		if (!is_inline(&task->tensors[i]))
+		if (!remote_is_inline(&task->tensors[i]))
 			return true;
 	}
 	return false;
@@ -924,5 +705,5 @@ void remote_start(struct exec_child *child, struct exec_task *task)
 	DL_PREPEND(node->running, run);
 	pthread_mutex_unlock(&node->lock);
 	give_up_if_lost(run);
-	advance(run);
+	remote_task_advance(run);
 }

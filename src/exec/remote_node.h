@@ -2,7 +2,8 @@
  * What the parts of exec/remote.h share: the node.
  *
  *   remote_child.c    the node as a child
- *   remote.c          a task, step by step
+ *   remote.c          a task, step by step (remote_task.h)
+ *   remote_dispatch.c the step that has it run
  *   remote_catalog.c  connecting, and what it is asked about callables
  *   remote_storage.c  storage, and what is done to it outside tasks
  *   remote_grants.c   from node to node

@@ -1,0 +1,172 @@
+/* The step of a task on a remote node that has it run there, and takes what came of it. */
+#include <string.h>
+
+#include "base/bump.h"
+#include "exec/remote_task.h"
+#include "rpc/messages.h"
+
+/* Dispatches of one task. Each but the first follows the end of a connection. */
+#define MAX_SENT 16u
+
+static void describe_tensor(const struct remote_task *run, uint32_t index,
+                            struct msg_tensor_ref *out)
+{
+	const struct exec_tensor *tensor = &run->task->tensors[index];
+
+	memset(out, 0, sizeof(*out));
+	remote_task_describe_shape(tensor, &out->shape);
+	out->is_handle = remote_is_staged(tensor) || tensor->storage;
+	out->offset = tensor->storage ? tensor->offset : 0;
+	if (tensor->storage && !remote_is_elsewhere(run, tensor)) {
+		out->handle = remote_storage_of(tensor->storage)->place.handle;
+	} else if (out->is_handle) {
+		out->handle = run->places[index].handle;
+	} else if (exec_tag_reads(tensor->tag)) {
+		out->inline_data.data = tensor->data;
+		out->inline_data.size = (size_t)tensor->nbytes;
+		atomic_fetch_add(&run->node->inline_sent, tensor->nbytes);
+	}
+}
+
+static void take_error(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	int32_t code = outcome->error_code;
+
+	run->failed = true;
+	error_init_untrusted(&run->error, code > 0 ? (simpler_status)code : SIMPLER_EUSER,
+	                     outcome->error_msg, strlen(outcome->error_msg));
+	/* The traceback is outermost first and ends with the cause, which error_msg is already. */
+	for (uint32_t i = outcome->line_count; i-- > 0;) {
+		const char *line = outcome->lines[i];
+
+		if (i + 1 < outcome->line_count || strcmp(line, outcome->error_msg) != 0)
+			error_add_untrusted(&run->error, line, strlen(line));
+	}
+}
+
+/* The outputs come in argument order, one for each tensor the task wrote. */
+static void take_outputs(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	const struct exec_task *task = run->task;
+	uint32_t written = 0, next = 0;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		written += exec_tag_writes(task->tensors[i].tag);
+	if (written != outcome->output_count) {
+		remote_task_fail(run, RPC_DATA_LOSS,
+		                 "the node answered with another number of outputs");
+		return;
+	}
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		const struct exec_tensor *tensor = &task->tensors[i];
+		const struct msg_tensor_ref *output = &outcome->outputs[next];
+
+		if (!exec_tag_writes(tensor->tag))
+			continue;
+		next++;
+		if (remote_is_inline(tensor) &&
+		    (output->is_handle || output->inline_data.size != tensor->nbytes)) {
+			remote_task_fail(run, RPC_DATA_LOSS,
+			                 "the node answered with an output of another size");
+			return;
+		}
+	}
+}
+
+static void copy_inline_outputs(const struct remote_task *run, const struct msg_outcome *outcome)
+{
+	const struct exec_task *task = run->task;
+	uint32_t next = 0;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		const struct exec_tensor *tensor = &task->tensors[i];
+
+		if (!exec_tag_writes(tensor->tag))
+			continue;
+		if (remote_is_inline(tensor) && tensor->nbytes > 0) {
+			memcpy(tensor->data, outcome->outputs[next].inline_data.data,
+			       (size_t)tensor->nbytes);
+			atomic_fetch_add(&run->node->inline_received, tensor->nbytes);
+		}
+		next++;
+	}
+}
+
+static void take_outcome(struct remote_task *run, const uint8_t *data, size_t size)
+{
+	struct msg_outcome outcome;
+	struct bump bump;
+
+	run->answered = true;
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
+		remote_task_fail_here(run);
+	else if (outcome.task_id != run->task->id)
+		remote_task_fail(run, RPC_DATA_LOSS, "the node answered for another task");
+	else if (outcome.error_code != 0)
+		take_error(run, &outcome);
+	else
+		take_outputs(run, &outcome);
+	if (!run->failed)
+		copy_inline_outputs(run, &outcome);
+	bump_release(&bump);
+}
+
+/* Nobody has answered, so it may run there, or have run. Or a dispatch that was sent before came
+ * only after this one, and has taken its place at the node. */
+static bool is_cut_off(const struct remote_task *run, enum rpc_code code)
+{
+	return (code == RPC_UNAVAILABLE || code == RPC_ABORTED) && run->note == RPC_NOTE_NONE &&
+	       !remote_task_is_given_up(run) && run->sent < MAX_SENT;
+}
+
+static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,
+                       size_t size)
+{
+	struct remote_task *run = context;
+
+	run->note = rpc_client_call_note(run->call);
+	remote_task_call_ended(run);
+	run->tensor = 0;
+	if (is_cut_off(run, code)) {
+		remote_task_advance(run); /* the same step again */
+		return;
+	}
+	if (code != RPC_OK)
+		remote_task_fail(run, code, text);
+	else
+		take_outcome(run, data, size);
+	/* Drains, or has forgotten the session: others are to know soon. */
+	if (run->note == RPC_NOTE_NOT_RUN)
+		node_session_hurry(run->node->session);
+	run->step = run->failed ? STEP_FREE : STEP_FETCH;
+	remote_task_advance(run);
+}
+
+bool remote_task_dispatch(struct remote_task *run)
+{
+	const struct exec_task *task = run->task;
+	struct msg_dispatch message;
+	struct rpc_buffer buffer;
+
+	message.task_id = task->id;
+	message.callable_id = digest_id(&task->callable->digest);
+	message.callable_version = digest_version(&task->callable->digest);
+	message.config = *task->config;
+	message.scalar_count = task->scalar_count;
+	message.tensor_count = task->tensor_count;
+	if (task->scalar_count > 0)
+		memcpy(message.scalars, task->scalars, task->scalar_count * sizeof(uint64_t));
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		describe_tensor(run, i, &message.tensors[i]);
+	message.digest.data = task->callable->digest.bytes;
+	message.digest.size = DIGEST_BYTES;
+	message.kind = task->callable->kind;
+	message.session_life = run->life;
+	message.repeated = run->sent++ > 0;
+	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
+		return remote_task_give_up(run);
+	/* With the deadline the node ends the task by itself, should this process be cut off. */
+	return remote_task_begin_unary(run, MSG_DISPATCH, task->deadline, message.repeated, &buffer,
+	                               on_outcome);
+}
