@@ -246,6 +246,7 @@ static struct module *publish(struct module_store *store, struct module *module,
 {
 	struct module *known;
 
+	assert(module);
 	pthread_mutex_lock(&store->lock);
 	known = use(store, &module->stored.digest);
 	if (known) {
