@@ -42,8 +42,8 @@ bool process_reap(int64_t deadline);
 
 /*
  * Reap the children of the process's first thread that are dead and for which `is_own` is false:
- * those that it has adopted, which the first thread does. With `kill_them` kill and reap the living,
- * too, and what they leave.
+ * those that it has adopted, which the first thread does. With `kill_them` kill and reap the
+ * living, too, and what they leave.
  */
 void process_end_adopted(bool kill_them, bool (*is_own)(const void *context, pid_t pid),
                          const void *context);

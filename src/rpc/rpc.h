@@ -92,8 +92,8 @@ struct rpc_call; /* one call at the server */
  * for or being sent will not be reported any more; the call is still to be answered, with any code.
  * Another thread may be answering it at the same moment.
  *
- * A streaming call that has waited for idle_ms without a break for what it asked for, or for what it
- * sends to go out, is cancelled like that; its client gets DEADLINE_EXCEEDED.
+ * A streaming call that has waited for idle_ms without a break for what it asked for, or for what
+ * it sends to go out, is cancelled like that; its client gets DEADLINE_EXCEEDED.
  *
  * A unary method with on_cancel is not shown calls whose deadline has passed when their turn comes.
  *
