@@ -34,7 +34,7 @@
  * fails: BREAK_ABORTED
  */
 #ifndef SENDS
-#define SENDS 2 /* MAX_SENT in exec/remote.c */
+#define SENDS 2 /* MAX_SENT in exec/remote_dispatch.c */
 #endif
 #ifndef CRASHES
 #define CRASHES 1
@@ -275,7 +275,7 @@ end_waits:
 	od
 }
 
-/* The parent: dispatch() and on_outcome() in exec/remote.c */
+/* The parent: dispatch() and on_outcome() in exec/remote_dispatch.c */
 active proctype Parent()
 {
 	byte n, c, mine = life;

@@ -61,9 +61,13 @@ static void take_install(struct nested *nested, const struct record_install *ins
 		failed_installs_note(&nested->failed, install->callable);
 }
 
+/* The parent says so when no task of the callable is left here. That it knows by what orchestrators
+ * put back, for which they held the lock of slots after their last look at the callable. */
 static void forget(struct nested *nested, uint64_t callable)
 {
+	pthread_mutex_lock(&nested->slots_lock);
 	hosted_forget(nested->hosted, callable);
+	pthread_mutex_unlock(&nested->slots_lock);
 	failed_installs_forget(&nested->failed, callable);
 }
 

@@ -159,7 +159,7 @@ static void proxy_start(struct proxy *proxy, const char *address)
 	socklen_t size = sizeof(own);
 
 	memset(proxy, 0, sizeof(*proxy));
-	proxy->to = (uint16_t)atoi(strrchr(address, ':') + 1);
+	proxy->to = (uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10);
 	proxy->listener = loopback(0, &own);
 	assert_int_equal(bind(proxy->listener, (struct sockaddr *)&own, sizeof(own)), 0);
 	assert_int_equal(listen(proxy->listener, LINKS), 0);

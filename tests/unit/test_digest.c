@@ -88,10 +88,11 @@ static struct origin make_origin(size_t i)
 		assert_string_equal(text, vectors[i].object_hex);
 		break;
 	case ORIGIN_PROGRAM:
-		for (size_t at = 0; at < sizeof(origin.object.bytes); at++)
-			assert_int_equal(sscanf(vectors[i].object_hex + 2 * at, "%2hhx",
-			                        &origin.object.bytes[at]),
-			                 1);
+		for (size_t at = 0; at < sizeof(origin.object.bytes); at++) {
+			memcpy(text, vectors[i].object_hex + 2 * at, 2);
+			text[2] = '\0';
+			origin.object.bytes[at] = (uint8_t)strtoul(text, NULL, 16);
+		}
 		break;
 	}
 	return origin;

@@ -132,7 +132,8 @@ static void sizes_that_wrap_are_refused(void **state)
 	(void)close(fd);
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* which has a malloc of its own */
+/* Sanitizers have a malloc of their own. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static long faults(void)
 {
 	struct rusage usage;
@@ -181,7 +182,7 @@ int main(void)
 		cmocka_unit_test(an_image_is_sealed),
 		cmocka_unit_test(pages_are_committed_and_given_back),
 		cmocka_unit_test(sizes_that_wrap_are_refused),
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		cmocka_unit_test(memory_of_messages_is_not_faulted_in_anew),
 #endif
 	};
