@@ -95,6 +95,7 @@ struct rpc_client_call {
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
 	bool has_status, ended;                 /* of who sits in the queue */
+	atomic_bool cancelled;                  /* by rpc_client_call_cancel() */
 	struct rpc_client_call *next_lingering; /* likewise */
 	atomic_uint lent;
 
@@ -237,6 +238,7 @@ void rpc_client_call_cancel(struct rpc_client_call *call)
 	struct rpc_channel *channel = call->channel;
 	grpc_call *core;
 
+	atomic_store(&call->cancelled, true);
 	/* The end that this brings about may be reported before it returns. */
 	pthread_mutex_lock(&channel->lock);
 	core = call->call;
@@ -304,6 +306,10 @@ static void report(struct rpc_client_call *call)
 	char *text = grpc_slice_to_c_string(call->details);
 
 	utf8_clean(text);
+	/* A server that stops breaks off what is in progress, which gRPC tells like this. It was
+	 * nobody's wish: to the caller the server is gone. */
+	if (code == RPC_CANCELLED && text[0] == '\0' && !atomic_load(&call->cancelled))
+		code = RPC_UNAVAILABLE;
 	if (call->done)
 		report_unary(call, code, text);
 	else
