@@ -306,9 +306,10 @@ static void report(struct rpc_client_call *call)
 	char *text = grpc_slice_to_c_string(call->details);
 
 	utf8_clean(text);
-	/* A server that stops breaks off what is in progress, which gRPC tells like this. It was
-	 * nobody's wish: to the caller the server is gone. */
-	if (code == RPC_CANCELLED && text[0] == '\0' && !atomic_load(&call->cancelled))
+	/* A server that stops breaks off what is in progress, which gRPC tells like this, in no
+	 * words but its own. It was nobody's wish: to the caller the server is gone. */
+	if (code == RPC_CANCELLED && !atomic_load(&call->cancelled) &&
+	    (text[0] == '\0' || strcmp(text, "CANCELLED") == 0))
 		code = RPC_UNAVAILABLE;
 	if (call->done)
 		report_unary(call, code, text);
