@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "os/process.h"
+#include "temporary_directory.h"
 
 static int start(void **state)
 {
@@ -187,9 +189,48 @@ static void an_engine_that_answers_twice_is_replaced_and_the_first_answer_counts
 	(void)ask_engine(front_end);
 }
 
+/* A node whose engine is a link to a program, in a directory of its own. */
+struct linked {
+	struct temporary_directory directory;
+	char *program;
+	char link[sizeof(((struct temporary_directory *)0)->path) + 16];
+	struct front_end *front_end;
+};
+
+static int start_linked(void **state)
+{
+	struct linked *linked = calloc(1, sizeof(*linked));
+
+	assert_non_null(linked);
+	assert_true(temporary_directory_make(&linked->directory));
+	(void)snprintf(linked->link, sizeof(linked->link), "%s/engine", linked->directory.path);
+	linked->program = strdup(getenv("SIMPLER_HOST"));
+	assert_non_null(linked->program);
+	assert_int_equal(symlink(linked->program, linked->link), 0);
+	assert_int_equal(setenv("SIMPLER_HOST", linked->link, 1), 0);
+	linked->front_end = front_end_start(NULL);
+	assert_int_equal(setenv("SIMPLER_HOST", linked->program, 1), 0);
+	*state = linked;
+	return 0;
+}
+
+static int stop_linked(void **state)
+{
+	struct linked *linked = *state;
+
+	front_end_stop(linked->front_end);
+	temporary_directory_remove(&linked->directory);
+	free(linked->program);
+	free(linked);
+	return 0;
+}
+
+/* A new engine may be up before the next request comes. Here none is, as there is no program to
+ * execute, until there is one again. */
 static void while_the_engine_restarts_requests_are_refused_at_once(void **state)
 {
-	struct front_end *front_end = *state;
+	const struct linked *linked = *state;
+	struct front_end *front_end = linked->front_end;
 	const unsigned next = next_engine(front_end);
 	struct msg_dispatch die = make_dispatch(&front_end->orch, 9, FAKE_EXIT, 1);
 	struct msg_dispatch request = make_dispatch(&front_end->orch, 10, FAKE_ANSWER, 0);
@@ -197,6 +238,7 @@ static void while_the_engine_restarts_requests_are_refused_at_once(void **state)
 	struct outcome outcome;
 
 	callable_make(&fresh, SIMPLER_KIND_ORCH, "who", "pushed while there is no engine");
+	assert_int_equal(unlink(linked->link), 0);
 	dispatch(front_end, &die, &outcome);
 	expect_lost(&outcome, 9, "exited with status 1");
 	dispatch(front_end, &request, &outcome);
@@ -208,6 +250,7 @@ static void while_the_engine_restarts_requests_are_refused_at_once(void **state)
 	outcome_destroy(&outcome);
 	/* Storage needs no engine. */
 	(void)alloc_tensor(front_end, 8);
+	assert_int_equal(symlink(linked->program, linked->link), 0);
 	front_end_wait_serving(front_end, next);
 	push_callable(front_end, &fresh, &outcome);
 	expect(&outcome, RPC_OK, "");
@@ -337,7 +380,9 @@ int main(void)
 		cmocka_unit_test(R05_whatever_an_engine_does_the_front_end_replaces_it),
 		WITH_A_NODE(R05_stored_tensors_outlive_engines),
 		WITH_A_NODE(an_engine_that_answers_twice_is_replaced_and_the_first_answer_counts),
-		WITH_A_NODE(while_the_engine_restarts_requests_are_refused_at_once),
+		cmocka_unit_test_setup_teardown(
+			while_the_engine_restarts_requests_are_refused_at_once, start_linked,
+			stop_linked),
 		WITH_A_NODE(a_callable_that_the_engine_refuses_is_not_kept),
 		WITH_A_NODE(a_callable_that_kills_the_engine_is_not_tried_again),
 		WITH_A_NODE(the_same_callable_pushed_by_several_is_installed_once),
