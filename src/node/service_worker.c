@@ -158,36 +158,45 @@ static bool is_logged(struct task_key key)
 	return key.session != 0 && key.task != 0;
 }
 
-static void answer_failed(struct dispatch *dispatch, enum rpc_code code, enum rpc_note note,
-                          const char *text)
-{
-	const struct task_answer answer = { code, note, (const uint8_t *)text, strlen(text) + 1 };
-	struct rpc_call *call = dispatch->call;
+/* What the call that waits is told. It is sent after all that the dispatch held has been given
+ * back: a client that sends its next task upon an answer finds room for it. */
+struct reply {
+	struct rpc_call *call; /* NULL: nobody waits */
+	enum rpc_code code;
+	enum rpc_note note;
+	struct rpc_buffer message;   /* with RPC_OK */
+	char text[ERROR_STEP_BYTES]; /* else */
+};
 
-	if (is_logged(key_of(dispatch)))
-		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
-	if (call)
-		finish_call(call, &answer);
+static void send_reply(struct reply *reply)
+{
+	if (!reply->call) {
+		if (reply->code == RPC_OK)
+			rpc_buffer_release(&reply->message);
+	} else if (reply->code == RPC_OK) {
+		rpc_finish(reply->call, RPC_OK, NULL, &reply->message);
+	} else {
+		rpc_call_set_note(reply->call, reply->note);
+		rpc_finish(reply->call, reply->code, reply->text, NULL);
+	}
 }
 
-/* The message is handed over. */
-static void answer_ended(struct dispatch *dispatch, struct rpc_buffer *message)
+/* The task has ended with what the reply says, which has everything but the call. */
+static void end_task(struct dispatch *dispatch, struct reply *reply)
 {
-	const struct task_answer answer = { RPC_OK, RPC_NOTE_NONE, message->data, message->size };
-	struct rpc_call *call = dispatch->call;
+	struct task_answer answer = { .code = reply->code, .note = reply->note };
 
-	if (is_logged(key_of(dispatch)))
-		call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
-	if (call)
-		rpc_finish(call, RPC_OK, NULL, message);
-	else
-		rpc_buffer_release(message);
+	reply->call = dispatch->call;
+	if (!is_logged(key_of(dispatch)))
+		return;
+	answer.bytes = reply->code == RPC_OK ? reply->message.data : (const uint8_t *)reply->text;
+	answer.size = reply->code == RPC_OK ? reply->message.size : strlen(reply->text) + 1;
+	reply->call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
 }
 
-static void answer(struct dispatch *dispatch, const struct error *error)
+static void make_answer(struct dispatch *dispatch, const struct error *error, struct reply *reply)
 {
 	struct msg_outcome outcome;
-	struct rpc_buffer buffer;
 
 	outcome.task_id = dispatch->task_id;
 	outcome.error_code = 0;
@@ -197,42 +206,48 @@ static void answer(struct dispatch *dispatch, const struct error *error)
 		bound_outputs(dispatch->node, &dispatch->bound, &outcome);
 	else
 		encode_failure(error, &outcome);
-	if (msg_outcome_encode(&outcome, &buffer) == SIMPLER_OK)
-		answer_ended(dispatch, &buffer);
-	else
-		answer_failed(dispatch, rpc_code_of(simpler_last_status()), RPC_NOTE_LOST,
-		              simpler_last_error_step(0));
+	reply->code = RPC_OK;
+	reply->note = RPC_NOTE_NONE;
+	if (msg_outcome_encode(&outcome, &reply->message) == SIMPLER_OK)
+		return;
+	reply->code = rpc_code_of(simpler_last_status());
+	reply->note = RPC_NOTE_LOST;
+	(void)snprintf(reply->text, sizeof(reply->text), "%s", simpler_last_error_step(0));
 }
 
-static void answer_lost(struct dispatch *dispatch, const char *how)
+static void make_lost(const struct dispatch *dispatch, const char *how, struct reply *reply)
 {
-	char text[ERROR_STEP_BYTES], digest[17];
+	char digest[17];
 
 	digest_short(&dispatch->digest, digest);
-	(void)snprintf(text, sizeof(text),
+	reply->code = RPC_UNAVAILABLE;
+	reply->note = RPC_NOTE_LOST;
+	(void)snprintf(reply->text, sizeof(reply->text),
 	               "node '%s': %s while it had task %llu, orchestration function '%s' (%s); "
 	               "dispatch it again if it may run twice",
 	               dispatch->node->id, how, (unsigned long long)dispatch->task_id,
 	               dispatch->name, digest);
-	answer_failed(dispatch, RPC_UNAVAILABLE, RPC_NOTE_LOST, text);
 }
 
 static void dispatch_done(void *context, bool lost, const struct error *error)
 {
 	struct dispatch *dispatch = context;
 	struct node *node = dispatch->node;
+	struct reply reply;
 
 	if (is_logged(key_of(dispatch)) && task_log_is_abandoned(node->tasks, key_of(dispatch)))
-		answer_lost(dispatch, "nobody asked for it any more, and it was stopped,");
+		make_lost(dispatch, "nobody asked for it any more, and it was stopped,", &reply);
 	else if (lost)
-		answer_lost(dispatch, error_step(error, 0));
+		make_lost(dispatch, error_step(error, 0), &reply);
 	else
-		answer(dispatch, error);
+		make_answer(dispatch, error, &reply);
+	end_task(dispatch, &reply);
 	unbind_tensors(node, &dispatch->bound);
 	catalog_unpin(node->catalog, dispatch->callable);
 	sessions_leave_task(node->sessions, dispatch->session);
 	give_back(node->dispatches, dispatch);
-	leave(node);
+	send_reply(&reply);
+	leave(node); /* a drain waits for answers, too */
 }
 
 /* --- the request --- */

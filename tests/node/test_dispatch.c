@@ -416,6 +416,18 @@ static void push_ok(struct front_end *front_end, const struct callable *callable
 	outcome_destroy(&outcome);
 }
 
+/* With room for one task: what the task before held is free again before it is answered. */
+static void whoever_has_an_answer_finds_room_for_the_next_task(void **state)
+{
+	static const char *const options[] = { "--max-tasks", "1", NULL };
+	struct front_end *front_end = front_end_start(options);
+
+	(void)state;
+	for (size_t i = 0; i < 5000; i++)
+		(void)ask_engine(front_end);
+	front_end_stop(front_end);
+}
+
 /* An engine lives long, and many callables come and go meanwhile. */
 static void what_is_gone_the_engine_is_told_to_forget_when_its_last_task_has_ended(void **state)
 {
@@ -469,6 +481,11 @@ int main(void)
 		cmocka_unit_test(
 			what_is_gone_the_engine_is_told_to_forget_when_its_last_task_has_ended),
 	};
+	/* It has a node of its own, and there is one at a time. */
+	const struct CMUnitTest alone[] = {
+		cmocka_unit_test(whoever_has_an_answer_finds_room_for_the_next_task),
+	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, start, stop) +
+	       cmocka_run_group_tests(alone, NULL, NULL);
 }
