@@ -4,23 +4,9 @@
 
 #include "base/checked.h"
 #include "wire/cursor.h"
+#include "wire/little.h"
 
 /* --- places --- */
-
-static void put_le(uint8_t *bytes, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		bytes[i] = (uint8_t)(value >> 8 * i);
-}
-
-static uint64_t get_le(const uint8_t *bytes, size_t size)
-{
-	uint64_t value = 0;
-
-	for (size_t i = size; i-- > 0;)
-		value = value << 8 | bytes[i];
-	return value;
-}
 
 void shm_place_encode(const struct shm_place *place, uint8_t bytes[SHM_PLACE_BYTES])
 {

@@ -1,0 +1,209 @@
+/*
+ * The loop.
+ *
+ * It polls its ports for SPIN_NS after the last thing that happened, and then sleeps on their
+ * queues' descriptors and on one by which it is woken. Whoever gives it something to do sets
+ * `woken` and then looks at `sleeping`; it sets `sleeping` and then looks at `woken`: so one of
+ * them sees the other.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include <rdma/fi_errno.h>
+
+#include "base/clock.h"
+#include "fabric/library.h"
+#include "fabric/loop.h"
+#include "os/descriptor.h"
+#include "os/events.h"
+
+/* A round trip over a local network fits in. Longer is other threads' time where cores are few. */
+#define SPIN_NS 20000
+/* Between two tries of what the provider had no room for. */
+#define RETRY_MS 1
+
+void fabric_wake(struct fabric *fabric)
+{
+	atomic_store(&fabric->woken, true);
+	if (atomic_load(&fabric->sleeping))
+		events_wake(fabric->wakeup);
+}
+
+/* --- sleeping --- */
+
+struct bed {
+	struct pollfd fds[FABRIC_PORTS_MAX + 1];
+	struct fid *fids[FABRIC_PORTS_MAX];
+	uint32_t count;
+	int64_t until;
+};
+
+static void make_bed(struct fabric *fabric, struct bed *bed)
+{
+	struct fabric_port *port;
+
+	bed->fds[0] = (struct pollfd){ .fd = fabric->wakeup, .events = POLLIN };
+	bed->count = 0;
+	bed->until = CLOCK_NEVER;
+	pthread_mutex_lock(&fabric->lock);
+	DL_FOREACH (fabric->ports, port) {
+		if (port->down)
+			continue;
+		bed->fids[bed->count++] = &port->cq->fid;
+		bed->fds[bed->count] = (struct pollfd){ .fd = port->fd, .events = POLLIN };
+		if (port_is_stuck(port))
+			bed->until = clock_after_ms(RETRY_MS);
+		if (port->look_at < bed->until)
+			bed->until = port->look_at;
+	}
+	pthread_mutex_unlock(&fabric->lock);
+}
+
+static void sleep_on(struct fabric *fabric, struct bed *bed)
+{
+	make_bed(fabric, bed);
+	atomic_store(&fabric->sleeping, true);
+	if (!atomic_exchange(&fabric->woken, false) &&
+	    (bed->count == 0 ||
+	     fi_trywait(fabric->fabric, bed->fids, (int)bed->count) == FI_SUCCESS))
+		(void)descriptor_poll(bed->fds, bed->count + 1, bed->until);
+	atomic_store(&fabric->sleeping, false);
+	if (bed->fds[0].revents)
+		events_clear(fabric->wakeup);
+}
+
+/* --- the loop --- */
+
+static void look_after(struct fabric_port *port)
+{
+	if (port->shutting)
+		port_take_down(port, "this end of the fabric was shut");
+}
+
+/* Under the lock; the port is its closer's afterwards. */
+static void let_go(struct fabric *fabric, struct fabric_port *port)
+{
+	DL_DELETE(fabric->ports, port);
+	fabric->port_count--;
+	port->gone = true;
+	(void)pthread_cond_broadcast(&fabric->changed);
+}
+
+/* Once through all ports. They are added to the list's end by others, and only go in here. */
+static bool step(struct fabric *fabric)
+{
+	struct fabric_port *port, *next;
+	bool busy = false;
+
+	pthread_mutex_lock(&fabric->lock);
+	for (port = fabric->ports; port; port = next) {
+		bool last;
+
+		look_after(port);
+		last = port->closing;
+		pthread_mutex_unlock(&fabric->lock);
+		busy = port_step(port) || busy;
+		pthread_mutex_lock(&fabric->lock);
+		next = port->next;
+		if (last)
+			let_go(fabric, port);
+	}
+	pthread_mutex_unlock(&fabric->lock);
+	return busy;
+}
+
+static bool is_stopping(struct fabric *fabric)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&fabric->lock);
+	stopping = fabric->stopping;
+	pthread_mutex_unlock(&fabric->lock);
+	return stopping;
+}
+
+static void *run(void *context)
+{
+	struct fabric *fabric = context;
+	struct bed bed;
+	int64_t until = 0;
+
+	while (!is_stopping(fabric)) {
+		if (step(fabric) || atomic_exchange(&fabric->woken, false))
+			until = clock_now() + SPIN_NS;
+		else if (clock_now() >= until)
+			sleep_on(fabric, &bed);
+	}
+	return NULL;
+}
+
+/* --- opening and closing --- */
+
+static simpler_status begin(struct fabric *fabric)
+{
+	simpler_status status = events_wakeup(&fabric->wakeup);
+	int error;
+
+	if (status != SIMPLER_OK)
+		return status;
+	error = pthread_create(&fabric->thread, NULL, run, fabric);
+	if (error == 0)
+		return SIMPLER_OK;
+	(void)close(fabric->wakeup);
+	return error_raise_errno(SIMPLER_ESYSTEM, error, "cannot start a fabric's thread");
+}
+
+static void release(struct fabric *fabric)
+{
+	if (fabric->fabric)
+		(void)fi_close(&fabric->fabric->fid);
+	if (fabric->info)
+		libfabric.freeinfo(fabric->info);
+	(void)pthread_cond_destroy(&fabric->changed);
+	(void)pthread_mutex_destroy(&fabric->lock);
+	free(fabric);
+}
+
+simpler_status fabric_open(const struct fabric_options *options, struct fabric **out)
+{
+	struct fabric *fabric = calloc(1, sizeof(*fabric));
+	simpler_status status;
+	int error;
+
+	if (!fabric)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a fabric");
+	(void)pthread_mutex_init(&fabric->lock, NULL);
+	(void)pthread_cond_init(&fabric->changed, NULL);
+	status = provider_find(options, &fabric->provider, &fabric->info);
+	if (status == SIMPLER_OK) {
+		error = libfabric.fabric(fabric->info->fabric_attr, &fabric->fabric, NULL);
+		if (error)
+			status =
+				provider_error(SIMPLER_EUNAVAILABLE, error, "cannot open a fabric");
+	}
+	if (status == SIMPLER_OK)
+		status = begin(fabric);
+	if (status == SIMPLER_OK)
+		*out = fabric;
+	else
+		release(fabric);
+	return status;
+}
+
+void fabric_close(struct fabric *fabric)
+{
+	pthread_mutex_lock(&fabric->lock);
+	fabric->stopping = true;
+	pthread_mutex_unlock(&fabric->lock);
+	fabric_wake(fabric);
+	(void)pthread_join(fabric->thread, NULL);
+	(void)close(fabric->wakeup);
+	release(fabric);
+}
+
+enum fabric_provider fabric_provider(const struct fabric *fabric)
+{
+	return fabric->provider;
+}
