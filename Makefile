@@ -7,7 +7,7 @@ ROUNDS ?= 200
 SEED ?=
 MINUTES ?= 10
 
-.PHONY: all demo test bench lint fuzz chaos soak asan tsan install clean help
+.PHONY: all demo test bench lint fuzz chaos soak rdma asan tsan install clean help
 .NOTPARALLEL:
 
 all: ## build everything into build/release
@@ -51,6 +51,10 @@ chaos: ## ROUNDS rounds (200) of random graphs while everything breaks; SEED=S p
 soak: ## a mixed load for MINUTES (10), which fails if anything has grown; KILLS=1 kills engines
 	@scripts/setup test
 	@scripts/soak '$(MINUTES)' $(if $(KILLS),--kills)
+
+rdma: ## tensors by RDMA between two virtual machines, which it boots
+	@scripts/setup rdma
+	@scripts/rdma
 
 install: all ## install the release build; honours DESTDIR and prefix
 	@meson install -C build/release --no-rebuild $(if $(DESTDIR),--destdir '$(abspath $(DESTDIR))')
