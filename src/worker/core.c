@@ -115,26 +115,26 @@ simpler_status core_check_places(const struct worker_core *core, uint32_t count)
 
 simpler_status core_add_child(struct worker_core *core, struct exec_child *child, uint32_t *index)
 {
-	struct lane *lane = &core->lanes[child->runs];
+	struct crew *crew = &core->crews[child->runs];
 	simpler_status status = core_check_places(core, 1);
 
 	if (status != SIMPLER_OK)
 		return status;
 	*index = core->child_count++;
 	core->children[*index].child = child;
-	lane->children[lane->child_count++] = *index;
-	lane->free += child->capacity;
-	lane->idle++;
+	crew->children[crew->child_count++] = *index;
+	crew->free += child->capacity;
+	crew->idle++;
 	return SIMPLER_OK;
 }
 
 uint64_t core_queued(struct worker_core *core, simpler_kind kind)
 {
-	const struct lane *lane = &core->lanes[kind];
+	const struct crew *crew = &core->crews[kind];
 	uint64_t queued;
 
 	pthread_mutex_lock(&core->lock);
-	queued = (uint64_t)lane->any.count + lane->groups.count + lane->directed;
+	queued = (uint64_t)crew->any.count + crew->groups.count + crew->directed;
 	pthread_mutex_unlock(&core->lock);
 	return queued;
 }

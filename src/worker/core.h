@@ -93,7 +93,7 @@ struct child_state {
 };
 
 /* Ready tasks of one kind, and the children that run them. */
-struct lane {
+struct crew {
 	uint32_t children[WORKER_MAX_CHILDREN]; /* indexes; fixed from init on */
 	uint32_t child_count;
 	struct task_queue any, groups; /* in the order they became ready */
@@ -143,7 +143,7 @@ struct worker_core {
 	uint64_t room_made;   /* counts */
 	struct dag *graph;
 	dag_scope_id worker_scope;     /* of what simpler_alloc() gave */
-	struct lane lanes[CORE_KINDS]; /* by simpler_kind */
+	struct crew crews[CORE_KINDS]; /* by simpler_kind */
 	uint64_t next_task;
 	struct timers timers;
 	struct timer_thread {

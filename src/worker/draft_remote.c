@@ -114,17 +114,17 @@ static simpler_status aim_tensor(struct draft *draft, struct member *member, uin
 static simpler_worker_id least_loaded(const struct draft *draft)
 {
 	struct worker_core *core = draft->run->core;
-	const struct lane *lane = &core->lanes[draft->call->callable->kind];
+	const struct crew *crew = &core->crews[draft->call->callable->kind];
 	simpler_worker_id best = SIMPLER_ANY_WORKER;
 
 	pthread_mutex_lock(&core->lock);
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		const struct exec_child *child = core->children[lane->children[i]].child;
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		const struct exec_child *child = core->children[crew->children[i]].child;
 
 		if (child->make_storage &&
 		    (best == SIMPLER_ANY_WORKER ||
 		     child->in_progress < core->children[best].child->in_progress))
-			best = lane->children[i];
+			best = crew->children[i];
 	}
 	pthread_mutex_unlock(&core->lock);
 	return best;

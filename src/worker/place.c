@@ -69,23 +69,23 @@ static bool is_directed(const struct task *task)
 static struct task_queue *queue_of(struct task *task)
 {
 	struct worker_core *core = task->run->core;
-	struct lane *lane = &core->lanes[task->kind];
+	struct crew *crew = &core->crews[task->kind];
 
 	if (task->member_count > 1)
-		return &lane->groups;
-	return is_directed(task) ? &core->children[task->members[0].target].directed : &lane->any;
+		return &crew->groups;
+	return is_directed(task) ? &core->children[task->members[0].target].directed : &crew->any;
 }
 
 void place_ready(struct task *task)
 {
 	task->state = TASK_READY;
-	task->run->core->lanes[task->kind].directed += is_directed(task);
+	task->run->core->crews[task->kind].directed += is_directed(task);
 	task_queue_append(queue_of(task), task);
 }
 
 void place_forget(struct task *task)
 {
-	task->run->core->lanes[task->kind].directed -= is_directed(task);
+	task->run->core->crews[task->kind].directed -= is_directed(task);
 	task_queue_remove(task->queue, task);
 }
 
@@ -120,24 +120,24 @@ static bool may_give_up(const struct exec_child *child)
 void place_count(struct worker_core *core, const struct member *member, int change)
 {
 	struct exec_child *child = member->child;
-	struct lane *lane = &core->lanes[child->runs];
+	struct crew *crew = &core->crews[child->runs];
 
-	lane->idle -= has_free_hand(child);
-	lane->overfull -= is_overfull(child);
+	crew->idle -= has_free_hand(child);
+	crew->overfull -= is_overfull(child);
 	child->in_progress += (uint32_t)change;
 	child->bound += member->exec.bound ? (uint32_t)change : 0;
-	lane->free -= child->away ? 0 : (uint32_t)change;
-	lane->idle += has_free_hand(child);
-	lane->overfull += is_overfull(child);
+	crew->free -= child->away ? 0 : (uint32_t)change;
+	crew->idle += has_free_hand(child);
+	crew->overfull += is_overfull(child);
 }
 
 struct exec_child *place_next_overfull(const struct worker_core *core, simpler_kind kind,
                                        uint32_t *at)
 {
-	const struct lane *lane = &core->lanes[kind];
+	const struct crew *crew = &core->crews[kind];
 
-	while (*at < lane->child_count) {
-		struct exec_child *child = core->children[lane->children[(*at)++]].child;
+	while (*at < crew->child_count) {
+		struct exec_child *child = core->children[crew->children[(*at)++]].child;
 
 		if (may_give_up(child))
 			return child;
@@ -147,16 +147,16 @@ struct exec_child *place_next_overfull(const struct worker_core *core, simpler_k
 
 void place_set_away(struct worker_core *core, struct exec_child *child, bool away)
 {
-	struct lane *lane = &core->lanes[child->runs];
+	struct crew *crew = &core->crews[child->runs];
 	uint32_t room = child->capacity - child->in_progress;
 
 	if (child->away == away)
 		return;
-	lane->idle -= has_free_hand(child);
+	crew->idle -= has_free_hand(child);
 	child->away = away;
-	lane->idle += has_free_hand(child);
-	lane->free += away ? 0 - room : room;
-	lane->away += away ? 1 : 0 - 1u;
+	crew->idle += has_free_hand(child);
+	crew->free += away ? 0 - room : room;
+	crew->away += away ? 1 : 0 - 1u;
 }
 
 /* --- hope --- */
@@ -192,16 +192,16 @@ static simpler_status check_targets(const struct task *task)
 simpler_status place_check_hope(const struct task *task)
 {
 	const struct worker_core *core = task->run->core;
-	const struct lane *lane = &core->lanes[task->kind];
+	const struct crew *crew = &core->crews[task->kind];
 	struct exec_child *away = NULL;
 	uint32_t there = 0;
 
-	if (lane->away == 0)
+	if (crew->away == 0)
 		return SIMPLER_OK;
 	if (task->members[0].target != SIMPLER_ANY_WORKER)
 		return check_targets(task);
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		struct exec_child *child = core->children[lane->children[i]].child;
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		struct exec_child *child = core->children[crew->children[i]].child;
 
 		there += !is_out_of_reach(task, child);
 		if (child->away && place_is_eligible(task, child))
@@ -245,11 +245,11 @@ static bool is_better(const struct task *task, const struct exec_child *a,
 
 static struct exec_child *choose(const struct worker_core *core, const struct task *task)
 {
-	const struct lane *lane = &core->lanes[task->kind];
+	const struct crew *crew = &core->crews[task->kind];
 	struct exec_child *best = NULL;
 
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		const struct child_state *state = &core->children[lane->children[i]];
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		const struct child_state *state = &core->children[crew->children[i]];
 		struct exec_child *child = state->child;
 
 		if (state->reserved || !has_room(child) || !place_is_eligible(task, child))
@@ -269,7 +269,7 @@ static struct exec_child *choose(const struct worker_core *core, const struct ta
 static struct exec_child *choose_for_member(const struct worker_core *core, const struct task *task,
                                             uint32_t at)
 {
-	const struct lane *lane = &core->lanes[task->kind];
+	const struct crew *crew = &core->crews[task->kind];
 	const struct member *member = &task->members[at];
 	struct exec_child *best = NULL;
 
@@ -277,14 +277,14 @@ static struct exec_child *choose_for_member(const struct worker_core *core, cons
 		best = core->children[member->target].child;
 		return has_free_hand(best) ? best : NULL;
 	}
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		struct exec_child *child = core->children[lane->children[i]].child;
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		struct exec_child *child = core->children[crew->children[i]].child;
 		bool taken = false;
 
 		for (uint32_t j = 0; j < at && !taken; j++)
 			taken = task->members[j].child == child;
 		for (uint32_t j = at + 1; j < task->member_count && !taken; j++)
-			taken = task->members[j].target == lane->children[i];
+			taken = task->members[j].target == crew->children[i];
 		if (!taken && has_free_hand(child) && place_is_eligible(task, child) &&
 		    (!best || is_better(task, child, best)))
 			best = child;
@@ -305,14 +305,14 @@ static bool choose_for_group(const struct worker_core *core, struct task *task)
 /* Keep free what the group waits for, and have what merely waits there go elsewhere. */
 static void reserve_for(struct worker_core *core, const struct task *task, struct chores *chores)
 {
-	struct lane *lane = &core->lanes[task->kind];
+	struct crew *crew = &core->crews[task->kind];
 	bool named = true;
 
 	for (uint32_t i = 0; i < task->member_count; i++)
 		named = named && task->members[i].target != SIMPLER_ANY_WORKER;
-	lane->any_reserved = true;
-	for (uint32_t i = 0; i < (named ? task->member_count : lane->child_count); i++) {
-		uint32_t index = named ? task->members[i].target : lane->children[i];
+	crew->any_reserved = true;
+	for (uint32_t i = 0; i < (named ? task->member_count : crew->child_count); i++) {
+		uint32_t index = named ? task->members[i].target : crew->children[i];
 		struct child_state *state = &core->children[index];
 
 		state->reserved = place_is_eligible(task, state->child);
@@ -321,18 +321,18 @@ static void reserve_for(struct worker_core *core, const struct task *task, struc
 	}
 }
 
-static void drop_reservations(struct worker_core *core, struct lane *lane)
+static void drop_reservations(struct worker_core *core, struct crew *crew)
 {
-	for (uint32_t i = 0; i < lane->child_count; i++)
-		core->children[lane->children[i]].reserved = false;
-	lane->any_reserved = false;
+	for (uint32_t i = 0; i < crew->child_count; i++)
+		core->children[crew->children[i]].reserved = false;
+	crew->any_reserved = false;
 }
 
-static void place_groups(struct worker_core *core, struct lane *lane, struct chores *chores)
+static void place_groups(struct worker_core *core, struct crew *crew, struct chores *chores)
 {
 	struct task *task;
 
-	while ((task = lane->groups.first) != NULL) {
+	while ((task = crew->groups.first) != NULL) {
 		if (!choose_for_group(core, task)) {
 			reserve_for(core, task, chores);
 			return;
@@ -345,10 +345,10 @@ static void place_groups(struct worker_core *core, struct lane *lane, struct cho
 
 /* --- all --- */
 
-static void place_directed(struct worker_core *core, struct lane *lane, struct chores *chores)
+static void place_directed(struct worker_core *core, struct crew *crew, struct chores *chores)
 {
-	for (uint32_t i = 0; i < lane->child_count && lane->directed > 0; i++) {
-		struct child_state *state = &core->children[lane->children[i]];
+	for (uint32_t i = 0; i < crew->child_count && crew->directed > 0; i++) {
+		struct child_state *state = &core->children[crew->children[i]];
 		struct task *task;
 
 		while (!state->reserved && has_room(state->child) &&
@@ -360,11 +360,11 @@ static void place_directed(struct worker_core *core, struct lane *lane, struct c
 }
 
 /* In order; a task that no child with room can take lets others pass. */
-static void place_any(struct worker_core *core, struct lane *lane, struct chores *chores)
+static void place_any(struct worker_core *core, struct crew *crew, struct chores *chores)
 {
 	struct task *task, *next;
 
-	for (task = lane->any.first; task && lane->free > 0; task = next) {
+	for (task = crew->any.first; task && crew->free > 0; task = next) {
 		struct exec_child *child = choose(core, task);
 
 		next = task->next;
@@ -378,14 +378,14 @@ static void place_any(struct worker_core *core, struct lane *lane, struct chores
 }
 
 /* When a child has nothing to do and another more than it runs, the latter gives some up. */
-static void find_relief(const struct worker_core *core, const struct lane *lane,
+static void find_relief(const struct worker_core *core, const struct crew *crew,
                         struct chores *chores)
 {
 	struct exec_child *fullest = NULL;
 	bool idle = false;
 
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		const struct child_state *state = &core->children[lane->children[i]];
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		const struct child_state *state = &core->children[crew->children[i]];
 
 		idle |= has_free_hand(state->child) && !state->reserved;
 		if (may_give_up(state->child) &&
@@ -398,17 +398,17 @@ static void find_relief(const struct worker_core *core, const struct lane *lane,
 
 void place_all(struct worker_core *core, simpler_kind kind, struct chores *chores)
 {
-	struct lane *lane = &core->lanes[kind];
+	struct crew *crew = &core->crews[kind];
 
-	if (lane->any_reserved)
-		drop_reservations(core, lane);
-	if (lane->groups.first)
-		place_groups(core, lane, chores);
-	if (lane->directed > 0)
-		place_directed(core, lane, chores);
-	if (lane->any.first && lane->free > 0)
-		place_any(core, lane, chores);
+	if (crew->any_reserved)
+		drop_reservations(core, crew);
+	if (crew->groups.first)
+		place_groups(core, crew, chores);
+	if (crew->directed > 0)
+		place_directed(core, crew, chores);
+	if (crew->any.first && crew->free > 0)
+		place_any(core, crew, chores);
 	/* Also when tasks are left: the idle one can take none of them. */
-	if (lane->overfull > 0 && lane->idle > 0)
-		find_relief(core, lane, chores);
+	if (crew->overfull > 0 && crew->idle > 0)
+		find_relief(core, crew, chores);
 }

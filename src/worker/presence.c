@@ -17,16 +17,16 @@ static void fail_hopeless(struct task_queue *queue, struct chores *chores)
 /* Under the lock. Tasks that have begun there are the child's to end. */
 static void take_away(struct worker_core *core, struct exec_child *child, struct chores *chores)
 {
-	struct lane *lane = &core->lanes[child->runs];
+	struct crew *crew = &core->crews[child->runs];
 
-	for (uint32_t i = 0; i < lane->child_count; i++) {
-		struct child_state *state = &core->children[lane->children[i]];
+	for (uint32_t i = 0; i < crew->child_count; i++) {
+		struct child_state *state = &core->children[crew->children[i]];
 
 		if (state->child == child)
 			fail_hopeless(&state->directed, chores);
 	}
-	fail_hopeless(&lane->groups, chores);
-	fail_hopeless(&lane->any, chores);
+	fail_hopeless(&crew->groups, chores);
+	fail_hopeless(&crew->any, chores);
 }
 
 void core_presence_changed(struct worker_core *core, struct exec_child *child)

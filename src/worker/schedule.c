@@ -461,7 +461,7 @@ static void relieve(struct worker_core *core, struct exec_child *child, struct c
 	} else {
 		place_count(core, &task->members[0], -1);
 		task->state = TASK_READY;
-		task_queue_prepend(&core->lanes[task->kind].any, task);
+		task_queue_prepend(&core->crews[task->kind].any, task);
 		place_all(core, task->kind, next);
 	}
 	next->relieve[child->runs] = NULL;

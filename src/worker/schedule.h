@@ -75,7 +75,7 @@ void place_count(struct worker_core *core, const struct member *member, int chan
 void place_set_away(struct worker_core *core, struct exec_child *child, bool away);
 /* SIMPLER_EUNAVAILABLE when those that could run the task, which is ready, are away. */
 simpler_status place_check_hope(const struct task *task);
-/* The next child, from the `*at`th of its lane on, that may have a task waiting in it which another
+/* The next child, from the `*at`th of its crew on, that may have a task waiting in it which another
  * could take; NULL when there is none. */
 struct exec_child *place_next_overfull(const struct worker_core *core, simpler_kind kind,
                                        uint32_t *at);

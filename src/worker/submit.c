@@ -345,18 +345,18 @@ static simpler_status check_any(const struct draft *draft)
 {
 	const struct worker_core *core = draft->run->core;
 	const struct exec_callable *callable = draft->call->callable;
-	const struct lane *lane = &core->lanes[callable->kind];
+	const struct crew *crew = &core->crews[callable->kind];
 	uint32_t eligible = 0;
 
-	if (lane->child_count == 0)
+	if (crew->child_count == 0)
 		return error_raise(
 			SIMPLER_EINVAL,
 			"no child of this level %u worker runs %ss; '%s' has nowhere to go",
 			core->level, simpler_kind_name(callable->kind), callable->name);
-	for (uint32_t i = 0; i < lane->child_count; i++)
-		eligible += place_is_eligible(draft->task, core->children[lane->children[i]].child);
+	for (uint32_t i = 0; i < crew->child_count; i++)
+		eligible += place_is_eligible(draft->task, core->children[crew->children[i]].child);
 	if (eligible == 0)
-		return refuse_child(draft, core->children[lane->children[0]].child);
+		return refuse_child(draft, core->children[crew->children[0]].child);
 	if (eligible < draft->call->count)
 		return error_raise(SIMPLER_EINVAL,
 		                   "a group of %zu needs as many workers, and %u can run '%s'",

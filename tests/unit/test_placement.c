@@ -277,7 +277,7 @@ static void wait_until_one_waits_for_the_node(struct fixture *fixture)
 	fake_wait_for(fixture->node, 8);
 	while (!waits) {
 		pthread_mutex_lock(&fixture->core->lock);
-		waits = fixture->core->lanes[SIMPLER_KIND_ORCH].any.first != NULL;
+		waits = fixture->core->crews[SIMPLER_KIND_ORCH].any.first != NULL;
 		pthread_mutex_unlock(&fixture->core->lock);
 		sched_yield();
 	}
@@ -457,9 +457,9 @@ static void a_group_starts_together_and_nothing_overtakes_it(void **state)
 	background_begin(&busy, fixture, one_sub);
 	fake_wait_for(a, 1);
 	background_begin(&group, fixture, a_group_of_two);
-	wait_for_ready(fixture->core, &fixture->core->lanes[SIMPLER_KIND_SUB].groups);
+	wait_for_ready(fixture->core, &fixture->core->crews[SIMPLER_KIND_SUB].groups);
 	background_begin(&later, fixture, one_sub);
-	wait_for_ready(fixture->core, &fixture->core->lanes[SIMPLER_KIND_SUB].any);
+	wait_for_ready(fixture->core, &fixture->core->crews[SIMPLER_KIND_SUB].any);
 	assert_int_equal(fake_started(b), 0);
 	fake_end_well(fake_take(a));
 	background_end(&busy);
