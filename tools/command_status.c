@@ -90,6 +90,17 @@ static void print_rooms(const struct msg_status *status)
 	printf("pool        %" PRIu64 " of %" PRIu64 " bytes used, largest gap %" PRIu64
 	       "; %" PRIu32 " of %" PRIu32 " handles\n",
 	       pool->used, pool->capacity, pool->largest_free, pool->handles, pool->max_handles);
+	for (uint32_t i = 0; i < status->lane_count; i++) {
+		printf("lane        ");
+		print_untrusted(stdout, status->lanes[i].name);
+		if (status->lanes[i].available)
+			printf(": %" PRIu32 " open\n", status->lanes[i].open);
+		else {
+			printf(": not available: ");
+			print_untrusted(stdout, status->lanes[i].why_not);
+			printf("\n");
+		}
+	}
 	for (uint32_t i = 0; i < status->transport_count; i++) {
 		printf("transport   ");
 		print_untrusted(stdout, status->transports[i].name);
@@ -206,6 +217,20 @@ static void json_pool(struct json *json, const struct msg_pool_status *pool)
 	json_close_object(json);
 }
 
+static void json_lanes(struct json *json, const struct msg_status *status)
+{
+	json_open_array(json, "lanes");
+	for (uint32_t i = 0; i < status->lane_count; i++) {
+		json_open_object(json, NULL);
+		json_string(json, "name", status->lanes[i].name);
+		json_bool(json, "available", status->lanes[i].available);
+		json_string(json, "why_not", status->lanes[i].why_not);
+		json_number(json, "open", status->lanes[i].open);
+		json_close_object(json);
+	}
+	json_close_array(json);
+}
+
 static void json_transports(struct json *json, const struct msg_status *status)
 {
 	json_open_array(json, "transports");
@@ -265,6 +290,7 @@ static void print_json(const struct msg_status *status)
 	json_workers(&json, status);
 	json_pool(&json, &status->pool);
 	json_transports(&json, status);
+	json_lanes(&json, status);
 	json_catalog(&json, &status->catalog);
 	json_counters(&json, status);
 	json_close_object(&json);

@@ -5,6 +5,7 @@
 #include "simpler/args.h"
 #include "simpler/callable.h"
 #include "simpler/handle.h"
+#include "simpler/lane.h"
 #include "simpler/log.h"
 #include "simpler/orch.h"
 #include "simpler/program.h"

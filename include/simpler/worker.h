@@ -14,6 +14,7 @@
 #ifndef SIMPLER_WORKER_H
 #define SIMPLER_WORKER_H
 
+#include "simpler/lane.h"
 #include "simpler/orch.h"
 
 #ifdef __cplusplus
@@ -124,6 +125,29 @@ SIMPLER_API simpler_status simpler_worker_add_local(simpler_worker *worker,
  */
 SIMPLER_API simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                                      simpler_worker_id *out);
+
+/** What may be said of a node when it is added. */
+typedef struct simpler_node_options {
+	size_t struct_size; /**< set by SIMPLER_NODE_OPTIONS_INIT */
+	/** How dispatches go there. One that is named and cannot be had fails init. One that is
+	 *  lost later is replaced by calls, which is logged once and counted, and tried again. */
+	simpler_lane lane;
+} simpler_node_options;
+
+#define SIMPLER_NODE_OPTIONS_INIT                                                                  \
+	{                                                                                          \
+		sizeof(simpler_node_options), SIMPLER_LANE_AUTO                                    \
+	}
+
+/**
+ * As simpler_worker_add_remote(), with options, of which NULL means the defaults.
+ *
+ * @return Also SIMPLER_EINVAL for another struct_size, or what is no lane.
+ */
+SIMPLER_API simpler_status simpler_worker_add_remote_with(simpler_worker *worker,
+                                                          const char *address,
+                                                          const simpler_node_options *options,
+                                                          simpler_worker_id *out);
 
 /**
  * Read a module: a shared object built from a file that includes simpler/module.h. Its code is not
@@ -348,12 +372,18 @@ typedef struct simpler_traffic {
 	simpler_tensor_traffic stream;  /**< by SIMPLER_TRANSPORT_STREAM */
 	simpler_tensor_traffic shm;     /**< by SIMPLER_TRANSPORT_SHM */
 	uint64_t auto_moves;            /**< whose transport SIMPLER_TRANSPORT_AUTO has chosen */
-	uint64_t staging_reused; /**< SIMPLER_STAGED tensors that got storage of an earlier one */
+	uint64_t staging_reused;  /**< SIMPLER_STAGED tensors that got storage of an earlier one */
+	simpler_lane lane;        /**< that dispatches go by at the moment; AUTO with none */
+	uint64_t lane_losses;     /**< how often a lane died while the node stayed */
+	uint64_t dispatches;      /**< sent, those that were sent again among them */
+	uint64_t lane_dispatches; /**< of those, by another lane than SIMPLER_LANE_UNARY */
+	uint64_t lane_batches;    /**< in so many messages */
 } simpler_traffic;
 
 #define SIMPLER_TRAFFIC_INIT                                                                       \
 	{                                                                                          \
-		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0                     \
+		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0, SIMPLER_LANE_AUTO, \
+			0, 0, 0, 0                                                                 \
 	}
 
 /**

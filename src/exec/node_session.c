@@ -466,6 +466,7 @@ simpler_status node_session_attach(struct node_session *session,
 	node->boot_id = answer.boot_id;
 	static_assert(sizeof(answer.shm_address) == NODE_SESSION_SHM_MAX + 1, "the same text");
 	memcpy(options->shm_address, answer.shm_address, sizeof(answer.shm_address));
+	*options->lanes = answer.lanes;
 	node->life = answer.session_life;
 	node->draining = answer.draining;
 	*out = node;

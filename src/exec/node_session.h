@@ -59,6 +59,7 @@ struct node_attach_options {
 	void *context;
 	/* Gets where the node gives away the session's memory, or "". */
 	char *shm_address; /* NODE_SESSION_SHM_MAX + 1 */
+	uint32_t *lanes;   /* gets those that the node has: 1 << simpler_lane */
 };
 
 /*

@@ -14,10 +14,10 @@
  * thread; the first step begins in the thread that starts the task. A task without staged tensors
  * is a DISPATCH alone. Storage whose FREE fails goes when its lease ends.
  *
- * A dispatch whose answer does not come, because the connection broke, is sent once more as soon as
- * there is a connection again, as `repeated` and for the same life of the session: so the node runs
- * it once, and answers with what it has recorded. It waits for that no longer than until the
- * session's watch calls the node lost, which ends all tasks there.
+ * A dispatch whose answer does not come, because the connection or the lane broke, is sent once
+ * more as soon as there is a connection again, as `repeated` and for the same life of the session:
+ * so the node runs it once, and answers with what it has recorded. It waits for that no longer than
+ * until the session's watch calls the node lost, which ends all tasks there.
  *
  * Results are written to the caller's memory only after the task has succeeded: inline ones come
  * with the answer, staged ones are fetched into their place. A fetch that fails is the task's
@@ -59,11 +59,10 @@ struct bringing {
 /* --- calls that a stop cancels, and a loss --- */
 
 /* NULL, with the failure noted, when memory is out. To be begun by the caller in any case. */
-static struct rpc_client_call *open_call(struct remote_task *run, const char *path,
-                                         int64_t deadline)
+static struct rpc_client_call *open_call(struct remote_task *run, const char *path)
 {
 	struct remote_child *node = run->node;
-	struct rpc_client_call *call = rpc_client_call_create(node->channel, path, deadline);
+	struct rpc_client_call *call = rpc_client_call_create(node->channel, path, CLOCK_NEVER);
 
 	if (!call)
 		return NULL;
@@ -76,21 +75,34 @@ static struct rpc_client_call *open_call(struct remote_task *run, const char *pa
 	return call;
 }
 
-void remote_task_call_ended(struct remote_task *run)
+static void call_ended(struct remote_task *run)
 {
 	pthread_mutex_lock(&run->node->lock);
 	run->call = NULL;
 	pthread_mutex_unlock(&run->node->lock);
 }
 
-static void cancel_present(struct remote_task *run, bool lost)
+/* With the lock. What is linked to `cut` has no call any more, and goes on without the lock. */
+static void cancel_present(struct remote_task *run, bool lost, struct remote_task **cut)
 {
+	if (run->lane && lane_cancel(&run->dispatch))
+		LL_PREPEND2(*cut, run, cut_next);
 	if (run->call)
 		rpc_client_call_cancel(run->call);
 	if (run->moving)
 		transport_cancel(run->moving, &run->move, lost);
 	if (run->bringing)
 		remote_op_cancel(run->bringing);
+}
+
+static void cut_all(struct remote_task *cut)
+{
+	struct remote_task *next;
+
+	for (; cut; cut = next) {
+		next = cut->cut_next;
+		remote_task_cut(cut);
+	}
 }
 
 static void on_stop_told(void *context, enum rpc_code code, const char *text, const uint8_t *data,
@@ -118,7 +130,7 @@ static void tell_stop(struct remote_child *node, uint64_t task)
 void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
 {
 	struct remote_child *node = (struct remote_child *)child;
-	struct remote_task *run;
+	struct remote_task *run, *cut = NULL;
 	bool stops;
 
 	(void)kill_at; /* the node has a grace period of its own */
@@ -128,24 +140,26 @@ void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at)
 	if (stops) {
 		atomic_store(&run->stopped, true);
 		if (!run->call || !run->makes)
-			cancel_present(run, false);
+			cancel_present(run, false, &cut);
 	}
 	pthread_mutex_unlock(&node->lock);
 	if (stops)
 		tell_stop(node, task);
+	cut_all(cut);
 }
 
 void remote_lose(struct remote_child *node, const char *why)
 {
-	struct remote_task *run;
+	struct remote_task *run, *cut = NULL;
 
 	pthread_mutex_lock(&node->lock);
 	(void)snprintf(node->lost_why, sizeof(node->lost_why), "%s", why);
 	DL_FOREACH (node->running, run) {
 		atomic_store(&run->lost, true);
-		cancel_present(run, true);
+		cancel_present(run, true, &cut);
 	}
 	pthread_mutex_unlock(&node->lock);
+	cut_all(cut);
 }
 
 /* A dispatch is the node's from its first call on. */
@@ -195,16 +209,17 @@ static bool give_up_for_memory(struct remote_task *run)
 	return remote_task_give_up(run);
 }
 
-bool remote_task_begin_unary(struct remote_task *run, const char *path, int64_t deadline,
-                             bool waits, struct rpc_buffer *message, rpc_done *done)
+/* The message is handed over. */
+static bool begin_unary(struct remote_task *run, const char *path, struct rpc_buffer *message,
+                        rpc_done *done)
 {
-	struct rpc_client_call *call = open_call(run, path, deadline);
+	struct rpc_client_call *call = open_call(run, path);
 
 	if (!call) {
 		rpc_buffer_release(message);
 		return give_up_for_memory(run);
 	}
-	rpc_unary_begin(call, waits, message, done, run);
+	rpc_unary_begin(call, false, message, done, run);
 	return true;
 }
 
@@ -286,7 +301,7 @@ static void on_allocated(void *context, enum rpc_code code, const char *text, co
 	struct remote_task *run = context;
 	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
 
-	remote_task_call_ended(run);
+	call_ended(run);
 	if (asks_again(run, code))
 		return;
 	if (code != RPC_OK)
@@ -316,8 +331,7 @@ static bool allocate(struct remote_task *run, const struct exec_tensor *tensor)
 	if (msg_alloc_encode(&message, &buffer) != SIMPLER_OK)
 		return remote_task_give_up(run);
 	run->mark = staging_cache_mark(&run->node->staging);
-	return remote_task_begin_unary(run, MSG_ALLOC_TENSOR, CLOCK_NEVER, false, &buffer,
-	                               on_allocated);
+	return begin_unary(run, MSG_ALLOC_TENSOR, &buffer, on_allocated);
 }
 
 /* A tensor that could not be sent to storage that another task left has some of its own: the node
@@ -691,6 +705,8 @@ void remote_start(struct exec_child *child, struct exec_task *task)
 	memset(run->places, 0, places);
 	run->life = remote_life(child);
 	run->sent = 0;
+	run->by_call = false;
+	run->lane = NULL;
 	run->note = RPC_NOTE_NONE;
 	run->answered = false;
 	run->reused = run->fresh = false;

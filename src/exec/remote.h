@@ -8,16 +8,24 @@
 #define EXEC_REMOTE_H
 
 #include "exec/exec.h"
+#include "simpler/lane.h"
 
 struct node_session;
 struct rpc_client;
 
-/* Opens a channel to `address`; does not wait for a connection. `client` outlives the child, which
- * takes `capacity` tasks at once and makes all its calls in `session`. */
-simpler_status remote_create(struct rpc_client *client, struct node_session *session,
-                             const char *address, uint32_t capacity, struct exec_child **out);
-/* Attach the session to the node. Blocks until it answers or until `deadline`; see
- * node_session_attach(). */
+struct remote_options {
+	struct rpc_client *client;    /* borrowed; outlives the child */
+	struct node_session *session; /* borrowed, likewise: all calls are made in it */
+	const char *address;
+	uint32_t capacity; /* tasks at once */
+	simpler_lane lane; /* for dispatches */
+};
+
+/* Opens a channel to the address; does not wait for a connection. */
+simpler_status remote_create(const struct remote_options *options, struct exec_child **out);
+/* Attach the session to the node, and open a lane to it. Blocks until it answers or until
+ * `deadline`; see node_session_attach(). SIMPLER_EUNAVAILABLE also when the lane was named, and is
+ * not to be had. */
 simpler_status remote_connect(struct exec_child *child, int64_t deadline);
 
 /* Payload of tensors that went to a node and came from it, by what carried it. */
@@ -28,7 +36,12 @@ struct remote_traffic {
 	struct remote_bytes inlined, stream, shm;
 	uint64_t auto_moves;     /* that named no transport */
 	uint64_t staging_reused; /* storage for staged tensors that an earlier task left */
+	simpler_lane lane;       /* the present one */
+	uint64_t lane_losses;    /* of faster ones, while the session went on */
+	/* Sent, the ones that were sent again among them; those that went by another lane than
+	 * `unary`; and in so many messages. */
+	uint64_t dispatches, lane_dispatches, lane_batches;
 };
-void remote_count(const struct exec_child *child, struct remote_traffic *out);
+void remote_count(struct exec_child *child, struct remote_traffic *out);
 
 #endif

@@ -79,9 +79,9 @@ static void count(struct remote_bytes *bytes, const struct transport *transport)
 	bytes->received = atomic_load_explicit(&transport->received, memory_order_relaxed);
 }
 
-void remote_count(const struct exec_child *child, struct remote_traffic *out)
+void remote_count(struct exec_child *child, struct remote_traffic *out)
 {
-	const struct remote_child *node = (const struct remote_child *)child;
+	struct remote_child *node = (struct remote_child *)child;
 
 	*out = (struct remote_traffic){ .auto_moves = atomic_load(&node->auto_moves) };
 	count(&out->stream, node->transports[SIMPLER_TRANSPORT_STREAM]);
@@ -89,4 +89,5 @@ void remote_count(const struct exec_child *child, struct remote_traffic *out)
 	out->staging_reused = atomic_load(&node->staging_reused);
 	out->inlined.sent = atomic_load(&node->inline_sent);
 	out->inlined.received = atomic_load(&node->inline_received);
+	remote_count_lanes(node, out);
 }

@@ -68,6 +68,7 @@ static void on_changed(void *context)
 static void on_beat(void *context)
 {
 	remote_staging_look(context);
+	remote_look_for_lane(context);
 }
 
 bool remote_is_away(struct exec_child *child, char *why, size_t size)
@@ -103,6 +104,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 		.events = &events,
 		.context = node,
 		.shm_address = shm_address,
+		.lanes = &node->lanes.offered,
 	};
 	simpler_status status = node_session_attach(node->session, &options, &node->attachment);
 
@@ -114,7 +116,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 	if (status != SIMPLER_OK)
 		return error_context("attaching to %s", child->name);
 	remote_share_memory(node, shm_address);
-	return SIMPLER_OK;
+	return remote_open_lane(node, deadline);
 }
 
 /* --- callables --- */

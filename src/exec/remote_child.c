@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "exec/remote_node.h"
 #include "exec/remote_storage.h"
@@ -15,6 +16,7 @@ static void remote_close(struct exec_child *child)
 		if (node->transports[i])
 			node->transports[i]->ops->close(node->transports[i]);
 	}
+	remote_close_lanes(node);
 	rpc_channel_close(node->channel);
 	remote_await_answers(node);
 }
@@ -23,6 +25,8 @@ static void remote_release(struct exec_child *child)
 {
 	struct remote_child *node = (struct remote_child *)child;
 
+	lane_drop(node->lanes.unary);
+	(void)pthread_cond_destroy(&node->lane_changed);
 	(void)pthread_cond_destroy(&node->answered);
 	(void)pthread_mutex_destroy(&node->lock);
 	staging_cache_release(&node->staging);
@@ -41,10 +45,36 @@ static const struct exec_child_ops remote_ops = {
 	.release = remote_release,
 };
 
-simpler_status remote_create(struct rpc_client *client, struct node_session *session,
-                             const char *address, uint32_t capacity, struct exec_child **out)
+static void init_conditions(struct remote_child *node)
 {
+	pthread_condattr_t monotonic;
+
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&node->lane_changed, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
+	(void)pthread_cond_init(&node->answered, NULL);
+}
+
+/* What needs the channel, which is closed by the caller when this fails. */
+static simpler_status build(struct remote_child *node)
+{
+	simpler_status status = lane_unary_create(node->channel, &node->lanes.unary);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status =
+		stream_transport_create(node->channel, &node->transports[SIMPLER_TRANSPORT_STREAM]);
+	if (status != SIMPLER_OK)
+		lane_drop(node->lanes.unary);
+	return status;
+}
+
+simpler_status remote_create(const struct remote_options *options, struct exec_child **out)
+{
+	const char *address = options->address;
 	struct remote_child *node;
+	simpler_status status;
 
 	if (address[0] == '\0' || strlen(address) >= sizeof(node->address))
 		return error_raise(SIMPLER_EINVAL,
@@ -56,24 +86,26 @@ simpler_status remote_create(struct rpc_client *client, struct node_session *ses
 	node->child.ops = &remote_ops;
 	node->child.runs = SIMPLER_KIND_ORCH;
 	node->child.make_storage = remote_make_storage;
-	node->child.capacity = node->child.width = capacity;
+	node->child.capacity = node->child.width = options->capacity;
+	node->client = options->client;
+	node->session = options->session;
+	node->lanes.wanted = options->lane;
 	(void)snprintf(node->address, sizeof(node->address), "%s", address);
 	(void)snprintf(node->child.name, sizeof(node->child.name), "node %s", address);
-	if (rpc_channel_open(client, address, &node->channel) != SIMPLER_OK) {
+	status = rpc_channel_open(node->client, address, &node->channel);
+	if (status == SIMPLER_OK) {
+		rpc_channel_set_session(node->channel, node_session_id(node->session));
+		status = build(node);
+		if (status != SIMPLER_OK)
+			rpc_channel_close(node->channel);
+	}
+	if (status != SIMPLER_OK) {
 		free(node);
 		return error_context("adding node %s", address);
 	}
-	node->client = client;
-	node->session = session;
-	rpc_channel_set_session(node->channel, node_session_id(session));
 	staging_cache_init(&node->staging);
 	(void)pthread_mutex_init(&node->lock, NULL);
-	(void)pthread_cond_init(&node->answered, NULL);
-	if (stream_transport_create(node->channel, &node->transports[SIMPLER_TRANSPORT_STREAM]) !=
-	    SIMPLER_OK) {
-		remote_close(&node->child);
-		return error_context("adding node %s", address);
-	}
+	init_conditions(node);
 	*out = &node->child;
 	return SIMPLER_OK;
 }

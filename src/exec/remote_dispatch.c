@@ -98,8 +98,12 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 	struct bump bump;
 
 	run->answered = true;
+	memset(&outcome, 0, offsetof(struct msg_outcome, lines));
+	outcome.task_id = run->task->id;
+	outcome.output_count = 0;
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	if (msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
+	/* No bytes say that it succeeded, and wrote no tensor. */
+	if (size > 0 && msg_outcome_decode(data, size, &bump, &outcome) != SIMPLER_OK)
 		remote_task_fail_here(run);
 	else if (outcome.task_id != run->task->id)
 		remote_task_fail(run, RPC_DATA_LOSS, "the node answered for another task");
@@ -120,53 +124,114 @@ static bool is_cut_off(const struct remote_task *run, enum rpc_code code)
 	       !remote_task_is_given_up(run) && run->sent < MAX_SENT;
 }
 
-static void on_outcome(void *context, enum rpc_code code, const char *text, const uint8_t *data,
-                       size_t size)
+/* It goes on with the next step, or this one again. */
+static void end_dispatch(struct remote_task *run)
 {
-	struct remote_task *run = context;
+	struct lane *lane = run->lane;
 
-	run->note = rpc_client_call_note(run->call);
-	remote_task_call_ended(run);
+	pthread_mutex_lock(&run->node->lock);
+	run->lane = NULL;
+	pthread_mutex_unlock(&run->node->lock);
 	run->tensor = 0;
-	if (is_cut_off(run, code)) {
-		remote_task_advance(run); /* the same step again */
-		return;
-	}
-	if (code != RPC_OK)
-		remote_task_fail(run, code, text);
+	lane_drop(lane);
+}
+
+static void take_answer(struct remote_task *run, const struct lane_answer *answer)
+{
+	if (answer->code != RPC_OK)
+		remote_task_fail(run, answer->code, answer->text);
 	else
-		take_outcome(run, data, size);
+		take_outcome(run, answer->data, answer->size);
 	/* Drains, or has forgotten the session: others are to know soon. */
 	if (run->note == RPC_NOTE_NOT_RUN)
 		node_session_hurry(run->node->session);
 	run->step = run->failed ? STEP_FREE : STEP_FETCH;
+}
+
+static void on_done(struct lane_dispatch *dispatch, const struct lane_answer *answer)
+{
+	struct remote_task *run =
+		(struct remote_task *)((char *)dispatch - offsetof(struct remote_task, dispatch));
+
+	run->note = answer->note;
+	run->by_call = run->by_call || answer->ask_elsewhere;
+	if (!is_cut_off(run, answer->code))
+		take_answer(run, answer);
+	end_dispatch(run);
 	remote_task_advance(run);
+}
+
+void remote_task_cut(struct remote_task *run)
+{
+	remote_task_fail(run, RPC_CANCELLED, "it was stopped");
+	run->step = STEP_FREE;
+	end_dispatch(run);
+	remote_task_advance(run);
+}
+
+static void fill(const struct remote_task *run, struct msg_dispatch *message)
+{
+	const struct exec_task *task = run->task;
+
+	message->task_id = task->id;
+	message->callable_id = digest_id(&task->callable->digest);
+	message->callable_version = digest_version(&task->callable->digest);
+	message->config = *task->config;
+	message->scalar_count = task->scalar_count;
+	message->tensor_count = task->tensor_count;
+	if (task->scalar_count > 0)
+		memcpy(message->scalars, task->scalars, task->scalar_count * sizeof(uint64_t));
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		describe_tensor(run, i, &message->tensors[i]);
+	message->digest.data = task->callable->digest.bytes;
+	message->digest.size = DIGEST_BYTES;
+	message->kind = task->callable->kind;
+	message->session_life = run->life;
+	message->repeated = run->sent > 0;
+}
+
+/* With the lane's reference, which goes with the dispatch. */
+static simpler_status submit(struct remote_task *run, struct lane *lane,
+                             const struct msg_dispatch *message)
+{
+	struct remote_child *node = run->node;
+	simpler_status status;
+
+	run->dispatch.deadline = run->task->deadline;
+	run->dispatch.waits = message->repeated;
+	run->dispatch.done = on_done;
+	lane_dispatch_init(&run->dispatch, lane);
+	pthread_mutex_lock(&node->lock);
+	run->lane = lane;
+	if (remote_task_is_given_up(run))
+		(void)lane_cancel(&run->dispatch);
+	pthread_mutex_unlock(&node->lock);
+	run->sent++;
+	status = lane_submit(&run->dispatch, message);
+	if (status == SIMPLER_OK)
+		return SIMPLER_OK;
+	run->sent--;
+	end_dispatch(run);
+	return status;
 }
 
 bool remote_task_dispatch(struct remote_task *run)
 {
-	const struct exec_task *task = run->task;
+	struct lane *unary = run->node->lanes.unary;
 	struct msg_dispatch message;
-	struct rpc_buffer buffer;
+	struct lane *lane;
+	simpler_status status;
 
-	message.task_id = task->id;
-	message.callable_id = digest_id(&task->callable->digest);
-	message.callable_version = digest_version(&task->callable->digest);
-	message.config = *task->config;
-	message.scalar_count = task->scalar_count;
-	message.tensor_count = task->tensor_count;
-	if (task->scalar_count > 0)
-		memcpy(message.scalars, task->scalars, task->scalar_count * sizeof(uint64_t));
-	for (uint32_t i = 0; i < task->tensor_count; i++)
-		describe_tensor(run, i, &message.tensors[i]);
-	message.digest.data = task->callable->digest.bytes;
-	message.digest.size = DIGEST_BYTES;
-	message.kind = task->callable->kind;
-	message.session_life = run->life;
-	message.repeated = run->sent++ > 0;
-	if (msg_dispatch_encode(&message, &buffer) != SIMPLER_OK)
-		return remote_task_give_up(run);
-	/* With the deadline the node ends the task by itself, should this process be cut off. */
-	return remote_task_begin_unary(run, MSG_DISPATCH, task->deadline, message.repeated, &buffer,
-	                               on_outcome);
+	lane = run->by_call ? NULL : remote_hold_lane(run->node);
+	if (!lane) {
+		lane_hold(unary);
+		lane = unary;
+	}
+	fill(run, &message);
+	status = submit(run, lane, &message);
+	if ((status == SIMPLER_EUNAVAILABLE || status == SIMPLER_EINVAL) && lane != unary) {
+		lane_hold(unary);
+		status = submit(run, unary, &message);
+	}
+	return status == SIMPLER_OK || remote_task_give_up(run);
 }

@@ -4,6 +4,7 @@
  *   remote_child.c    the node as a child
  *   remote.c          a task, step by step (remote_task.h)
  *   remote_dispatch.c the step that has it run
+ *   remote_lanes.c    the lane that dispatches go by
  *   remote_catalog.c  connecting, and what it is asked about callables
  *   remote_storage.c  storage, and what is done to it outside tasks
  *   remote_grants.c   from node to node
@@ -15,6 +16,7 @@
 
 #include <pthread.h>
 
+#include "exec/lane.h"
 #include "exec/node_session.h"
 #include "exec/remote.h"
 #include "exec/staging_cache.h"
@@ -26,6 +28,28 @@
 
 struct rpc_channel;
 struct remote_task;
+
+enum remote_lane_state {
+	REMOTE_LANE_NONE,
+	REMOTE_LANE_OPENING,
+	REMOTE_LANE_OPEN,
+	REMOTE_LANE_CLOSED
+};
+
+/* Under the node's lock, but for what says otherwise. */
+struct remote_lanes {
+	struct lane *unary;  /* fixed */
+	simpler_lane wanted; /* fixed */
+	uint32_t offered;    /* by the node, when it was attached; fixed then */
+	enum remote_lane_state state;
+	simpler_lane is;   /* which one is open, or being opened */
+	struct lane *fast; /* that, if it is known; has a reference */
+	uint32_t failed;   /* to open, lately: 1 << simpler_lane */
+	bool told_loss;
+	char why[NODE_WHY_BYTES]; /* the last one was lost, or could not be opened */
+	uint64_t losses;
+	uint64_t dispatches, batches; /* of those that are gone */
+};
 
 struct remote_child {
 	struct exec_child child;
@@ -43,6 +67,8 @@ struct remote_child {
 	_Atomic uint64_t staging_reused; /* storage of one task by the next */
 	struct staging_cache staging;    /* storage that tasks leave to others */
 	pthread_mutex_t lock;            /* guards: */
+	struct remote_lanes lanes;
+	pthread_cond_t lane_changed; /* its state has */
 	/* All tasks in progress, `capacity` at most. Only a stop or a loss looks for some. */
 	struct remote_task *running;
 	char lost_why[NODE_WHY_BYTES]; /* the last time */
@@ -57,6 +83,18 @@ void remote_stop(struct exec_child *child, uint64_t task, int64_t kill_at);
 struct exec_task *remote_retract(struct exec_child *child, uint64_t task_or_0);
 /* End all tasks that are in progress. */
 void remote_lose(struct remote_child *node, const char *why);
+
+/* --- remote_lanes.c --- */
+
+/* Of a node that is attached: open the lane that was asked for, or the best. Blocks. */
+simpler_status remote_open_lane(struct remote_child *node, int64_t deadline);
+/* From time to time: a lane that is wanted and not there is tried again. */
+void remote_look_for_lane(struct remote_child *node);
+/* The present one, with a reference for the caller. */
+struct lane *remote_hold_lane(struct remote_child *node);
+void remote_count_lanes(struct remote_child *node, struct remote_traffic *out);
+/* No heartbeat comes any more. */
+void remote_close_lanes(struct remote_child *node);
 
 /* --- remote_bytes.c --- */
 

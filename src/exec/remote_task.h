@@ -23,8 +23,10 @@ struct remote_task {
 	uint32_t tensor; /* the one that the step is at */
 	bool failed;
 	struct error error;
-	uint64_t life;              /* of the session, that all of it belongs to */
-	uint32_t sent;              /* dispatches of it */
+	uint64_t life; /* of the session, that all of it belongs to */
+	uint32_t sent; /* dispatches of it */
+	bool by_call;  /* its dispatch does not fit another lane */
+	struct lane_dispatch dispatch;
 	enum rpc_note note;         /* that came with the last one's end */
 	bool answered;              /* the node told how it ended */
 	bool reused;                /* the present tensor's storage is another task's */
@@ -37,8 +39,10 @@ struct remote_task {
 	_Atomic bool stopped; /* set once; looked at without the lock as well */
 	_Atomic bool lost;    /* likewise: its node is */
 	/* In progress, and to be cancelled by a stop; or NULL: */
+	struct lane *lane; /* that has its dispatch; has a reference */
 	struct rpc_client_call *call;
-	bool makes; /* the call makes storage, and only a loss cancels it */
+	struct remote_task *cut_next; /* of those whose dispatch was taken back */
+	bool makes;                   /* the call makes storage, and only a loss cancels it */
 	struct transport *moving;
 	struct remote_op *bringing;
 	/* Storage on the node for staged tensors and those brought there, by tensor; handle_id 0
@@ -71,11 +75,6 @@ static inline bool remote_is_elsewhere(const struct remote_task *run,
 
 /* Begin what comes next, until something is begun, or the task has ended. */
 void remote_task_advance(struct remote_task *run);
-/* The message is handed over. `waits`: for a connection, while there is none. */
-bool remote_task_begin_unary(struct remote_task *run, const char *path, int64_t deadline,
-                             bool waits, struct rpc_buffer *message, rpc_done *done);
-/* In the callback that reports its end. */
-void remote_task_call_ended(struct remote_task *run);
 /* The first failure is the task's: what the node said, or this thread's last error. */
 void remote_task_fail(struct remote_task *run, enum rpc_code code, const char *text);
 void remote_task_fail_here(struct remote_task *run);
@@ -86,5 +85,7 @@ void remote_task_describe_shape(const struct exec_tensor *tensor, struct msg_sha
 /* --- remote_dispatch.c --- */
 
 bool remote_task_dispatch(struct remote_task *run);
+/* Its dispatch was taken back from the lane. */
+void remote_task_cut(struct remote_task *run);
 
 #endif

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "ipc/host_program.h"
 #include "node/address.h"
+#include "node/lane.h"
 #include "node/node.h"
 #include "node/port_file.h"
 #include "node/shm_server.h"
@@ -213,6 +214,7 @@ static void session_ended(void *context, uint64_t session, bool detached)
 	struct daemon *daemon = context;
 
 	(void)detached;
+	node_lanes_close(&daemon->node, session, "the session is over");
 	catalog_leave(daemon->node.catalog, session);
 	pool_end_session(daemon->node.pool, session);
 	events_wake(daemon->node.wakeup); /* its segment may be nobody's now */
@@ -262,7 +264,8 @@ static simpler_status build_node(struct daemon *daemon)
 		return simpler_last_status();
 	node->dispatches = dispatch_table_create(node);
 	node->peers = peers_create(address_classify(options->listen));
-	if (!node->dispatches || !node->peers)
+	node->lanes = node_lanes_create();
+	if (!node->dispatches || !node->peers || !node->lanes)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
 	status = task_log_create(options->orphan_grace, clock_now, &node->tasks);
 	if (status != SIMPLER_OK)
@@ -528,6 +531,8 @@ static void stop_serving(struct daemon *daemon)
 		simpler_log(SIMPLER_LOG_WARN, "%u tasks are still running and are lost", running);
 	if (daemon->node.engine)
 		engine_client_stop(daemon->node.engine);
+	if (daemon->server)
+		node_lanes_close(&daemon->node, 0, "the node is ending");
 	if (daemon->health)
 		rpc_health_close(daemon->health);
 	if (daemon->server)
@@ -551,6 +556,7 @@ static void take_apart(struct daemon *daemon)
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
 	peers_destroy(daemon->node.peers);
+	node_lanes_destroy(daemon->node.lanes);
 	task_log_destroy(daemon->node.tasks);
 	sessions_destroy(daemon->node.sessions);
 	catalog_destroy(daemon->node.catalog);

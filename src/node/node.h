@@ -9,17 +9,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "catalog/catalog.h"
 #include "node/engine_client.h"
 #include "node/options.h"
 #include "node/peers.h"
 #include "node/readiness.h"
 #include "node/sessions.h"
+#include "node/waiter.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
 #include "wire/shm.h"
 
 struct dispatch_table;
+struct node_lanes;
 struct task_log;
 
 struct node {
@@ -37,6 +40,7 @@ struct node {
 	uint64_t boot_id;        /* another one at each start */
 	const char *shm_address; /* where sessions get their memory; "" when they can't */
 	struct task_log *tasks;
+	struct node_lanes *lanes;
 	_Atomic bool draining; /* set once; no dispatch begins after that */
 	/* When a drain ends at the latest, as clients asked for (base/clock.h); it only gets
 	 * earlier. CLOCK_NEVER: nobody has asked. */
@@ -52,7 +56,7 @@ struct node {
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  7
+#define NODE_WORKER_METHODS  8
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
@@ -68,6 +72,18 @@ extern const struct rpc_method node_import_methods[NODE_IMPORT_METHODS];
 /* NULL when memory is out. */
 struct dispatch_table *dispatch_table_create(struct node *node);
 void dispatch_table_destroy(struct dispatch_table *table);
+
+/* A dispatch on its way in. */
+struct incoming {
+	struct node *node;
+	uint64_t session;
+	const struct msg_dispatch *request;
+	struct waiter waiter; /* is answered, whatever becomes of it */
+	int64_t deadline;
+	enum rpc_note note; /* for the answer when it fails; node_dispatch()'s own */
+};
+void node_dispatch(struct incoming *in);
+
 /* Stop tasks whose client has been gone for too long. Returns when to look again (base/clock.h). */
 int64_t node_expire_tasks(struct node *node);
 
@@ -91,6 +107,9 @@ void node_drain(struct rpc_call *call, const uint8_t *data, size_t size);
 /* --- what they share; node/reply.c --- */
 
 struct node *node_of(const struct rpc_call *call);
+/* The thread's last error as an answer has it. */
+#define REPLY_TEXT_MAX (ERROR_TEXT_BYTES + 2 * ERROR_MAX_STEPS)
+enum rpc_code reply_text(char text[REPLY_TEXT_MAX]);
 /* Answer with the thread's last error, as the status codes of the wire have it. */
 void reply_error(struct rpc_call *call);
 /* Answer with a message, or with the error if encoding it failed. */

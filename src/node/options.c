@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/address.h"
+#include "wire/lane.h"
 #include "wire/tree.h"
 
 const char options_usage[] =
@@ -38,6 +39,8 @@ const char options_usage[] =
 	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
 	"  --shm on|off           whether parents of this machine share memory with the node\n"
 	"                         (default on)\n"
+	"  --lane LANE            how dispatches come: auto, which is all that there are, or\n"
+	"                         stream, or unary (default auto); calls are always served\n"
 	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
 	"                         allocate, 1M to 16384G (default 1G)\n"
 	"  --module-bytes N[K|M|G]\n"
@@ -70,6 +73,9 @@ const char options_usage[] =
 	"  --help                 print this and exit\n"
 	"  --version              print the version and exit\n";
 
+#define LANE_BIT(name) (UINT32_C(1) << SIMPLER_LANE_##name)
+#define OPTIONS_LANES  (LANE_BIT(UNARY) | LANE_BIT(STREAM)) /* that there are */
+
 #define CODE_BY_ADDRESS ((enum policy_mode) - 1) /* --code was not given */
 
 enum option_id {
@@ -82,6 +88,7 @@ enum option_id {
 	OPTION_DEVICE,
 	OPTION_POOL_BYTES,
 	OPTION_SHM,
+	OPTION_LANE,
 	OPTION_HEAP,
 	OPTION_MODULE_BYTES,
 	OPTION_STORE,
@@ -113,6 +120,7 @@ static const struct option long_options[] = {
 	{ "device", required_argument, NULL, OPTION_DEVICE },
 	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
 	{ "shm", required_argument, NULL, OPTION_SHM },
+	{ "lane", required_argument, NULL, OPTION_LANE },
 	{ "heap", required_argument, NULL, OPTION_HEAP },
 	{ "module-bytes", required_argument, NULL, OPTION_MODULE_BYTES },
 	{ "store", required_argument, NULL, OPTION_STORE },
@@ -191,6 +199,18 @@ static bool parse_switch(const char *text, bool *out)
 {
 	*out = strcmp(text, "on") == 0;
 	return *out || strcmp(text, "off") == 0;
+}
+
+static bool parse_lane(const char *text, uint32_t *lanes)
+{
+	simpler_lane lane;
+
+	if (!lane_by_name(text, &lane))
+		return false;
+	*lanes = lane == SIMPLER_LANE_AUTO
+	                 ? OPTIONS_LANES
+	                 : OPTIONS_LANES & (LANE_BIT(UNARY) | UINT32_C(1) << lane);
+	return (OPTIONS_LANES >> lane & 1) != 0 || lane == SIMPLER_LANE_AUTO;
 }
 
 static bool parse_node_id(const char *text, char out[OPTIONS_NODE_ID_MAX + 1])
@@ -328,6 +348,10 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_SHM:
 		return parse_switch(value, &out->shm) ? SIMPLER_OK
 		                                      : refuse("shm", value, "on or off");
+	case OPTION_LANE:
+		return parse_lane(value, &out->lanes)
+		               ? SIMPLER_OK
+		               : refuse("lane", value, "auto, unary or stream");
 	case OPTION_STORE:
 		out->store = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("store", value, "a directory");
@@ -419,6 +443,7 @@ static void set_defaults(struct options *out)
 	snprintf(out->listen, sizeof(out->listen), "127.0.0.1:5050");
 	out->pool_bytes = UINT64_C(1) << 30;
 	out->shm = true;
+	out->lanes = OPTIONS_LANES;
 	out->log_level = SIMPLER_LOG_INFO;
 	out->max_tasks = out->max_session_tasks = OPTIONS_TASKS_MAX;
 	out->max_sessions = 4096;

@@ -38,7 +38,8 @@ struct options {
 	unsigned chips;
 	char device[OPTIONS_DEVICE_MAX + 1];
 	uint64_t pool_bytes, heap_bytes;
-	bool shm; /* parents of this machine get the memory that their tensors are in */
+	bool shm;       /* parents of this machine get the memory that their tensors are in */
+	uint32_t lanes; /* that are offered: 1 << simpler_lane */
 	simpler_log_level log_level;
 	bool insecure;
 	enum policy_mode code;

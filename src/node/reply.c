@@ -27,14 +27,21 @@ static void join_steps(const struct error *error, char *text, size_t capacity)
 	}
 }
 
-void reply_error(struct rpc_call *call)
+enum rpc_code reply_text(char text[REPLY_TEXT_MAX])
 {
-	char text[ERROR_TEXT_BYTES + 2 * ERROR_MAX_STEPS];
 	struct error error;
 
 	error_save(&error);
-	join_steps(&error, text, sizeof(text));
-	rpc_finish(call, rpc_code_of(error.status), text, NULL);
+	join_steps(&error, text, REPLY_TEXT_MAX);
+	return rpc_code_of(error.status);
+}
+
+void reply_error(struct rpc_call *call)
+{
+	char text[REPLY_TEXT_MAX];
+	enum rpc_code code = reply_text(text);
+
+	rpc_finish(call, code, text, NULL);
 }
 
 void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message)

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "node/node.h"
+#include "node/lane.h"
 #include "os/events.h"
 #include "simpler/version.h"
 
@@ -159,6 +159,22 @@ static void tell_catalog(struct node *node, struct msg_catalog_status *out)
 	};
 }
 
+static void tell_lanes(struct node *node, struct msg_status *out)
+{
+	for (int i = SIMPLER_LANE_UNARY; i < SIMPLER_LANES; i++) {
+		simpler_lane lane = (simpler_lane)i;
+		bool offered = (node->options->lanes >> lane & 1) != 0;
+
+		out->lanes[out->lane_count++] = (struct msg_lane_status){
+			.name = simpler_lane_name(lane),
+			.available = offered,
+			.why_not = offered ? "" : "the daemon's --lane leaves it out",
+			.open = lane == SIMPLER_LANE_UNARY ? 0
+			                                   : node_lanes_count(node->lanes, lane),
+		};
+	}
+}
+
 static void tell_node(struct node *node, struct msg_status *out)
 {
 	out->draining = atomic_load(&node->draining);
@@ -197,6 +213,7 @@ void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
 	tell_pool(node, &parts->message.pool);
 	tell_catalog(node, &parts->message.catalog);
 	tell_node(node, &parts->message);
+	tell_lanes(node, &parts->message);
 	reply(call, msg_status_encode(&parts->message, &buffer), &buffer);
 	free(parts);
 }

@@ -25,16 +25,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "node/dispatch.h"
 #include "node/engine_link.h"
+#include "node/lane.h"
 #include "node/task_log.h"
 #include "os/events.h"
 
 struct dispatch {
 	struct node *node;
-	struct rpc_call *call; /* of a task that is not logged; else the log has it, or none */
-	uint64_t session;      /* which it has entered */
+	struct waiter waiter; /* of a task that is not logged; else the log has it */
+	int64_t deadline;
+	uint64_t session; /* which it has entered */
 	uint64_t task_id;
 	uint64_t callable; /* its key, pinned */
 	struct digest digest;
@@ -132,21 +135,6 @@ static void encode_failure(const struct error *error, struct msg_outcome *out)
 	out->line_count = count;
 }
 
-static void finish_call(struct rpc_call *call, const struct task_answer *answer)
-{
-	struct rpc_buffer buffer;
-
-	if (answer->code != RPC_OK) {
-		rpc_call_set_note(call, answer->note);
-		rpc_finish(call, answer->code, (const char *)answer->bytes, NULL);
-	} else if (rpc_buffer_alloc(&buffer, answer->size) == SIMPLER_OK) {
-		memcpy(buffer.data, answer->bytes, answer->size);
-		rpc_finish(call, RPC_OK, NULL, &buffer);
-	} else {
-		reply_error(call);
-	}
-}
-
 static struct task_key key_of(const struct dispatch *dispatch)
 {
 	return (struct task_key){ dispatch->session, dispatch->task_id };
@@ -158,40 +146,46 @@ static bool is_logged(struct task_key key)
 	return key.session != 0 && key.task != 0;
 }
 
-/* What the call that waits is told. It is sent after all that the dispatch held has been given
- * back: a client that sends its next task upon an answer finds room for it. */
+/* What who waits is told. It is sent after all that the dispatch held has been given back: a client
+ * that sends its next task upon an answer finds room for it. */
 struct reply {
-	struct rpc_call *call; /* NULL: nobody waits */
+	struct waiter waiter;
 	enum rpc_code code;
 	enum rpc_note note;
 	struct rpc_buffer message;   /* with RPC_OK */
 	char text[ERROR_STEP_BYTES]; /* else */
 };
 
-static void send_reply(struct reply *reply)
-{
-	if (!reply->call) {
-		if (reply->code == RPC_OK)
-			rpc_buffer_release(&reply->message);
-	} else if (reply->code == RPC_OK) {
-		rpc_finish(reply->call, RPC_OK, NULL, &reply->message);
-	} else {
-		rpc_call_set_note(reply->call, reply->note);
-		rpc_finish(reply->call, reply->code, reply->text, NULL);
-	}
-}
-
-/* The task has ended with what the reply says, which has everything but the call. */
-static void end_task(struct dispatch *dispatch, struct reply *reply)
+static struct task_answer answer_of(const struct reply *reply)
 {
 	struct task_answer answer = { .code = reply->code, .note = reply->note };
 
-	reply->call = dispatch->call;
-	if (!is_logged(key_of(dispatch)))
-		return;
 	answer.bytes = reply->code == RPC_OK ? reply->message.data : (const uint8_t *)reply->text;
 	answer.size = reply->code == RPC_OK ? reply->message.size : strlen(reply->text) + 1;
-	reply->call = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
+	return answer;
+}
+
+static void send_reply(struct reply *reply)
+{
+	const struct task_answer answer = answer_of(reply);
+
+	if (reply->waiter.call && reply->code == RPC_OK) {
+		rpc_finish(reply->waiter.call, RPC_OK, NULL, &reply->message);
+		return;
+	}
+	waiter_answer(&reply->waiter, &answer);
+	if (reply->code == RPC_OK)
+		rpc_buffer_release(&reply->message);
+}
+
+/* The task has ended with what the reply says, which has everything but who waits. */
+static void end_task(struct dispatch *dispatch, struct reply *reply)
+{
+	const struct task_answer answer = answer_of(reply);
+
+	reply->waiter = dispatch->waiter;
+	if (is_logged(key_of(dispatch)))
+		reply->waiter = task_log_end(dispatch->node->tasks, key_of(dispatch), &answer);
 }
 
 static void make_answer(struct dispatch *dispatch, const struct error *error, struct reply *reply)
@@ -229,6 +223,17 @@ static void make_lost(const struct dispatch *dispatch, const char *how, struct r
 	               dispatch->name, digest);
 }
 
+static void make_abandoned(const struct dispatch *dispatch, struct reply *reply)
+{
+	make_lost(dispatch, "nobody asked for it any more, and it was stopped,", reply);
+	if (dispatch->deadline > clock_now())
+		return;
+	reply->code = RPC_DEADLINE_EXCEEDED;
+	(void)snprintf(reply->text, sizeof(reply->text),
+	               "the deadline of task %llu has passed, and it was stopped",
+	               (unsigned long long)dispatch->task_id);
+}
+
 static void dispatch_done(void *context, bool lost, const struct error *error)
 {
 	struct dispatch *dispatch = context;
@@ -236,7 +241,7 @@ static void dispatch_done(void *context, bool lost, const struct error *error)
 	struct reply reply;
 
 	if (is_logged(key_of(dispatch)) && task_log_is_abandoned(node->tasks, key_of(dispatch)))
-		make_lost(dispatch, "nobody asked for it any more, and it was stopped,", &reply);
+		make_abandoned(dispatch, &reply);
 	else if (lost)
 		make_lost(dispatch, error_step(error, 0), &reply);
 	else
@@ -319,27 +324,27 @@ static simpler_status find_callable(struct dispatch *dispatch, const struct msg_
  * still come, when its connection broke while nobody here read it, and begin it then. Returns
  * `status`.
  */
-static simpler_status may_retry(struct rpc_call *call, const struct msg_dispatch *request,
-                                simpler_status status)
+static simpler_status may_retry(struct incoming *in, simpler_status status)
 {
 	if (status == SIMPLER_EUNAVAILABLE || status == SIMPLER_ENOSPACE)
-		rpc_call_set_note(call, request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN);
+		in->note = in->request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN;
 	return status;
 }
 
-static void note_token(struct node *node, struct rpc_call *call, struct task_key key,
+static void note_token(struct node *node, const struct incoming *in, struct task_key key,
                        uint64_t token)
 {
 	/* The call lives on at least until on_message has returned, and the dispatch may not. */
 	if (!is_logged(key))
-		rpc_call_set_state(call, (void *)(uintptr_t)token);
+		rpc_call_set_state(in->waiter.call, (void *)(uintptr_t)token);
 	else if (task_log_running(node->tasks, key, token))
 		engine_client_cancel(node->engine, token);
 }
 
-static simpler_status submit(struct dispatch *dispatch, struct rpc_call *call,
-                             const struct msg_dispatch *request, struct record_task *task)
+static simpler_status submit(struct dispatch *dispatch, struct incoming *in,
+                             struct record_task *task)
 {
+	const struct msg_dispatch *request = in->request;
 	struct node *node = dispatch->node;
 	struct task_key key = key_of(dispatch);
 	simpler_status status =
@@ -350,158 +355,161 @@ static simpler_status submit(struct dispatch *dispatch, struct rpc_call *call,
 	task->config = request->config;
 	task->scalar_count = request->scalar_count;
 	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
-	status = may_retry(call, request,
-	                   engine_client_submit(node->engine, task, dispatch_done, dispatch));
+	status = may_retry(in, engine_client_submit(node->engine, task, dispatch_done, dispatch));
 	if (status == SIMPLER_OK)
-		note_token(node, call, key, task->token);
+		note_token(node, in, key, task->token);
 	else
 		unbind_tensors(node, &dispatch->bound);
 	return status;
 }
 
-static simpler_status run(struct dispatch *dispatch, struct rpc_call *call,
-                          const struct msg_dispatch *request)
+static simpler_status run(struct dispatch *dispatch, struct incoming *in)
 {
 	struct node *node = dispatch->node;
 	struct record_task task;
-	simpler_status status = find_callable(dispatch, request, &task);
+	simpler_status status = find_callable(dispatch, in->request, &task);
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = submit(dispatch, call, request, &task);
+	status = submit(dispatch, in, &task);
 	if (status != SIMPLER_OK)
 		catalog_unpin(node->catalog, dispatch->callable);
 	return status;
 }
 
 /* In the session, as one of its tasks. */
-static simpler_status begin_with(struct dispatch *dispatch, struct rpc_call *call, uint64_t session,
-                                 const struct msg_dispatch *request)
+static simpler_status begin_with(struct dispatch *dispatch, struct incoming *in)
 {
 	struct node *node = dispatch->node;
-	simpler_status status =
-		may_retry(call, request, sessions_enter_task(node->sessions, session));
+	simpler_status status = may_retry(in, sessions_enter_task(node->sessions, in->session));
 
 	if (status != SIMPLER_OK)
 		return status;
-	dispatch->session = session;
-	dispatch->task_id = request->task_id;
-	dispatch->call = is_logged(key_of(dispatch)) ? NULL : call;
-	status = run(dispatch, call, request);
+	dispatch->session = in->session;
+	dispatch->task_id = in->request->task_id;
+	dispatch->waiter = in->waiter;
+	dispatch->deadline = in->deadline;
+	status = run(dispatch, in);
 	if (status == SIMPLER_OK)
 		return SIMPLER_OK;
-	sessions_leave_task(node->sessions, session);
+	sessions_leave_task(node->sessions, in->session);
 	return error_context("node '%s' did not run task %llu", node->id,
-	                     (unsigned long long)request->task_id);
+	                     (unsigned long long)in->request->task_id);
 }
 
-static simpler_status begin(struct node *node, struct rpc_call *call, uint64_t session,
-                            const struct msg_dispatch *request)
+static simpler_status begin(struct incoming *in)
 {
+	struct node *node = in->node;
 	struct dispatch *dispatch;
-	simpler_status status = may_retry(call, request, take(node, &dispatch));
+	simpler_status status = may_retry(in, take(node, &dispatch));
 
 	if (status != SIMPLER_OK)
 		return error_context("node '%s' is full", node->id);
-	status = begin_with(dispatch, call, session, request);
+	status = begin_with(dispatch, in);
 	if (status != SIMPLER_OK)
 		give_back(node->dispatches, dispatch);
 	return status;
 }
 
 /* The same, unless the node drains. */
-static simpler_status begin_unless_draining(struct node *node, struct rpc_call *call,
-                                            uint64_t session, const struct msg_dispatch *request)
+static simpler_status begin_unless_draining(struct incoming *in)
 {
-	simpler_status status = may_retry(call, request, enter(node));
+	simpler_status status = may_retry(in, enter(in->node));
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = begin(node, call, session, request);
+	status = begin(in);
 	if (status != SIMPLER_OK)
-		leave(node);
+		leave(in->node);
 	return status;
 }
 
-/* --- tasks that are the session's, whichever call asks for them --- */
+/* --- tasks that are the session's, whichever dispatch asks for them --- */
 
-static void begin_logged(struct node *node, struct rpc_call *call, struct task_key key,
-                         const struct msg_dispatch *request)
+static void begin_logged(struct incoming *in, struct task_key key)
 {
-	struct rpc_call *waiting;
+	struct waiter waiting;
 	struct error error;
 
-	if (begin_unless_draining(node, call, key.session, request) == SIMPLER_OK)
+	if (begin_unless_draining(in) == SIMPLER_OK)
 		return;
 	error_save(&error);
-	waiting = task_log_drop(node->tasks, key);
+	waiting = task_log_drop(in->node->tasks, key);
 	(void)error_restore(&error);
-	if (waiting)
-		reply_error(waiting);
+	waiter_fail(&waiting, in->note);
 }
 
-static void serve_logged(struct node *node, struct rpc_call *call, uint64_t session,
-                         const struct msg_dispatch *request)
+static void serve_logged(struct incoming *in)
 {
-	const struct task_key key = { session, request->task_id };
+	static const char again[] = "the same dispatch came again";
+	static const struct task_answer aborted = { RPC_ABORTED, RPC_NOTE_NONE,
+		                                    (const uint8_t *)again, sizeof(again) };
+	const struct task_request request = { .key = { in->session, in->request->task_id },
+		                              .callable = in->request->callable_id,
+		                              .repeated = in->request->repeated,
+		                              .deadline = in->deadline,
+		                              .waiter = in->waiter };
 	struct task_arrival arrival;
-	simpler_status status = task_log_begin(node->tasks, key, request->callable_id,
-	                                       request->repeated, call, &arrival);
+	simpler_status status = task_log_begin(in->node->tasks, &request, &arrival);
 
 	if (status != SIMPLER_OK) {
-		rpc_call_set_note(call, RPC_NOTE_LOST);
-		reply_error(call);
+		waiter_fail(&in->waiter, RPC_NOTE_LOST);
 	} else if (arrival.known == TASK_NEW) {
-		begin_logged(node, call, key, request);
+		begin_logged(in, request.key);
 	} else if (arrival.known == TASK_ENDED) {
-		finish_call(call, &arrival.answer);
+		waiter_answer(&in->waiter, &arrival.answer);
 		free((void *)(uintptr_t)arrival.answer.bytes);
-	} else if (arrival.other) {
-		rpc_finish(arrival.other, RPC_ABORTED, "the same dispatch came again", NULL);
+	} else {
+		waiter_answer(&arrival.other, &aborted);
 	}
 }
 
-static simpler_status enter_session(struct rpc_call *call, const struct msg_dispatch *request,
-                                    uint64_t *session)
+static simpler_status check_life(struct incoming *in)
 {
-	struct node *node = node_of(call);
-	simpler_status status = node_enter(call, session);
+	if (in->session == 0 || in->request->session_life == 0)
+		return SIMPLER_OK;
+	return sessions_check_life(in->node->sessions, in->session, in->request->session_life);
+}
 
-	if (status == SIMPLER_OK && *session != 0 && request->session_life != 0) {
-		status = sessions_check_life(node->sessions, *session, request->session_life);
+void node_dispatch(struct incoming *in)
+{
+	struct node *node = in->node;
+	simpler_status status = sessions_enter(node->sessions, in->session);
+
+	in->note = RPC_NOTE_NONE;
+	if (status == SIMPLER_OK) {
+		status = check_life(in);
 		if (status != SIMPLER_OK)
-			node_leave(node, *session);
+			node_leave(node, in->session);
 	}
-	/* In the life before it may have run. */
-	if (status == SIMPLER_ESTALE || status == SIMPLER_ESTATE)
-		rpc_call_set_note(call, request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN);
-	return status;
-}
-
-static void serve(struct node *node, struct rpc_call *call, const struct msg_dispatch *request)
-{
-	uint64_t session;
-	simpler_status status = enter_session(call, request, &session);
-
 	if (status != SIMPLER_OK) {
-		reply_error(call);
+		/* In the life before it may have run. */
+		waiter_fail(&in->waiter, in->request->repeated ? RPC_NOTE_LOST : RPC_NOTE_NOT_RUN);
 		return;
 	}
-	if (is_logged((struct task_key){ session, request->task_id }))
-		serve_logged(node, call, session, request);
-	else if (begin_unless_draining(node, call, session, request) != SIMPLER_OK)
-		reply_error(call);
-	node_leave(node, session); /* a task has entered for itself */
+	if (is_logged((struct task_key){ in->session, in->request->task_id }))
+		serve_logged(in);
+	else if (begin_unless_draining(in) != SIMPLER_OK)
+		waiter_fail(&in->waiter, in->note);
+	node_leave(node, in->session); /* a task has entered for itself */
 }
 
 static void dispatch(struct rpc_call *call, const uint8_t *data, size_t size)
 {
+	struct incoming in = { .node = node_of(call),
+		               .waiter = { .call = call },
+		               .deadline = rpc_call_deadline(call) };
 	struct msg_dispatch request;
 	struct bump bump;
+	simpler_status status;
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	if (msg_dispatch_decode(data, size, &bump, &request) == SIMPLER_OK)
-		serve(node_of(call), call, &request);
+	status = msg_dispatch_decode(data, size, &bump, &request);
+	if (status == SIMPLER_OK)
+		status = rpc_call_session(call, &in.session);
+	in.request = &request;
+	if (status == SIMPLER_OK)
+		node_dispatch(&in);
 	else
 		reply_error(call);
 	bump_release(&bump);
@@ -516,7 +524,7 @@ static void dispatch_cancelled(struct rpc_call *call)
 	struct node *node = node_of(call);
 	int64_t until;
 
-	if (!task_log_leave(node->tasks, call, rpc_call_deadline(call), &until)) {
+	if (!task_log_leave_call(node->tasks, call, &until)) {
 		engine_client_cancel(node->engine, (uintptr_t)rpc_call_state(call));
 		return;
 	}
@@ -565,4 +573,12 @@ const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_STATUS, .on_message = node_status },
 	{ .path = MSG_DRAIN, .on_message = node_drain },
 	{ .path = MSG_STOP_TASK, .on_message = stop_task },
+	{ .path = MSG_LANE,
+	  .streaming = true,
+	  .on_open = node_lane_opened,
+	  .on_message = node_lane_message,
+	  .on_half_close = node_lane_half_closed,
+	  .on_sent = node_lane_sent,
+	  .on_cancel = node_lane_cancelled,
+	  .on_end = node_lane_ended },
 };

@@ -21,9 +21,10 @@ struct entry {
 	enum entry_state state;
 	bool stop; /* it was asked for before the task had a token */
 	uint64_t callable, token;
-	struct rpc_call *call; /* OPEN, and ABANDONED when it was joined; else NULL */
-	int64_t until;         /* while HELD */
-	enum rpc_code code;    /* ENDED, from here on */
+	struct waiter waiter; /* OPEN, and ABANDONED when it was joined or is late; else nobody */
+	int64_t deadline;
+	int64_t until;      /* while HELD */
+	enum rpc_code code; /* ENDED, from here on */
 	enum rpc_note note;
 	uint8_t *bytes;
 	size_t size;
@@ -181,23 +182,26 @@ static struct entry *make_entry(struct task_log *log, struct session_log *sessio
 
 /* NOLINTEND(readability-function-size) */
 
-static simpler_status begin_new(struct task_log *log, struct task_key key, uint64_t callable,
-                                bool repeated, struct rpc_call *call)
+static const struct waiter nobody = { .call = NULL, .lane = NULL };
+
+static simpler_status begin_new(struct task_log *log, const struct task_request *request)
 {
-	struct session_log *session = get_session(log, key.session);
+	struct session_log *session = get_session(log, request->key.session);
+	uint64_t task = request->key.task;
 	struct entry *entry;
 
-	if (session && repeated && session->forgot)
+	if (session && request->repeated && session->forgot)
 		return error_raise(SIMPLER_EUNAVAILABLE,
 		                   "task %" PRIu64 " is not known here, and may be one of those "
 		                   "whose outcomes this node has forgotten: it keeps the last %u "
 		                   "of a session, and %zu MiB in all; it may have run or not",
-		                   key.task, TASK_LOG_OF_SESSION, TASK_LOG_BYTES >> 20);
-	entry = session ? make_entry(log, session, key) : NULL;
+		                   task, TASK_LOG_OF_SESSION, TASK_LOG_BYTES >> 20);
+	entry = session ? make_entry(log, session, request->key) : NULL;
 	if (!entry)
-		return error_raise(SIMPLER_ENOMEM, "out of memory for task %" PRIu64, key.task);
-	entry->callable = callable;
-	entry->call = call;
+		return error_raise(SIMPLER_ENOMEM, "out of memory for task %" PRIu64, task);
+	entry->callable = request->callable;
+	entry->waiter = request->waiter;
+	entry->deadline = request->deadline;
 	return SIMPLER_OK;
 }
 
@@ -214,27 +218,28 @@ static simpler_status copy_answer(const struct entry *entry, struct task_answer 
 	return SIMPLER_OK;
 }
 
-static simpler_status begin(struct task_log *log, struct task_key key, uint64_t callable,
-                            bool repeated, struct rpc_call *call, struct task_arrival *out)
+static simpler_status begin(struct task_log *log, const struct task_request *request,
+                            struct task_arrival *out)
 {
-	struct entry *entry = find(log, key);
+	struct entry *entry = find(log, request->key);
 
 	if (!entry) {
 		out->known = TASK_NEW;
-		return begin_new(log, key, callable, repeated, call);
+		return begin_new(log, request);
 	}
-	if (entry->callable != callable)
+	if (entry->callable != request->callable)
 		return error_raise(SIMPLER_EINVAL,
 		                   "task %" PRIu64 " of this session was a dispatch of another "
 		                   "callable; give each task an id of its own",
-		                   key.task);
+		                   request->key.task);
 	if (entry->state == ENDED) {
 		out->known = TASK_ENDED;
 		return copy_answer(entry, &out->answer);
 	}
 	out->known = TASK_JOINED;
-	out->other = entry->call;
-	entry->call = call;
+	out->other = entry->waiter;
+	entry->waiter = request->waiter;
+	entry->deadline = request->deadline;
 	if (entry->state == HELD)
 		entry->state = OPEN;
 	return SIMPLER_OK;
@@ -256,7 +261,7 @@ static void end(struct task_log *log, struct entry *entry, const struct task_ans
 	entry->code = answer->code;
 	entry->note = answer->note;
 	entry->state = ENDED;
-	entry->call = NULL;
+	entry->waiter = nobody;
 	DL_APPEND(log->ended, entry);
 	DL_APPEND2(entry->session->ended, entry, session_prev, session_next);
 	log->ended_count++;
@@ -289,14 +294,14 @@ void task_log_destroy(struct task_log *log)
 	free(log);
 }
 
-simpler_status task_log_begin(struct task_log *log, struct task_key key, uint64_t callable,
-                              bool repeated, struct rpc_call *call, struct task_arrival *out)
+simpler_status task_log_begin(struct task_log *log, const struct task_request *request,
+                              struct task_arrival *out)
 {
 	simpler_status status;
 
 	*out = (struct task_arrival){ 0 };
 	pthread_mutex_lock(&log->lock);
-	status = begin(log, key, callable, repeated, call, out);
+	status = begin(log, request, out);
 	pthread_mutex_unlock(&log->lock);
 	return status;
 }
@@ -317,34 +322,34 @@ bool task_log_running(struct task_log *log, struct task_key key, uint64_t token)
 	return stop;
 }
 
-struct rpc_call *task_log_drop(struct task_log *log, struct task_key key)
+struct waiter task_log_drop(struct task_log *log, struct task_key key)
 {
-	struct rpc_call *call;
+	struct waiter waiter;
 	struct entry *entry;
 
 	pthread_mutex_lock(&log->lock);
 	entry = find(log, key);
 	assert(entry && entry->state != ENDED);
-	call = entry->call;
+	waiter = entry->waiter;
 	DL_DELETE(log->in_progress, entry);
 	free_entry(log, entry);
 	pthread_mutex_unlock(&log->lock);
-	return call;
+	return waiter;
 }
 
-struct rpc_call *task_log_end(struct task_log *log, struct task_key key,
-                              const struct task_answer *answer)
+struct waiter task_log_end(struct task_log *log, struct task_key key,
+                           const struct task_answer *answer)
 {
-	struct rpc_call *call;
+	struct waiter waiter;
 	struct entry *entry;
 
 	pthread_mutex_lock(&log->lock);
 	entry = find(log, key);
 	assert(entry && entry->state != ENDED);
-	call = entry->call;
+	waiter = entry->waiter;
 	end(log, entry, answer);
 	pthread_mutex_unlock(&log->lock);
-	return call;
+	return waiter;
 }
 
 bool task_log_is_abandoned(struct task_log *log, struct task_key key)
@@ -366,22 +371,48 @@ static int64_t hold_until(const struct task_log *log, int64_t deadline)
 	return deadline - now < hold ? deadline : now + hold;
 }
 
-bool task_log_leave(struct task_log *log, const struct rpc_call *call, int64_t deadline,
-                    int64_t *until)
+/* With the lock. Until when it is held; CLOCK_NEVER when it is not. */
+static int64_t leave(struct task_log *log, struct entry *entry)
+{
+	entry->waiter = nobody;
+	if (entry->state != OPEN)
+		return CLOCK_NEVER;
+	entry->state = HELD;
+	entry->until = hold_until(log, entry->deadline);
+	return entry->until;
+}
+
+bool task_log_leave_call(struct task_log *log, const struct rpc_call *call, int64_t *until)
 {
 	struct entry *entry;
 
 	*until = CLOCK_NEVER;
 	pthread_mutex_lock(&log->lock);
-	DL_SEARCH_SCALAR(log->in_progress, entry, call, call);
+	DL_SEARCH_SCALAR(log->in_progress, entry, waiter.call, call);
 	if (entry)
-		entry->call = NULL;
-	if (entry && entry->state == OPEN) {
-		entry->state = HELD;
-		entry->until = *until = hold_until(log, deadline);
-	}
+		*until = leave(log, entry);
 	pthread_mutex_unlock(&log->lock);
 	return entry != NULL;
+}
+
+uint32_t task_log_leave_lane(struct task_log *log, const struct node_lane *lane, int64_t *until)
+{
+	struct entry *entry;
+	uint32_t count = 0;
+
+	*until = CLOCK_NEVER;
+	pthread_mutex_lock(&log->lock);
+	DL_FOREACH (log->in_progress, entry) {
+		int64_t held;
+
+		if (entry->waiter.lane != lane)
+			continue;
+		count++;
+		held = leave(log, entry);
+		*until = held < *until ? held : *until;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return count;
 }
 
 uint64_t task_log_stop(struct task_log *log, struct task_key key)
@@ -399,6 +430,14 @@ uint64_t task_log_stop(struct task_log *log, struct task_key key)
 	return token;
 }
 
+/* When it is to be stopped. */
+static int64_t due_of(const struct entry *entry)
+{
+	if (entry->state == HELD)
+		return entry->until;
+	return entry->state == OPEN && entry->waiter.lane ? entry->deadline : CLOCK_NEVER;
+}
+
 uint64_t task_log_next_due(struct task_log *log, int64_t *next)
 {
 	int64_t now = log->now();
@@ -408,10 +447,10 @@ uint64_t task_log_next_due(struct task_log *log, int64_t *next)
 	*next = CLOCK_NEVER;
 	pthread_mutex_lock(&log->lock);
 	DL_FOREACH (log->in_progress, entry) {
-		if (entry->state != HELD)
-			continue;
-		if (entry->until > now) {
-			*next = entry->until < *next ? entry->until : *next;
+		int64_t due = due_of(entry);
+
+		if (due > now) {
+			*next = due < *next ? due : *next;
 			continue;
 		}
 		entry->state = ABANDONED;

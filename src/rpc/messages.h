@@ -21,6 +21,7 @@
 #include "base/bump.h"
 #include "rpc/rpc.h"
 #include "simpler/callable.h"
+#include "wire/lane.h"
 #include "wire/record.h"
 #include "wire/span.h"
 
@@ -55,6 +56,7 @@
 #define MSG_STATUS         MSG_WORKER "Status"
 #define MSG_DRAIN          MSG_WORKER "Drain"
 #define MSG_STOP_TASK      MSG_WORKER "StopTask"
+#define MSG_LANE           MSG_WORKER "Lane"
 #define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
 #define MSG_COMMIT         MSG_CATALOG "CommitCallable"
 #define MSG_ABORT          MSG_CATALOG "AbortCallable"
@@ -72,6 +74,10 @@ struct msg_health {
 	bool ok;
 	const char *message;
 };
+
+/* What a config has that says nothing. */
+#define MSG_BLOCK_DIM        24
+#define MSG_AICPU_THREAD_NUM 3
 
 /* Shape, dtype and tag as several messages carry them. */
 struct msg_shape {
@@ -198,6 +204,7 @@ struct msg_attached {
 	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
 	uint64_t session_life;
 	bool draining;
+	uint32_t lanes; /* of those that we know: 1 << simpler_lane for each */
 };
 
 struct msg_stop_task {
@@ -245,6 +252,12 @@ struct msg_transport_status {
 	bool available;
 };
 
+struct msg_lane_status {
+	const char *name, *why_not;
+	bool available;
+	uint32_t open;
+};
+
 struct msg_catalog_status {
 	uint64_t callables, prepared, max_callables;
 	uint64_t modules, modules_in_use, max_modules, module_bytes, max_module_bytes;
@@ -253,7 +266,7 @@ struct msg_catalog_status {
 
 struct msg_status {
 	bool ready, draining;
-	uint32_t reason_count, worker_count, device_count, transport_count;
+	uint32_t reason_count, worker_count, device_count, transport_count, lane_count;
 	struct msg_reason reasons[MSG_REASONS_MAX];
 	char node_id[MSG_NODE_ID_MAX + 1];
 	uint64_t boot_id, uptime_ms;
@@ -264,6 +277,7 @@ struct msg_status {
 	struct msg_device_status devices[MSG_PARTS_MAX];
 	struct msg_pool_status pool;
 	struct msg_transport_status transports[MSG_PARTS_MAX];
+	struct msg_lane_status lanes[MSG_PARTS_MAX];
 	struct msg_catalog_status catalog;
 	struct {
 		uint32_t in_flight, limit, session_limit;
@@ -323,5 +337,13 @@ simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *b
                                struct msg_handle *out); /* TensorFreeReq */
 simpler_status msg_free_encode(const struct msg_handle *handle, struct rpc_buffer *out);
 simpler_status msg_empty_encode(struct rpc_buffer *out); /* Empty: no bytes */
+
+/* LaneBatch: the records as they are; see rpc/lane_record.h. */
+simpler_status msg_lane_batch_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                     const uint8_t **records, size_t *record_bytes);
+simpler_status msg_lane_batch_encode(const uint8_t *records, size_t size, struct rpc_buffer *out);
+
+/* SIMPLER_EINVAL for what no config may have, naming the field. */
+simpler_status msg_config_check(const struct record_config *config);
 
 #endif

@@ -162,6 +162,25 @@ simpler_status msg_attach_encode(const struct msg_attach *attach, struct rpc_buf
 	return codec_pack(&message.base, out);
 }
 
+/* Those that we do not know are of no use, and no error. */
+static uint32_t take_lane(const char *name)
+{
+	simpler_lane lane;
+
+	return lane_by_name(name, &lane) ? UINT32_C(1) << lane : 0;
+}
+
+static size_t put_lanes(uint32_t lanes, char *names[SIMPLER_LANES])
+{
+	size_t count = 0;
+
+	for (int lane = SIMPLER_LANE_UNARY; lane < SIMPLER_LANES; lane++) {
+		if (lanes >> lane & 1)
+			names[count++] = (char *)simpler_lane_name((simpler_lane)lane);
+	}
+	return count;
+}
+
 simpler_status msg_attached_decode(const uint8_t *bytes, size_t size, struct bump *bump,
                                    struct msg_attached *out)
 {
@@ -182,12 +201,15 @@ simpler_status msg_attached_decode(const uint8_t *bytes, size_t size, struct bum
 		                      .draining = message->draining != 0 };
 	memcpy(out->node_id, message->node_id, strlen(message->node_id) + 1);
 	memcpy(out->shm_address, message->shm_address, strlen(message->shm_address) + 1);
+	for (size_t i = 0; i < message->n_lanes; i++)
+		out->lanes |= take_lane(message->lanes[i]);
 	return SIMPLER_OK;
 }
 
 simpler_status msg_attached_encode(const struct msg_attached *attached, struct rpc_buffer *out)
 {
 	PB(AttachResp) message;
+	char *lanes[SIMPLER_LANES];
 
 	PB_INIT(attach_resp, &message);
 	message.node_id = (char *)attached->node_id;
@@ -197,6 +219,29 @@ simpler_status msg_attached_encode(const struct msg_attached *attached, struct r
 	message.shm_address = (char *)attached->shm_address;
 	message.session_life = attached->session_life;
 	message.draining = attached->draining;
+	message.n_lanes = put_lanes(attached->lanes, lanes);
+	message.lanes = lanes;
+	return codec_pack(&message.base, out);
+}
+
+simpler_status msg_lane_batch_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                     const uint8_t **records, size_t *record_bytes)
+{
+	PB(LaneBatch) *message = codec_unpack(PB_TYPE(lane_batch), bytes, size, bump);
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	*records = message->records.data;
+	*record_bytes = message->records.len;
+	return SIMPLER_OK;
+}
+
+simpler_status msg_lane_batch_encode(const uint8_t *records, size_t size, struct rpc_buffer *out)
+{
+	PB(LaneBatch) message;
+
+	PB_INIT(lane_batch, &message);
+	message.records = put_bytes((simpler_bytes){ records, size });
 	return codec_pack(&message.base, out);
 }
 

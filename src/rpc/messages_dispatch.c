@@ -12,12 +12,9 @@ typedef Simpler__Distributed__V1__CallConfigWire pb_config;
 typedef Simpler__Distributed__V1__DispatchReq pb_request;
 typedef Simpler__Distributed__V1__DispatchResp pb_response;
 
-#define DEFAULT_BLOCK_DIM        24
-#define DEFAULT_AICPU_THREAD_NUM 3
-
 /* --- config_blob --- */
 
-static simpler_status check_config(const pb_config *config)
+simpler_status msg_config_check(const struct record_config *config)
 {
 	const struct {
 		const char *name;
@@ -46,20 +43,24 @@ static simpler_status take_config(ProtobufCBinaryData blob, struct bump *bump,
 {
 	pb_config *config = codec_unpack(&simpler__distributed__v1__call_config_wire__descriptor,
 	                                 blob.data, blob.len, bump);
-	simpler_status status = config ? check_config(config) : SIMPLER_EINVAL;
+	simpler_status status =
+		config ? take_text(config->output_prefix, RECORD_PREFIX_MAX, "output_prefix")
+		       : SIMPLER_EINVAL;
 
-	if (status != SIMPLER_OK)
-		return error_context("config_blob cannot be used");
-	*out = (struct record_config){
-		.block_dim = config->block_dim ? config->block_dim : DEFAULT_BLOCK_DIM,
-		.aicpu_thread_num = config->aicpu_thread_num ? config->aicpu_thread_num
-		                                             : DEFAULT_AICPU_THREAD_NUM,
-		.enable_pmu = config->enable_pmu,
-		.enable_l2_swimlane = config->enable_l2_swimlane != 0,
-		.enable_dump_tensor = config->enable_dump_tensor != 0,
-	};
-	memcpy(out->output_prefix, config->output_prefix, strlen(config->output_prefix) + 1);
-	return SIMPLER_OK;
+	if (status == SIMPLER_OK) {
+		*out = (struct record_config){
+			.block_dim = config->block_dim ? config->block_dim : MSG_BLOCK_DIM,
+			.aicpu_thread_num = config->aicpu_thread_num ? config->aicpu_thread_num
+			                                             : MSG_AICPU_THREAD_NUM,
+			.enable_pmu = config->enable_pmu,
+			.enable_l2_swimlane = config->enable_l2_swimlane != 0,
+			.enable_dump_tensor = config->enable_dump_tensor != 0,
+		};
+		memcpy(out->output_prefix, config->output_prefix,
+		       strlen(config->output_prefix) + 1);
+		status = msg_config_check(out);
+	}
+	return status == SIMPLER_OK ? SIMPLER_OK : error_context("config_blob cannot be used");
 }
 
 /* Three numbers, two flags and the prefix, each with its tag and length. */

@@ -92,6 +92,16 @@ static simpler_status take_transport(const PB(TransportStatus) * message,
 	               : status;
 }
 
+static simpler_status take_lane(const PB(LaneStatus) * message, struct msg_lane_status *out)
+{
+	simpler_status status = take_line(message->name, "a lane's name", &out->name);
+
+	out->available = message->available != 0;
+	out->open = message->open;
+	return status == SIMPLER_OK ? take_line(message->why_not, "a lane's why_not", &out->why_not)
+	                            : status;
+}
+
 static void take_pool(const PB(PoolStatus) * message, struct msg_pool_status *out)
 {
 	*out = (struct msg_pool_status){
@@ -130,6 +140,8 @@ static simpler_status check_counts(const PB(StatusResp) * message)
 		status = check_count(message->n_devices, MSG_PARTS_MAX, "devices");
 	if (status == SIMPLER_OK)
 		status = check_count(message->n_transports, MSG_PARTS_MAX, "transports");
+	if (status == SIMPLER_OK)
+		status = check_count(message->n_lanes, MSG_PARTS_MAX, "lanes");
 	return status;
 }
 
@@ -151,6 +163,9 @@ static simpler_status take_lists(const PB(StatusResp) * message, struct msg_stat
 		status = take_device(message->devices[i], &out->devices[i]);
 	for (size_t i = 0; i < message->n_transports && status == SIMPLER_OK; i++)
 		status = take_transport(message->transports[i], &out->transports[i]);
+	out->lane_count = (uint32_t)message->n_lanes;
+	for (size_t i = 0; i < message->n_lanes && status == SIMPLER_OK; i++)
+		status = take_lane(message->lanes[i], &out->lanes[i]);
 	return status;
 }
 
@@ -213,6 +228,7 @@ struct parts {
 	PB(WorkersStatus) workers[MSG_PARTS_MAX], *worker_list[MSG_PARTS_MAX];
 	PB(DeviceStatus) devices[MSG_PARTS_MAX], *device_list[MSG_PARTS_MAX];
 	PB(TransportStatus) transports[MSG_PARTS_MAX], *transport_list[MSG_PARTS_MAX];
+	PB(LaneStatus) lanes[MSG_PARTS_MAX], *lane_list[MSG_PARTS_MAX];
 	PB(EngineStatus) engine;
 	PB(PoolStatus) pool;
 	PB(CatalogStatus) catalog;
@@ -221,7 +237,7 @@ struct parts {
 };
 
 /* Most texts there can be. */
-#define TEXTS ((size_t)MSG_REASONS_MAX * (2 + MSG_SERVICES_MAX) + (size_t)MSG_PARTS_MAX * 5 + 4)
+#define TEXTS ((size_t)MSG_REASONS_MAX * (2 + MSG_SERVICES_MAX) + (size_t)MSG_PARTS_MAX * 7 + 4)
 
 static void put_reasons(const struct msg_status *status, struct parts *parts, PB(StatusResp) * out)
 {
@@ -292,6 +308,22 @@ static void put_transports(const struct msg_status *status, struct parts *parts,
 	}
 	out->n_transports = status->transport_count;
 	out->transports = parts->transport_list;
+}
+
+static void put_lanes(const struct msg_status *status, struct parts *parts, PB(StatusResp) * out)
+{
+	for (uint32_t i = 0; i < status->lane_count; i++) {
+		PB(LaneStatus) *to = &parts->lanes[i];
+
+		PB_INIT(lane_status, to);
+		to->name = put_text(status->lanes[i].name, &parts->bump);
+		to->why_not = put_text(status->lanes[i].why_not, &parts->bump);
+		to->available = status->lanes[i].available;
+		to->open = status->lanes[i].open;
+		parts->lane_list[i] = to;
+	}
+	out->n_lanes = status->lane_count;
+	out->lanes = parts->lane_list;
 }
 
 static void put_engine(const struct msg_engine_status *engine, struct parts *parts,
@@ -369,6 +401,7 @@ simpler_status msg_status_encode(const struct msg_status *status, struct rpc_buf
 	put_workers(status, &parts, &message);
 	put_devices(status, &parts, &message);
 	put_transports(status, &parts, &message);
+	put_lanes(status, &parts, &message);
 	put_engine(&status->engine, &parts, &message);
 	put_pool(&status->pool, &parts, &message);
 	put_catalog(&status->catalog, &parts, &message);

@@ -174,6 +174,13 @@ static simpler_status take_offset(uint64_t offset, uint64_t nbytes, struct msg_t
 	return SIMPLER_OK;
 }
 
+simpler_status check_ref(struct msg_tensor_ref *ref, uint64_t offset, uint64_t nbytes)
+{
+	simpler_status status = take_offset(offset, nbytes, ref);
+
+	return status == SIMPLER_OK && !ref->is_handle ? check_inline(ref, nbytes) : status;
+}
+
 static simpler_status take_source(const pb_ref *message, struct msg_tensor_ref *out)
 {
 	simpler_status status;
@@ -186,14 +193,12 @@ static simpler_status take_source(const pb_ref *message, struct msg_tensor_ref *
 		return status;
 	out->is_handle =
 		message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_HANDLE;
-	status = take_offset(message->offset, nbytes, out);
-	if (status != SIMPLER_OK)
-		return status;
-	if (out->is_handle)
-		return take_handle(message->handle, "handle", &out->handle);
 	if (message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_INLINE_DATA)
 		out->inline_data = take_bytes(message->inline_data);
-	return check_inline(out, nbytes);
+	status = check_ref(out, message->offset, nbytes);
+	if (status == SIMPLER_OK && out->is_handle)
+		status = take_handle(message->handle, "handle", &out->handle);
+	return status;
 }
 
 simpler_status take_ref(const pb_ref *message, const char *kind, size_t index,

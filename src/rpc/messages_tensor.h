@@ -30,6 +30,10 @@ pb_span *put_span(const struct span *span, pb_span *room);
 simpler_status take_shape(const int64_t *shape, size_t ndim, int32_t dtype, int32_t tag,
                           struct msg_shape *out, uint64_t *nbytes);
 
+/* Whether the offset and the inline bytes of `ref`, which has all else, are right for a shape of
+ * `nbytes`; takes the offset. */
+simpler_status check_ref(struct msg_tensor_ref *ref, uint64_t offset, uint64_t nbytes);
+
 /* `kind` and `index` name the reference in errors: "tensor_refs", 3. */
 simpler_status take_ref(const pb_ref *message, const char *kind, size_t index,
                         struct msg_tensor_ref *out);

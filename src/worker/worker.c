@@ -10,6 +10,7 @@
 #include "exec/node_session.h"
 #include "exec/remote.h"
 #include "rpc/rpc.h"
+#include "wire/lane.h"
 #include "wire/tensor.h"
 #include "worker/registration.h"
 #include "worker/storage.h"
@@ -197,9 +198,30 @@ static simpler_status prepare_for_nodes(simpler_worker *worker)
 	return status;
 }
 
+static simpler_status check_node_options(const simpler_node_options *options)
+{
+	if (options->struct_size != sizeof(*options))
+		return error_raise(SIMPLER_EINVAL,
+		                   "the options of a node have size %zu instead of %zu; begin them "
+		                   "with SIMPLER_NODE_OPTIONS_INIT",
+		                   options->struct_size, sizeof(*options));
+	if ((unsigned)options->lane >= SIMPLER_LANES)
+		return error_raise(SIMPLER_EINVAL, "%d is no lane (simpler_lane)",
+		                   (int)options->lane);
+	return SIMPLER_OK;
+}
+
 simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *address,
                                          simpler_worker_id *out)
 {
+	return simpler_worker_add_remote_with(worker, address, NULL, out);
+}
+
+simpler_status simpler_worker_add_remote_with(simpler_worker *worker, const char *address,
+                                              const simpler_node_options *options,
+                                              simpler_worker_id *out)
+{
+	static const simpler_node_options defaults = SIMPLER_NODE_OPTIONS_INIT;
 	struct exec_child *child;
 	uint32_t index;
 	simpler_status status = worker_check_new(worker, "nodes");
@@ -213,10 +235,19 @@ simpler_status simpler_worker_add_remote(simpler_worker *worker, const char *add
 			SIMPLER_EINVAL,
 			"a node is a worker of level 3 and so no child of one; make this "
 			"worker level 4");
-	status = prepare_for_nodes(worker);
+	options = options ? options : &defaults;
+	status = check_node_options(options);
 	if (status == SIMPLER_OK)
-		status = remote_create(worker->client, worker->session, address, worker->node_tasks,
-		                       &child);
+		status = prepare_for_nodes(worker);
+	if (status == SIMPLER_OK) {
+		const struct remote_options remote = { .client = worker->client,
+			                               .session = worker->session,
+			                               .address = address,
+			                               .capacity = worker->node_tasks,
+			                               .lane = options->lane };
+
+		status = remote_create(&remote, &child);
+	}
 	if (status != SIMPLER_OK)
 		return status;
 	child->listener = &worker->listener;
@@ -236,17 +267,22 @@ static simpler_tensor_traffic of_bytes(struct remote_bytes bytes)
 	return (simpler_tensor_traffic){ bytes.sent, bytes.received };
 }
 
-static void count_tensors(const struct exec_child *child, simpler_traffic *out)
+static void count_remote(struct exec_child *child, simpler_traffic *out)
 {
-	struct remote_traffic tensors = { .auto_moves = 0 };
+	struct remote_traffic traffic = { .auto_moves = 0 };
 
 	if (!child->local)
-		remote_count(child, &tensors);
-	out->inlined = of_bytes(tensors.inlined);
-	out->stream = of_bytes(tensors.stream);
-	out->shm = of_bytes(tensors.shm);
-	out->auto_moves = tensors.auto_moves;
-	out->staging_reused = tensors.staging_reused;
+		remote_count(child, &traffic);
+	out->inlined = of_bytes(traffic.inlined);
+	out->stream = of_bytes(traffic.stream);
+	out->shm = of_bytes(traffic.shm);
+	out->auto_moves = traffic.auto_moves;
+	out->staging_reused = traffic.staging_reused;
+	out->lane = traffic.lane;
+	out->lane_losses = traffic.lane_losses;
+	out->dispatches = traffic.dispatches;
+	out->lane_dispatches = traffic.lane_dispatches;
+	out->lane_batches = traffic.lane_batches;
 }
 
 simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_worker_id child,
@@ -267,7 +303,7 @@ simpler_status simpler_worker_traffic(const simpler_worker *worker, simpler_work
 		                   child, worker->core->child_count);
 	traffic = &worker->core->children[child].child->traffic;
 	out->module_bytes_sent = atomic_load(&traffic->module_bytes);
-	count_tensors(worker->core->children[child].child, out);
+	count_remote(worker->core->children[child].child, out);
 	return SIMPLER_OK;
 }
 

@@ -42,9 +42,14 @@ static int start(void **state)
 	assert_non_null(rig);
 	rig->front_end = front_end_start(options);
 	assert_int_equal(node_session_create(60000, &heartbeat, &rig->session), SIMPLER_OK);
-	assert_int_equal(remote_create(rig->front_end->client, rig->session,
-	                               rig->front_end->daemon.address, 64, &rig->child),
-	                 SIMPLER_OK);
+	assert_int_equal(
+		remote_create(&(struct remote_options){ .client = rig->front_end->client,
+	                                                .session = rig->session,
+	                                                .address = rig->front_end->daemon.address,
+	                                                .capacity = 64,
+	                                                .lane = SIMPLER_LANE_UNARY },
+	                      &rig->child),
+		SIMPLER_OK);
 	assert_int_equal(remote_connect(rig->child, CLOCK_NEVER), SIMPLER_OK);
 	rig->callable.kind = SIMPLER_KIND_ORCH;
 	rig->callable.digest = rig->front_end->orch.digest;

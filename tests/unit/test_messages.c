@@ -299,8 +299,14 @@ static void module_round_trips(void **state)
 static void session_round_trips(void **state)
 {
 	const struct msg_attach attach = { 60000 };
-	const struct msg_attached attached = { "node-7",   UINT64_MAX,     30000, true,
-		                               "@simpler", UINT64_MAX - 1, true };
+	const struct msg_attached attached = { .node_id = "node-7",
+		                               .boot_id = UINT64_MAX,
+		                               .ttl_ms = 30000,
+		                               .known = true,
+		                               .shm_address = "@simpler",
+		                               .session_life = UINT64_MAX - 1,
+		                               .draining = true,
+		                               .lanes = 1 << SIMPLER_LANE_STREAM };
 	const struct msg_stop_task stop = { UINT64_MAX };
 	struct msg_stop_task stop_out;
 	struct msg_attach attach_out;
@@ -316,6 +322,7 @@ static void session_round_trips(void **state)
 	assert_int_equal(attached_out.ttl_ms, 30000);
 	assert_string_equal(attached_out.shm_address, "@simpler");
 	assert_true(attached_out.session_life == UINT64_MAX - 1 && attached_out.draining);
+	assert_int_equal(attached_out.lanes, attached.lanes);
 	done();
 	ROUND_TRIP(stop_task, &stop, &stop_out);
 	assert_true(stop_out.task_id == UINT64_MAX);
@@ -346,6 +353,8 @@ static void status_round_trips(void **state)
 		.pool = { 1, 2, 3, 4, 5, 6 },
 		.transport_count = 2,
 		.transports = { { "grpc", "", true }, { "shm", "no socket", false } },
+		.lane_count = 1,
+		.lanes = { { "stream", "not offered", true, 7 } },
 		.catalog = { 1, 2, 3, 4, 5, 6, 7, 8, "/store" },
 		.queue = { 1, 2, 3 },
 		.sessions = { 4, 5 },

@@ -147,6 +147,7 @@ static void *parent_attach(void *argument)
 	static const struct node_events events = { on_lost, on_returned, on_changed, on_beat };
 	struct parent *parent = argument;
 	char shm_address[NODE_SESSION_SHM_MAX + 1];
+	uint32_t lanes;
 	const struct node_attach_options options = {
 		.channel = parent->channel,
 		.name = "the node",
@@ -154,6 +155,7 @@ static void *parent_attach(void *argument)
 		.events = &events,
 		.context = parent,
 		.shm_address = shm_address,
+		.lanes = &lanes,
 	};
 
 	parent->status = node_session_attach(parent->session, &options, &parent->node);

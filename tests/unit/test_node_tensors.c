@@ -118,12 +118,14 @@ static void make_node(struct served *served, unsigned number)
 		                             .most = 10,
 		                             .most_tasks = 10,
 		                             .now = session_clock };
+	static const struct options options = { .max_session_tasks = 1 };
 	struct node *node = &served->node;
 
 	(void)snprintf(served->id, sizeof(served->id), "node-%u", number);
 	served->owner = (struct session_owner){ renewed, ended, node };
 	make_pool(served);
 	node->id = served->id;
+	node->options = &options;
 	node->boot_id = number + 1;
 	atomic_init(&node->looks_at, CLOCK_NEVER);
 	assert_int_equal(events_wakeup(&node->wakeup), SIMPLER_OK);

@@ -156,9 +156,13 @@ static int set_up(void **state)
 	rig->server = serve();
 	assert_int_equal(rpc_client_create(&rig->client), SIMPLER_OK);
 	assert_int_equal(node_session_create(60000, &heartbeat, &rig->session), SIMPLER_OK);
-	assert_int_equal(remote_create(rig->client, rig->session, rpc_server_address(rig->server),
-	                               8, &rig->child),
-	                 SIMPLER_OK);
+	assert_int_equal(
+		remote_create(&(struct remote_options){ .client = rig->client,
+	                                                .session = rig->session,
+	                                                .address = rpc_server_address(rig->server),
+	                                                .capacity = 8 },
+	                      &rig->child),
+		SIMPLER_OK);
 	*state = rig;
 	return 0;
 }

@@ -54,13 +54,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static struct task_request request_of(uint64_t task, bool repeated, size_t call)
+{
+	return (struct task_request){ .key = key_of(task),
+		                      .callable = CALLABLE,
+		                      .repeated = repeated,
+		                      .deadline = CLOCK_NEVER,
+		                      .waiter = { .call = call_at(call) } };
+}
+
+static simpler_status begin(struct task_log *log, struct task_request request,
+                            struct task_arrival *out)
+{
+	return task_log_begin(log, &request, out);
+}
+
 static struct task_arrival arrive(struct task_log *log, uint64_t task, bool repeated, size_t call)
 {
 	struct task_arrival arrival;
 
-	assert_int_equal(
-		task_log_begin(log, key_of(task), CALLABLE, repeated, call_at(call), &arrival),
-		SIMPLER_OK);
+	assert_int_equal(begin(log, request_of(task, repeated, call), &arrival), SIMPLER_OK);
 	return arrival;
 }
 
@@ -75,7 +88,7 @@ static struct rpc_call *end(struct task_log *log, uint64_t task, const char *tex
 	const struct task_answer answer = { RPC_OK, RPC_NOTE_NONE, (const uint8_t *)text,
 		                            strlen(text) + 1 };
 
-	return task_log_end(log, key_of(task), &answer);
+	return task_log_end(log, key_of(task), &answer).call;
 }
 
 static void expect_answer(struct task_log *log, uint64_t task, const char *text)
@@ -118,36 +131,36 @@ static void a_task_in_progress_is_joined_by_the_latest_call(void **state)
 	run(*state, 1, 0);
 	arrival = arrive(*state, 1, true, 1);
 	assert_int_equal(arrival.known, TASK_JOINED);
-	assert_ptr_equal(arrival.other, call_at(0));
+	assert_ptr_equal(arrival.other.call, call_at(0));
 	assert_ptr_equal(end(*state, 1, ""), call_at(1));
 }
 
 static void sessions_have_task_ids_of_their_own(void **state)
 {
+	struct task_request request = request_of(1, false, 1);
 	struct task_arrival arrival;
 
 	run(*state, 1, 0);
-	assert_int_equal(task_log_begin(*state, (struct task_key){ SESSION + 1, 1 }, CALLABLE,
-	                                false, call_at(1), &arrival),
-	                 SIMPLER_OK);
+	request.key.session++;
+	assert_int_equal(begin(*state, request, &arrival), SIMPLER_OK);
 	assert_int_equal(arrival.known, TASK_NEW);
 }
 
 static void an_id_of_another_callable_is_refused(void **state)
 {
+	struct task_request request = request_of(1, false, 1);
 	struct task_arrival arrival;
 
 	run(*state, 1, 0);
-	assert_int_equal(
-		task_log_begin(*state, key_of(1), CALLABLE + 1, false, call_at(1), &arrival),
-		SIMPLER_EINVAL);
+	request.callable++;
+	assert_int_equal(begin(*state, request, &arrival), SIMPLER_EINVAL);
 	assert_non_null(strstr(simpler_last_error_step(0), "task 1 "));
 }
 
 static void what_did_not_begin_is_not_known(void **state)
 {
 	run(*state, 1, 0);
-	assert_ptr_equal(task_log_drop(*state, key_of(1)), call_at(0));
+	assert_ptr_equal(task_log_drop(*state, key_of(1)).call, call_at(0));
 	run(*state, 1, 1);
 }
 
@@ -158,7 +171,7 @@ static void a_task_without_a_call_is_held_and_then_stopped(void **state)
 	int64_t until, next;
 
 	run(*state, 1, 0);
-	assert_true(task_log_leave(*state, call_at(0), CLOCK_NEVER, &until));
+	assert_true(task_log_leave_call(*state, call_at(0), &until));
 	assert_int_equal(until, moment + HOLD_MS * CLOCK_MS);
 	assert_int_equal(task_log_next_due(*state, &next), 0);
 	assert_int_equal(next, until);
@@ -177,10 +190,10 @@ static void a_held_task_is_joined_in_time(void **state)
 	int64_t until, next;
 
 	run(*state, 1, 0);
-	assert_true(task_log_leave(*state, call_at(0), CLOCK_NEVER, &until));
+	assert_true(task_log_leave_call(*state, call_at(0), &until));
 	arrival = arrive(*state, 1, true, 1);
 	assert_int_equal(arrival.known, TASK_JOINED);
-	assert_null(arrival.other);
+	assert_true(waiter_is_nobody(&arrival.other));
 	moment = until;
 	assert_int_equal(task_log_next_due(*state, &next), 0);
 	assert_false(task_log_is_abandoned(*state, key_of(1)));
@@ -189,10 +202,13 @@ static void a_held_task_is_joined_in_time(void **state)
 
 static void a_task_is_held_no_longer_than_its_deadline(void **state)
 {
+	struct task_request request = request_of(1, false, 0);
+	struct task_arrival arrival;
 	int64_t until;
 
-	run(*state, 1, 0);
-	assert_true(task_log_leave(*state, call_at(0), moment + CLOCK_MS, &until));
+	request.deadline = moment + CLOCK_MS;
+	assert_int_equal(begin(*state, request, &arrival), SIMPLER_OK);
+	assert_true(task_log_leave_call(*state, call_at(0), &until));
 	assert_int_equal(until, moment + CLOCK_MS);
 }
 
@@ -200,10 +216,57 @@ static void a_call_that_waits_for_nothing_leaves_nothing(void **state)
 {
 	int64_t until;
 
-	assert_false(task_log_leave(*state, call_at(0), CLOCK_NEVER, &until));
+	assert_false(task_log_leave_call(*state, call_at(0), &until));
 	run(*state, 1, 0);
 	(void)end(*state, 1, "");
-	assert_false(task_log_leave(*state, call_at(0), CLOCK_NEVER, &until));
+	assert_false(task_log_leave_call(*state, call_at(0), &until));
+}
+
+/* --- lanes --- */
+
+static void tasks_of_a_lane_are_left_together(void **state)
+{
+	struct node_lane *lane = (struct node_lane *)(void *)&calls[3];
+	struct task_arrival arrival;
+	int64_t until, next;
+
+	for (uint64_t task = 1; task <= 2; task++) {
+		struct task_request request = request_of(task, false, 0);
+
+		request.waiter = (struct waiter){ .lane = lane, .tag = task };
+		request.deadline = moment + (int64_t)task * CLOCK_MS;
+		assert_int_equal(begin(*state, request, &arrival), SIMPLER_OK);
+	}
+	run(*state, 3, 0);
+	assert_int_equal(task_log_leave_lane(*state, lane, &until), 2);
+	assert_int_equal(until, moment + CLOCK_MS);
+	assert_int_equal(task_log_leave_lane(*state, lane, &until), 0);
+	assert_int_equal(until, CLOCK_NEVER);
+	assert_int_equal(task_log_next_due(*state, &next), 0);
+	assert_int_equal(next, moment + CLOCK_MS);
+}
+
+static void a_task_of_a_lane_that_is_late_is_stopped_and_still_answered(void **state)
+{
+	struct node_lane *lane = (struct node_lane *)(void *)&calls[3];
+	const struct task_answer answer = { RPC_OK, RPC_NOTE_NONE, (const uint8_t *)"", 0 };
+	struct task_request request = request_of(1, false, 0);
+	struct task_arrival arrival;
+	struct waiter waiter;
+	int64_t next;
+
+	request.waiter = (struct waiter){ .lane = lane, .tag = 7 };
+	request.deadline = moment + CLOCK_MS;
+	assert_int_equal(begin(*state, request, &arrival), SIMPLER_OK);
+	assert_false(task_log_running(*state, key_of(1), TOKEN));
+	assert_int_equal(task_log_next_due(*state, &next), 0);
+	assert_int_equal(next, request.deadline);
+	moment = next;
+	assert_int_equal(task_log_next_due(*state, &next), TOKEN);
+	assert_true(task_log_is_abandoned(*state, key_of(1)));
+	waiter = task_log_end(*state, key_of(1), &answer);
+	assert_ptr_equal(waiter.lane, lane);
+	assert_int_equal(waiter.tag, 7);
 }
 
 /* --- stops --- */
@@ -240,8 +303,7 @@ static void the_last_outcomes_of_a_session_are_kept(void **state)
 		run_to_end(*state, i);
 	expect_answer(*state, 1, "");
 	expect_answer(*state, TASK_LOG_OF_SESSION, "");
-	assert_int_equal(task_log_begin(*state, key_of(0), CALLABLE, true, call_at(0), &arrival),
-	                 SIMPLER_EUNAVAILABLE);
+	assert_int_equal(begin(*state, request_of(0, true, 0), &arrival), SIMPLER_EUNAVAILABLE);
 	assert_non_null(strstr(simpler_last_error_step(0), "4096"));
 }
 
@@ -253,8 +315,7 @@ static void what_never_came_is_run_unless_it_may_have_been_forgotten(void **stat
 	for (uint64_t i = 0; i <= TASK_LOG_OF_SESSION; i++)
 		run_to_end(*state, i);
 	assert_int_equal(arrive(*state, UINT64_MAX - 1, false, 0).known, TASK_NEW);
-	assert_int_equal(task_log_begin(*state, key_of(UINT64_MAX - 2), CALLABLE, true, call_at(0),
-	                                &arrival),
+	assert_int_equal(begin(*state, request_of(UINT64_MAX - 2, true, 0), &arrival),
 	                 SIMPLER_EUNAVAILABLE);
 }
 
@@ -271,8 +332,7 @@ static void answers_have_so_many_bytes_in_all(void **state)
 		(void)task_log_end(*state, key_of(i), &large);
 	}
 	free(bytes);
-	assert_int_equal(task_log_begin(*state, key_of(0), CALLABLE, true, call_at(0), &arrival),
-	                 SIMPLER_EUNAVAILABLE);
+	assert_int_equal(begin(*state, request_of(0, true, 0), &arrival), SIMPLER_EUNAVAILABLE);
 	arrival = arrive(*state, 1, true, 0);
 	assert_int_equal(arrival.known, TASK_ENDED);
 	free((void *)(uintptr_t)arrival.answer.bytes);
@@ -309,7 +369,7 @@ static void *dispatch_all(void *context)
 		} else if (arrival.known == TASK_ENDED) {
 			free((void *)(uintptr_t)arrival.answer.bytes);
 			atomic_fetch_add(&answers, 1);
-		} else if (arrival.other) {
+		} else if (arrival.other.call) {
 			atomic_fetch_add(&answers, 1);
 		}
 	}
@@ -347,6 +407,8 @@ int main(void)
 		TEST(a_held_task_is_joined_in_time),
 		TEST(a_task_is_held_no_longer_than_its_deadline),
 		TEST(a_call_that_waits_for_nothing_leaves_nothing),
+		TEST(tasks_of_a_lane_are_left_together),
+		TEST(a_task_of_a_lane_that_is_late_is_stopped_and_still_answered),
 		TEST(a_stop_names_the_token_of_what_runs),
 		TEST(a_stop_before_the_token_is_known_is_told_with_it),
 		TEST(the_last_outcomes_of_a_session_are_kept),

@@ -1,0 +1,248 @@
+/*
+ * Which lane dispatches go by.
+ *
+ *   NONE --open--> OPENING --opened--> OPEN --lost--> NONE     and from each: CLOSED
+ *     ^---refused, lost----'
+ *
+ * While none is open, dispatches go by the unary lane. One that is wanted and not there is opened
+ * again with a later heartbeat, one kind after the other, the best first. Only connecting and
+ * heartbeats open one, so that none is on the way when the node is closed.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "exec/remote_node.h"
+
+static const simpler_lane best_first[] = { SIMPLER_LANE_STREAM };
+
+static bool is_wanted(const struct remote_lanes *lanes, simpler_lane lane)
+{
+	return (lanes->wanted == SIMPLER_LANE_AUTO || lanes->wanted == lane) &&
+	       (lanes->offered >> lane & 1) != 0;
+}
+
+/* --- what its owner hears --- */
+
+static void on_opened(void *context, struct lane *lane)
+{
+	struct remote_child *node = context;
+	struct remote_lanes *lanes = &node->lanes;
+
+	pthread_mutex_lock(&node->lock);
+	if (lanes->state == REMOTE_LANE_OPENING) {
+		lanes->state = REMOTE_LANE_OPEN;
+		lanes->fast = lane;
+		lanes->failed = 0;
+		simpler_log(SIMPLER_LOG_DEBUG, "dispatches go to %s by the lane '%s'",
+		            node->child.name, simpler_lane_name(lanes->is));
+	}
+	(void)pthread_cond_broadcast(&node->lane_changed);
+	pthread_mutex_unlock(&node->lock);
+}
+
+/* With the lock. */
+static void count_gone(struct remote_lanes *lanes, const struct lane *lane)
+{
+	lanes->dispatches += atomic_load(&lane->dispatches);
+	lanes->batches += atomic_load(&lane->batches);
+}
+
+/* With the lock. */
+static void tell_loss(struct remote_child *node, const char *why)
+{
+	struct remote_lanes *lanes = &node->lanes;
+
+	lanes->losses++;
+	if (!lanes->told_loss)
+		simpler_log(SIMPLER_LOG_WARN,
+		            "the lane '%s' to %s is lost, and dispatches go by calls until it is "
+		            "there again: %s",
+		            simpler_lane_name(lanes->is), node->child.name, why);
+	lanes->told_loss = true;
+}
+
+static void on_lost(void *context, struct lane *lane, const char *why)
+{
+	struct remote_child *node = context;
+	struct remote_lanes *lanes = &node->lanes;
+	bool ours;
+
+	pthread_mutex_lock(&node->lock);
+	ours = lanes->state != REMOTE_LANE_CLOSED;
+	if (lanes->state == REMOTE_LANE_OPEN)
+		tell_loss(node, why);
+	if (ours) {
+		(void)snprintf(lanes->why, sizeof(lanes->why), "%s", why);
+		lanes->failed |= lanes->state == REMOTE_LANE_OPENING ? UINT32_C(1) << lanes->is : 0;
+		lanes->state = REMOTE_LANE_NONE;
+		lanes->fast = NULL;
+		count_gone(lanes, lane);
+	}
+	(void)pthread_cond_broadcast(&node->lane_changed);
+	pthread_mutex_unlock(&node->lock);
+	if (ours)
+		lane_drop(lane);
+}
+
+/* --- opening --- */
+
+static simpler_status begin(struct remote_child *node, simpler_lane kind, struct lane **out)
+{
+	const struct lane_owner owner = { node, on_opened, on_lost };
+
+	(void)kind;
+	return lane_stream_open(node->channel, &owner, out);
+}
+
+/* It may have been opened, or lost, when this returns. */
+static simpler_status open_lane(struct remote_child *node, simpler_lane kind)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	simpler_status status;
+	struct lane *lane;
+
+	pthread_mutex_lock(&node->lock);
+	lanes->state = REMOTE_LANE_OPENING;
+	lanes->is = kind;
+	pthread_mutex_unlock(&node->lock);
+	status = begin(node, kind, &lane);
+	pthread_mutex_lock(&node->lock);
+	if (status != SIMPLER_OK)
+		lanes->state = REMOTE_LANE_NONE;
+	else if (lanes->state == REMOTE_LANE_OPENING)
+		lanes->fast = lane;
+	pthread_mutex_unlock(&node->lock);
+	return status;
+}
+
+/* With the lock. False when there is none; those that failed have their turn again then. */
+static bool next_to_open(struct remote_lanes *lanes, simpler_lane *out)
+{
+	for (size_t i = 0; i < sizeof(best_first) / sizeof(best_first[0]); i++) {
+		simpler_lane lane = best_first[i];
+
+		if (is_wanted(lanes, lane) && (lanes->failed >> lane & 1) == 0) {
+			*out = lane;
+			return true;
+		}
+	}
+	lanes->failed = 0;
+	return false;
+}
+
+/* Until it is open; false when it was refused, or there is no time left. */
+static bool await_open(struct remote_child *node, int64_t deadline)
+{
+	struct timespec until = { (time_t)(deadline / CLOCK_S), (long)(deadline % CLOCK_S) };
+	struct remote_lanes *lanes = &node->lanes;
+	bool open;
+
+	pthread_mutex_lock(&node->lock);
+	while (lanes->state == REMOTE_LANE_OPENING && clock_now() < deadline)
+		(void)pthread_cond_timedwait(&node->lane_changed, &node->lock, &until);
+	open = lanes->state == REMOTE_LANE_OPEN;
+	pthread_mutex_unlock(&node->lock);
+	return open;
+}
+
+/* Each kind that is wanted once, until one is open. */
+static bool open_best(struct remote_child *node, int64_t deadline)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	simpler_lane kind;
+	bool any;
+
+	for (;;) {
+		pthread_mutex_lock(&node->lock);
+		any = next_to_open(lanes, &kind);
+		pthread_mutex_unlock(&node->lock);
+		if (!any)
+			return false;
+		if (open_lane(node, kind) == SIMPLER_OK && await_open(node, deadline))
+			return true;
+		if (clock_now() >= deadline)
+			return false;
+	}
+}
+
+simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	const char *name = simpler_lane_name(lanes->wanted);
+
+	if (lanes->wanted == SIMPLER_LANE_UNARY)
+		return SIMPLER_OK;
+	if (lanes->wanted != SIMPLER_LANE_AUTO && !is_wanted(lanes, lanes->wanted))
+		return error_raise(SIMPLER_EUNAVAILABLE,
+		                   "the lane '%s' was named, and %s does not offer it; name "
+		                   "another or leave it to 'auto'",
+		                   name, node->child.name);
+	if (open_best(node, deadline) || lanes->wanted == SIMPLER_LANE_AUTO)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EUNAVAILABLE,
+	                   "the lane '%s' was named, and cannot be opened to %s: %s", name,
+	                   node->child.name, lanes->why[0] != '\0' ? lanes->why : "no answer");
+}
+
+void remote_look_for_lane(struct remote_child *node)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	simpler_lane kind;
+	bool looks;
+
+	pthread_mutex_lock(&node->lock);
+	looks = lanes->state == REMOTE_LANE_NONE && lanes->wanted != SIMPLER_LANE_UNARY &&
+	        next_to_open(lanes, &kind);
+	pthread_mutex_unlock(&node->lock);
+	if (looks)
+		(void)open_lane(node, kind);
+}
+
+/* --- using --- */
+
+struct lane *remote_hold_lane(struct remote_child *node)
+{
+	struct lane *lane = node->lanes.unary;
+
+	pthread_mutex_lock(&node->lock);
+	if (node->lanes.state == REMOTE_LANE_OPEN)
+		lane = node->lanes.fast;
+	lane_hold(lane);
+	pthread_mutex_unlock(&node->lock);
+	return lane;
+}
+
+void remote_count_lanes(struct remote_child *node, struct remote_traffic *out)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	bool open;
+
+	pthread_mutex_lock(&node->lock);
+	open = lanes->state == REMOTE_LANE_OPEN;
+	out->lane = open ? lanes->is : SIMPLER_LANE_UNARY;
+	out->lane_losses = lanes->losses;
+	out->lane_dispatches =
+		lanes->dispatches + (open ? atomic_load(&lanes->fast->dispatches) : 0);
+	out->lane_batches = lanes->batches + (open ? atomic_load(&lanes->fast->batches) : 0);
+	out->dispatches = out->lane_dispatches + atomic_load(&lanes->unary->dispatches);
+	pthread_mutex_unlock(&node->lock);
+}
+
+void remote_close_lanes(struct remote_child *node)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	struct lane *lane;
+
+	pthread_mutex_lock(&node->lock);
+	lane = lanes->fast;
+	lanes->fast = NULL;
+	lanes->state = REMOTE_LANE_CLOSED;
+	pthread_mutex_unlock(&node->lock);
+	if (!lane)
+		return;
+	lane->ops->close(lane);
+	lane_drop(lane);
+}

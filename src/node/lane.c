@@ -1,0 +1,283 @@
+#include "node/lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "node/task_log.h"
+#include "rpc/lane_record.h"
+
+struct node_lanes {
+	pthread_mutex_t lock; /* guards: */
+	struct node_lane *open;
+};
+
+struct node_lanes *node_lanes_create(void)
+{
+	struct node_lanes *lanes = calloc(1, sizeof(*lanes));
+
+	if (lanes)
+		(void)pthread_mutex_init(&lanes->lock, NULL);
+	return lanes;
+}
+
+void node_lanes_destroy(struct node_lanes *lanes)
+{
+	if (!lanes)
+		return;
+	(void)pthread_mutex_destroy(&lanes->lock);
+	free(lanes);
+}
+
+uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind)
+{
+	struct node_lane *lane;
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&lanes->lock);
+	DL_FOREACH (lanes->open, lane)
+		count += lane->carrier->kind == kind;
+	pthread_mutex_unlock(&lanes->lock);
+	return count;
+}
+
+/* --- life --- */
+
+static void hold(struct node_lane *lane)
+{
+	atomic_fetch_add(&lane->references, 1);
+}
+
+static void drop(struct node_lane *lane, uint32_t count)
+{
+	if (atomic_fetch_sub(&lane->references, count) == count)
+		lane->carrier->release(lane);
+}
+
+void node_lane_drop(struct node_lane *lane)
+{
+	drop(lane, 1);
+}
+
+void node_lane_destroy(struct node_lane *lane)
+{
+	free(lane->out.bytes);
+	free(lane->under_way.bytes);
+	(void)pthread_mutex_destroy(&lane->lock);
+}
+
+void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why)
+{
+	struct node *node = lane->node;
+	uint32_t references = 0;
+	int64_t until;
+	bool closes;
+
+	hold(lane);
+	pthread_mutex_lock(&lane->lock);
+	closes = !lane->closed;
+	lane->closed = true;
+	pthread_mutex_unlock(&lane->lock);
+	if (closes) {
+		pthread_mutex_lock(&node->lanes->lock);
+		DL_DELETE(node->lanes->open, lane);
+		pthread_mutex_unlock(&node->lanes->lock);
+		references = 1 + task_log_leave_lane(node->tasks, lane, &until);
+		node_look_at(node, until);
+		lane->carrier->close(lane, code, why);
+	}
+	drop(lane, 1 + references);
+}
+
+/* The first that is to be closed, with a reference; NULL: none. */
+static struct node_lane *find_open(struct node_lanes *lanes, uint64_t session,
+                                   const struct node_lane *but)
+{
+	struct node_lane *lane;
+
+	pthread_mutex_lock(&lanes->lock);
+	DL_FOREACH (lanes->open, lane) {
+		if (lane != but && (session == 0 || lane->session == session))
+			break;
+	}
+	if (lane)
+		hold(lane);
+	pthread_mutex_unlock(&lanes->lock);
+	return lane;
+}
+
+static void close_others(struct node *node, uint64_t session, const struct node_lane *but,
+                         enum rpc_code code, const char *why)
+{
+	struct node_lane *lane;
+
+	while ((lane = find_open(node->lanes, session, but)) != NULL) {
+		node_lane_close(lane, code, why);
+		node_lane_drop(lane);
+	}
+}
+
+void node_lanes_close(struct node *node, uint64_t session, const char *why)
+{
+	close_others(node, session, NULL, RPC_UNAVAILABLE, why);
+}
+
+simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_carrier *carrier,
+                              struct node *node, uint64_t session)
+{
+	/* It may end at any moment from here on, and then closes the lane, if it is in the list. */
+	simpler_status status = sessions_enter(node->sessions, session);
+
+	if (status != SIMPLER_OK)
+		return status;
+	lane->carrier = carrier;
+	lane->node = node;
+	lane->session = session;
+	atomic_init(&lane->references, 2);
+	(void)pthread_mutex_init(&lane->lock, NULL);
+	pthread_mutex_lock(&node->lanes->lock);
+	DL_APPEND(node->lanes->open, lane);
+	pthread_mutex_unlock(&node->lanes->lock);
+	close_others(node, session, lane, RPC_ABORTED, "the session has another lane now");
+	node_leave(node, session);
+	return SIMPLER_OK;
+}
+
+/* --- what goes out --- */
+
+/* With the lock, which it releases while it sends; nobody else does then. */
+static void flush(struct node_lane *lane)
+{
+	while (!lane->sending && !lane->closed && lane->out.size > 0) {
+		struct node_lane_bytes empty = lane->under_way;
+		bool more;
+
+		empty.size = 0;
+		lane->under_way = lane->out;
+		lane->out = empty;
+		lane->sending = true;
+		pthread_mutex_unlock(&lane->lock);
+		more = lane->carrier->send(lane, lane->under_way.bytes, lane->under_way.size);
+		pthread_mutex_lock(&lane->lock);
+		if (!more)
+			return;
+		lane->sending = false;
+	}
+}
+
+void node_lane_continue(struct node_lane *lane)
+{
+	pthread_mutex_lock(&lane->lock);
+	lane->sending = false;
+	flush(lane);
+	pthread_mutex_unlock(&lane->lock);
+}
+
+/* With the lock: room for so many more, NULL when there is none. */
+static uint8_t *make_room(struct node_lane_bytes *out, size_t size)
+{
+	size_t capacity = out->capacity ? out->capacity : 4096;
+	uint8_t *bytes;
+
+	if (out->size + size > NODE_LANE_MAX_UNSENT && out->size > 0)
+		return NULL;
+	while (capacity - out->size < size)
+		capacity *= 2;
+	if (capacity != out->capacity) {
+		bytes = realloc(out->bytes, capacity);
+		if (!bytes)
+			return NULL;
+		out->bytes = bytes;
+		out->capacity = capacity;
+	}
+	return out->bytes + out->size;
+}
+
+/* With the lock. False when there is no room. */
+static bool put(struct node_lane *lane, const struct lane_outcome *outcome, uint64_t tag)
+{
+	size_t size = lane_outcome_bytes(outcome);
+	uint8_t *room = make_room(&lane->out, size);
+
+	if (!room)
+		return false;
+	lane_outcome_encode(outcome, tag, room);
+	lane->out.size += size;
+	return true;
+}
+
+void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_answer *answer)
+{
+	static const struct lane_outcome too_large = { .code = RPC_UNAVAILABLE,
+		                                       .ask_elsewhere = true };
+	const struct lane_outcome outcome = {
+		.code = answer->code,
+		.note = answer->note,
+		.bytes = answer->bytes,
+		.size = answer->size - (answer->code == RPC_OK ? 0 : 1),
+	};
+	bool fits = lane_outcome_bytes(&outcome) <= lane->carrier->record_bytes, put_in = true;
+
+	pthread_mutex_lock(&lane->lock);
+	if (!lane->closed) {
+		put_in = put(lane, fits ? &outcome : &too_large, tag);
+		flush(lane);
+	}
+	pthread_mutex_unlock(&lane->lock);
+	if (!put_in)
+		node_lane_close(lane, RPC_RESOURCE_EXHAUSTED, "nobody takes the lane's outcomes");
+	node_lane_drop(lane);
+}
+
+/* --- what comes in --- */
+
+static simpler_status take_dispatch(struct node_lane *lane, const struct lane_record *record)
+{
+	struct incoming in = { .node = lane->node,
+		               .session = lane->session,
+		               .waiter = { .lane = lane, .tag = record->tag },
+		               .deadline = CLOCK_NEVER };
+	struct msg_dispatch request;
+	uint64_t timeout_us;
+	simpler_status status;
+
+	in.request = &request;
+	if (record->kind != LANE_DISPATCH)
+		return error_raise(SIMPLER_EINVAL, "a client sends dispatches by a lane, and no "
+		                                   "other records");
+	hold(lane);
+	status = lane_dispatch_decode(record, &request, &timeout_us);
+	if (status == SIMPLER_OK && request.task_id == 0)
+		status = error_raise(SIMPLER_EINVAL, "a dispatch by a lane has a task id, not 0");
+	if (status != SIMPLER_OK) {
+		waiter_fail(&in.waiter, RPC_NOTE_NONE);
+		return SIMPLER_OK;
+	}
+	/* It names handles of this node, and no others. */
+	for (uint32_t i = 0; i < request.tensor_count; i++) {
+		if (request.tensors[i].is_handle)
+			(void)strcpy(request.tensors[i].handle.node_id, lane->node->id);
+	}
+	if (timeout_us != 0) {
+		in.deadline = clock_after_ms(timeout_us / 1000 + 1);
+		node_look_at(lane->node, in.deadline);
+	}
+	node_dispatch(&in);
+	return SIMPLER_OK;
+}
+
+void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size)
+{
+	simpler_status status = SIMPLER_OK;
+	struct lane_record record;
+
+	while (size > 0 && status == SIMPLER_OK) {
+		status = lane_next_record(&bytes, &size, &record);
+		if (status == SIMPLER_OK)
+			status = take_dispatch(lane, &record);
+	}
+	if (status != SIMPLER_OK)
+		node_lane_close(lane, rpc_code_of(status), simpler_last_error_step(0));
+}
