@@ -4,14 +4,13 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "bare_grpc_arguments.h"
+#include "bare_process.h"
 
 #define METHOD      "/bare.Echo/Echo"
 #define METHOD_PUSH "/bare.Echo/Push"
@@ -19,21 +18,13 @@
 
 static const char *const methods[] = { METHOD, METHOD_PUSH, METHOD_PULL };
 
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
 #define OFF(name)                                                                                  \
 	{                                                                                          \
 		.type = GRPC_ARG_INTEGER, .key = (char *)(name)                                    \
 	}
 
 /* Left out because src/rpc leaves it out: a floor must not carry more than what stands on it. */
-static grpc_channel_args lean(void)
+grpc_channel_args bare_grpc_arguments(void)
 {
 	static grpc_arg arguments[] = {
 		OFF(GRPC_ARG_ENABLE_HTTP_PROXY),
@@ -207,24 +198,14 @@ static void drop(struct served *served)
 	free(served);
 }
 
-static void *exit_with_parent(void *lifeline)
-{
-	char byte;
-
-	while (read(*(int *)lifeline, &byte, 1) > 0)
-		;
-	_exit(0);
-}
-
 static _Noreturn void serve(int port_pipe, int lifeline)
 {
-	grpc_channel_args arguments = lean();
+	grpc_channel_args arguments = bare_grpc_arguments();
 	grpc_server_credentials *credentials;
 	struct echo echo;
-	pthread_t watch;
 	int port;
 
-	pthread_create(&watch, NULL, exit_with_parent, &lifeline);
+	bare_process_end_with(lifeline);
 	grpc_init();
 	echo.server = grpc_server_create(&arguments, NULL);
 	echo.queue = grpc_completion_queue_create_for_next(NULL);
@@ -284,7 +265,7 @@ struct asked {
 
 static void connect_to(struct client *client, const char *address)
 {
-	grpc_channel_args arguments = lean();
+	grpc_channel_args arguments = bare_grpc_arguments();
 	grpc_channel_credentials *credentials;
 
 	grpc_init();
@@ -312,7 +293,7 @@ static void ask(struct client *client, struct asked *asked, size_t size)
 	};
 
 	memset(GRPC_SLICE_START_PTR(slice), 0, size);
-	asked->start = now();
+	asked->start = bare_now();
 	grpc_metadata_array_init(&asked->initial);
 	grpc_metadata_array_init(&asked->trailing);
 	asked->answer = NULL;
@@ -410,7 +391,7 @@ static bool run_stream(struct client *client, bool pull, size_t size, size_t cou
 		client->tensor = make_tensor();
 	if (!pull && !client->tensor)
 		return false;
-	one.start = now();
+	one.start = bare_now();
 	grpc_metadata_array_init(&one.initial);
 	grpc_metadata_array_init(&one.trailing);
 	one.call = grpc_channel_create_call(
@@ -423,7 +404,7 @@ static bool run_stream(struct client *client, bool pull, size_t size, size_t cou
 	wait_batch(client, one.call, &ending[0], 1); /* before it there are no messages */
 	received = receive_all(client, one.call);
 	wait_batch(client, one.call, &ending[1], 1);
-	*taken = now() - one.start;
+	*taken = bare_now() - one.start;
 	grpc_metadata_array_destroy(&one.initial);
 	grpc_metadata_array_destroy(&one.trailing);
 	grpc_slice_unref(one.details);
@@ -447,7 +428,7 @@ static bool run(struct client *client, const struct command *command, double *na
 	for (; taken < asked; taken++) {
 		struct asked *one = next_event(client->queue).tag;
 
-		nanoseconds[taken] = now() - one->start;
+		nanoseconds[taken] = bare_now() - one->start;
 		good = take(one, command->size) && good;
 		if (good && asked < command->count) {
 			asked++;
@@ -458,37 +439,7 @@ static bool run(struct client *client, const struct command *command, double *na
 	return good;
 }
 
-/* --- processes and pipes --- */
-
-static bool read_all(int fd, void *bytes, size_t size)
-{
-	char *at = bytes;
-
-	while (size > 0) {
-		ssize_t count = read(fd, at, size);
-
-		if (count <= 0)
-			return false;
-		at += count;
-		size -= (size_t)count;
-	}
-	return true;
-}
-
-static bool write_all(int fd, const void *bytes, size_t size)
-{
-	const char *at = bytes;
-
-	while (size > 0) {
-		ssize_t count = write(fd, at, size);
-
-		if (count <= 0)
-			return false;
-		at += count;
-		size -= (size_t)count;
-	}
-	return true;
-}
+/* --- processes --- */
 
 /* Run what comes until nothing does. */
 static _Noreturn void obey(const char *address, int commands, int results)
@@ -497,7 +448,7 @@ static _Noreturn void obey(const char *address, int commands, int results)
 	struct client client;
 
 	connect_to(&client, address);
-	while (read_all(commands, &command, sizeof(command))) {
+	while (bare_process_read(commands, &command, sizeof(command))) {
 		double *times = calloc(command.count, sizeof(*times));
 		size_t results_count = command.kind == SERVED_ECHO ? command.count : 1;
 
@@ -506,83 +457,41 @@ static _Noreturn void obey(const char *address, int commands, int results)
 		              ? run(&client, &command, times)
 		              : run_stream(&client, command.kind == SERVED_PULL, command.size,
 		                           command.count, times)) ||
-		    !write_all(results, times, results_count * sizeof(*times)))
+		    !bare_process_write(results, times, results_count * sizeof(*times)))
 			_exit(1);
 		free(times);
 	}
 	_exit(0);
 }
 
-/* A forked process, with a pipe to it and one from it. */
-struct process {
-	pid_t pid; /* 0 in the process itself */
-	int in, out;
-};
-
-static bool split(struct process *process)
-{
-	int in[2], out[2];
-	bool child;
-
-	if (pipe(in) != 0)
-		return false;
-	if (pipe(out) != 0) {
-		close(in[0]);
-		close(in[1]);
-		return false;
-	}
-	process->pid = fork();
-	child = process->pid == 0;
-	process->in = child ? in[0] : out[0];
-	process->out = child ? out[1] : in[1];
-	close(child ? in[1] : in[0]);
-	close(child ? out[0] : out[1]);
-	return true;
-}
-
-static void stop_process(pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 bool bare_grpc_server_start(struct bare_grpc_server *server)
 {
-	struct process process;
 	int port = 0;
 
-	if (!split(&process))
+	if (!bare_process_split(&server->process))
 		return false;
-	if (process.pid == 0)
-		serve(process.out, process.in);
-	server->pid = process.pid;
-	server->lifeline = process.out;
-	if (process.pid < 0 || !read_all(process.in, &port, sizeof(port)))
-		port = 0;
-	close(process.in);
-	snprintf(server->address, sizeof(server->address), "127.0.0.1:%d", port);
-	if (port == 0)
+	if (server->process.pid == 0)
+		serve(server->process.out, server->process.in);
+	if (!bare_process_read(server->process.in, &port, sizeof(port)))
 		bare_grpc_server_stop(server);
+	snprintf(server->address, sizeof(server->address), "127.0.0.1:%d", port);
 	return port != 0;
 }
 
 void bare_grpc_server_stop(struct bare_grpc_server *server)
 {
-	close(server->lifeline);
-	stop_process(server->pid);
+	bare_process_stop(&server->process);
 }
 
 struct bare_grpc_client {
-	struct process process;
+	struct bare_process process;
 };
 
 struct bare_grpc_client *bare_grpc_connect(const char *address)
 {
 	struct bare_grpc_client *client = calloc(1, sizeof(*client));
 
-	if (!client || !split(&client->process)) {
+	if (!client || !bare_process_split(&client->process)) {
 		free(client);
 		return NULL;
 	}
@@ -593,9 +502,7 @@ struct bare_grpc_client *bare_grpc_connect(const char *address)
 
 void bare_grpc_close(struct bare_grpc_client *client)
 {
-	close(client->process.in);
-	close(client->process.out);
-	stop_process(client->process.pid);
+	bare_process_stop(&client->process);
 	free(client);
 }
 
@@ -604,8 +511,8 @@ bool bare_grpc_run(struct bare_grpc_client *client, size_t size, size_t outstand
 {
 	const struct command command = { SERVED_ECHO, size, outstanding, count };
 
-	return write_all(client->process.out, &command, sizeof(command)) &&
-	       read_all(client->process.in, nanoseconds, count * sizeof(*nanoseconds));
+	return bare_process_write(client->process.out, &command, sizeof(command)) &&
+	       bare_process_read(client->process.in, nanoseconds, count * sizeof(*nanoseconds));
 }
 
 bool bare_grpc_stream(struct bare_grpc_client *client, bool pull, size_t size, size_t count,
@@ -613,6 +520,6 @@ bool bare_grpc_stream(struct bare_grpc_client *client, bool pull, size_t size, s
 {
 	const struct command command = { pull ? SERVED_PULL : SERVED_PUSH, size, 1, count };
 
-	return write_all(client->process.out, &command, sizeof(command)) &&
-	       read_all(client->process.in, nanoseconds, sizeof(*nanoseconds));
+	return bare_process_write(client->process.out, &command, sizeof(command)) &&
+	       bare_process_read(client->process.in, nanoseconds, sizeof(*nanoseconds));
 }

@@ -12,16 +12,13 @@
 #ifndef BENCH_BARE_GRPC_H
 #define BENCH_BARE_GRPC_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <sys/types.h>
+#include "bare_process.h"
 
 #define BARE_GRPC_ADDRESS 64
 
 struct bare_grpc_server {
 	char address[BARE_GRPC_ADDRESS]; /* "127.0.0.1:port" */
-	pid_t pid;
-	int lifeline; /* its end tells the server that the caller is gone */
+	struct bare_process process;
 };
 bool bare_grpc_server_start(struct bare_grpc_server *server);
 void bare_grpc_server_stop(struct bare_grpc_server *server);

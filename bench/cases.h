@@ -30,6 +30,13 @@ bench_case case_dispatch;      /* a remote no-op, one outstanding */
 bench_case case_dispatch_sub;  /* the same with one sub task below it */
 bench_case case_dispatch_many; /* 64 outstanding, a second; floor: the bare echo with as many */
 
+/* By one lane, which is in the name: lane_LANE, lane_LANE_64. Floor: bare records of the same size.
+ */
+bench_case case_lane;      /* a remote no-op, one outstanding */
+bench_case case_lane_64;   /* as many outstanding, a second */
+bench_case case_lane_1000; /* likewise */
+bench_case case_floors;    /* those floors alone */
+
 /* Tensors on a node. */
 bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
 bench_case case_stream_pull; /* and from it */

@@ -64,6 +64,15 @@ void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanos
 	rounds->value[rounds->values++] = rate(count, nanoseconds);
 }
 
+double stats_floor_median(const struct stats_rounds *rounds)
+{
+	double floors[STATS_MAX_ROUNDS];
+
+	for (size_t i = 0; i < rounds->floors; i++)
+		floors[i] = rounds->floor[i].p50;
+	return median(floors, rounds->floors);
+}
+
 static void print_round(const struct stats_rounds *rounds, size_t i)
 {
 	const struct stats_figure *floor = &rounds->floor[i], *value = &rounds->value[i];

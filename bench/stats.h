@@ -28,6 +28,9 @@ void stats_value(struct stats_rounds *rounds, double *samples, size_t count);
 void stats_floor_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds);
 void stats_value_rate(struct stats_rounds *rounds, uint64_t count, int64_t nanoseconds);
 
+/* Of the floors' medians. */
+double stats_floor_median(const struct stats_rounds *rounds);
+
 /*
  * Print a line a round and, last, "CASE ratio=R value=V floor=F unit=U": the medians over the
  * rounds, and the one by the other. With `tail` also " p99=P", the median of the values' ones; with

@@ -1,0 +1,32 @@
+/* A parent whose runs dispatch tasks of one callable to nodes. */
+#ifndef BENCH_DISPATCHING_H
+#define BENCH_DISPATCHING_H
+
+#include "cases.h"
+#include "simpler/simpler.h"
+
+struct dispatching {
+	simpler_worker *worker;
+	simpler_orch_fn fn;
+	unsigned tasks; /* a run */
+};
+
+struct dispatching_options {
+	const struct daemon *nodes;
+	unsigned node_count;
+	const char *function; /* of bench_module.so */
+	const char *lane;     /* NULL: what is chosen without a word */
+	unsigned outstanding; /* on each node */
+};
+
+/* `tasks` is 1 then. Gives up when it fails; likewise the others. */
+void dispatching_connect(const struct bench *bench, const struct dispatching_options *options,
+                         struct dispatching *out);
+void dispatching_close(struct dispatching *work);
+
+void dispatching_run(const struct dispatching *work);
+void dispatching_one_by_one(const struct dispatching *work, double *samples, unsigned count);
+/* A run of so many. Returns the nanoseconds. */
+int64_t dispatching_many(struct dispatching *work, unsigned tasks);
+
+#endif
