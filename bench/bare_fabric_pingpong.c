@@ -23,8 +23,8 @@
 #define VERSION     FI_VERSION(1, 17)
 #define MESSAGE_MAX ((size_t)16 << 10)
 #define RING        BARE_MOST_UNDER_WAY
-#define SPIN_NS     20000.0
-#define LOOKS       16 /* at the queue, between two looks at the clock */
+#define SPIN_NS     4000.0 /* as our doorbells do */
+#define LOOKS       16     /* at the queue, between two looks at the clock */
 
 struct end {
 	struct fid_fabric *fabric;

@@ -1,13 +1,16 @@
 /*
  * A task from a front end to its engine and the outcome back, without gRPC before it, beside a
- * cache line that goes between two bare processes with the same waiting.
+ * cache line that goes between two bare processes with the same waiting: one after the other, and
+ * with many under way.
  *
  * This process is the front end: it has the daemon's own client of an engine, with a thread that
  * supervises it as the daemon's does.
  */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bare_bell.h"
@@ -21,6 +24,7 @@
 #include "stats.h"
 
 #define ARENA_BYTES ((uint64_t)1 << 20)
+#define UNDER_WAY   1000u
 
 /* Of which there is one. */
 static struct rig {
@@ -35,6 +39,7 @@ static struct rig {
 	struct record_task task;
 	struct doorbell done; /* this process's own */
 	struct spin_budget spin;
+	_Atomic uint32_t ended; /* of many */
 } rig;
 
 static void *supervise(void *unused)
@@ -133,6 +138,49 @@ static void go_often(double *samples, unsigned count)
 	}
 }
 
+/* --- many under way --- */
+
+static void on_one_done(void *context, bool lost, const struct error *error)
+{
+	(void)context;
+	if (lost || error->status != SIMPLER_OK)
+		bench_give_up("a task");
+	(void)atomic_fetch_add(&rig.ended, 1);
+	doorbell_wake(&rig.done);
+}
+
+static bool has_room(void *submitted)
+{
+	return *(const uint32_t *)submitted - atomic_load(&rig.ended) < UNDER_WAY;
+}
+
+static bool have_ended(void *submitted)
+{
+	return atomic_load(&rig.ended) == *(const uint32_t *)submitted;
+}
+
+static void wait_until(bool (*there)(void *context), void *context)
+{
+	while (!there(context))
+		(void)doorbell_wait_for(&rig.done, doorbell_ticket(&rig.done), &rig.spin,
+		                        CLOCK_NEVER, there, context);
+}
+
+static void go_many(uint32_t count)
+{
+	uint32_t submitted;
+
+	atomic_store(&rig.ended, 0);
+	for (submitted = 0; submitted < count; submitted++) {
+		wait_until(has_room, &submitted);
+		if (engine_client_submit(rig.client, &rig.task, on_one_done, NULL) != SIMPLER_OK)
+			bench_give_up("a submit");
+	}
+	wait_until(have_ended, &submitted);
+}
+
+/* --- the end --- */
+
 static void stop_engine(void)
 {
 	atomic_store(&rig.stopping, true);
@@ -166,6 +214,60 @@ void case_hop(const char *name, const struct bench *bench)
 	}
 	stats_report(name, &rounds);
 	/* First, as the engine's end waits for all children of this process. */
+	bare_bell_stop(&bare);
+	stop_engine();
+}
+
+/* Processor time of a process: nanoseconds. */
+static double used_by(pid_t pid)
+{
+	struct timespec time = { 0, 0 };
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
+		bench_give_up("reading a process's clock");
+	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static pid_t engine_pid(void)
+{
+	struct engine_report report;
+
+	engine_client_report(rig.client, &report);
+	return report.pid;
+}
+
+void case_hop_many(const char *name, const struct bench *bench)
+{
+	struct stats_rounds rounds = { .unit = "ns", .many = true };
+	double front = 0, engine = 0;
+	struct bare_bell bare;
+
+	if (!bare_bell_start(&bare))
+		bench_give_up("starting the bare process");
+	start_engine();
+	install(bench);
+	go_many(bench->round_trips);
+	for (unsigned i = 0; i < bench->rounds; i++) {
+		int64_t began;
+
+		bench_stir();
+		bare_bell_run(&bare, bench->samples, bench->round_trips);
+		stats_floor(&rounds, bench->samples, bench->round_trips);
+		bench_stir();
+		front -= used_by(0);
+		engine -= used_by(engine_pid());
+		began = clock_now();
+		go_many(bench->round_trips);
+		bench->samples[0] = (double)(clock_now() - began) / bench->round_trips;
+		front += used_by(0);
+		engine += used_by(engine_pid());
+		stats_value(&rounds, bench->samples, 1);
+	}
+	printf("%s cpu_front_end=%.0f cpu_engine=%.0f unit=ns\n", name,
+	       front / bench->round_trips / bench->rounds,
+	       engine / bench->round_trips / bench->rounds);
+	stats_report(name, &rounds);
 	bare_bell_stop(&bare);
 	stop_engine();
 }

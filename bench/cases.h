@@ -48,9 +48,11 @@ bench_case case_staged_task; /* with one that goes and comes; floor: each by its
 
 /* Within this process; floor: memory allocated and freed. */
 bench_case case_submit; /* a submit with two tensors, and nothing executed */
+bench_case case_turn;   /* a task from its submit to its end, by a child that ends it at once */
 
 /* On this machine, with an engine or daemons of its own. */
 bench_case case_hop; /* a task to an engine and back, without gRPC; floor: a cache line, as below */
+bench_case case_hop_many; /* each of a thousand under way */
 bench_case case_recovery; /* from an engine's death to the next task; floor: executing a process */
 
 /* On this machine; floor: a cache line to another process and back. */
