@@ -9,6 +9,14 @@
  * sleeper, or the waiter a new count. A waker that sees a spinner wakes nobody: the spinner looks
  * at the count once more after it has ceased to be one, and before it sleeps.
  *
+ * Who wakes a sleeper takes it off `sleepers`, not the sleeper itself, which on a busy machine runs
+ * only much later: until then each further ring would cost a system call that wakes nobody. It is
+ * taken off when the kernel has said that it was woken, and the kernel says so to each of the two:
+ * a waker that dies in between leaves a sleeper too many on the count, which costs a system call,
+ * and never one too few. Those who were not woken, but late or in time to see the ring, take
+ * themselves off. The upper half of `sleepers` is another number after each doorbell_reset(), so
+ * that a waker whom that overtook takes none off the successor's.
+ *
  * doorbell_wake() leaves out the first thing. Then the work itself is what count was, for the waker
  * publishes it first, and the waiter, being counted among the sleepers, asks for it before it
  * sleeps. A waker that sees a sleeper rings, so that the kernel's question is answered as above.
@@ -65,24 +73,45 @@ static void note_core(struct doorbell *bell)
 	atomic_store_explicit(&bell->rung_on, cpu_number(), memory_order_relaxed);
 }
 
+#define SLEEPERS_MASK 0xffffu
+
+void doorbell_reset(struct doorbell *bell)
+{
+	atomic_store(&bell->sleepers, (atomic_load(&bell->sleepers) | SLEEPERS_MASK) + 1);
+}
+
+static void wake(struct doorbell *bell, int most)
+{
+	uint32_t before = atomic_load(&bell->sleepers), seen = before;
+	uint32_t woken = futex_wake(&bell->count, most);
+	uint32_t asleep, rest;
+
+	do {
+		asleep = seen & SLEEPERS_MASK;
+		rest = asleep > woken ? asleep - woken : 0;
+		if (rest == asleep || (seen ^ before) > SLEEPERS_MASK)
+			return;
+	} while (!atomic_compare_exchange_weak(&bell->sleepers, &seen, seen - asleep + rest));
+}
+
 void doorbell_ring(struct doorbell *bell)
 {
 	note_core(bell);
 	atomic_fetch_add(&bell->count, 1);
-	if (atomic_load(&bell->sleepers) != 0)
-		futex_wake(&bell->count, 1);
+	if (doorbell_sleepers(bell) != 0)
+		wake(bell, 1);
 }
 
 void doorbell_ring_all(struct doorbell *bell)
 {
 	note_core(bell);
 	atomic_fetch_add(&bell->count, 1);
-	futex_wake(&bell->count, INT_MAX);
+	wake(bell, INT_MAX);
 }
 
 void doorbell_wake(struct doorbell *bell)
 {
-	if (atomic_load(&bell->sleepers) != 0)
+	if (doorbell_sleepers(bell) != 0)
 		doorbell_ring(bell);
 }
 
@@ -145,18 +174,26 @@ static void learn(struct spin_budget *budget, int64_t waited)
 	budget->nanoseconds = budget->average <= worth_it(budget) ? most(budget) : SPIN_LEAST;
 }
 
+/* Not to none, whatever the other process has written there. */
+static void count_sleeper(struct doorbell *bell)
+{
+	if ((atomic_fetch_add(&bell->sleepers, 1) & SLEEPERS_MASK) == SLEEPERS_MASK)
+		atomic_fetch_add(&bell->sleepers, 1);
+}
+
 static bool sleep_until_come(const struct watch *watch, int64_t deadline)
 {
 	struct doorbell *bell = watch->bell;
-	bool in_time = true;
+	enum futex_end end;
 
-	/* Not to none, whatever the other process has written there. */
-	if (atomic_fetch_add(&bell->sleepers, 1) == UINT32_MAX)
-		atomic_fetch_add(&bell->sleepers, 1);
-	while (in_time && !has_come(watch))
-		in_time = futex_wait(&bell->count, watch->ticket, deadline);
-	atomic_fetch_sub(&bell->sleepers, 1);
-	return in_time;
+	do {
+		count_sleeper(bell);
+		end = has_come(watch) ? FUTEX_CHANGED
+		                      : futex_wait(&bell->count, watch->ticket, deadline);
+		if (end != FUTEX_WOKEN)
+			atomic_fetch_sub(&bell->sleepers, 1);
+	} while (end == FUTEX_WOKEN && !has_come(watch));
+	return end != FUTEX_LATE;
 }
 
 static int64_t earlier(int64_t a, int64_t b)

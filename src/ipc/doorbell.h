@@ -19,8 +19,8 @@
 /* In shared memory, on a cache line of its own; all zero is its initial state. */
 struct doorbell {
 	_Atomic uint32_t count;
-	_Atomic uint32_t sleepers;
-	_Atomic uint32_t rung_on; /* the core of the last ring, see cpu_number(); a hint */
+	_Atomic uint32_t sleepers; /* doorbell_sleepers(); the upper half is of doorbell_reset() */
+	_Atomic uint32_t rung_on;  /* the core of the last ring, see cpu_number(); a hint */
 	uint8_t pad[52];
 };
 
@@ -39,6 +39,14 @@ struct spin_budget {
 	uint32_t average;     /* of the last waits */
 	uint32_t futile;      /* spins in vain, in a row */
 };
+
+/* How many sleep, or are about to; and some that did, if they were killed. */
+static inline uint16_t doorbell_sleepers(struct doorbell *bell)
+{
+	return (uint16_t)atomic_load(&bell->sleepers);
+}
+/* None do, since the process that did is dead. */
+void doorbell_reset(struct doorbell *bell);
 
 uint32_t doorbell_ticket(struct doorbell *bell);
 /* Wakes one sleeper. */

@@ -162,7 +162,7 @@ enum mailbox_state mailbox_abandon(struct mailbox_slot *slot, uint32_t generatio
 void mailbox_reset(struct mailbox *box)
 {
 	/* It may have died asleep, or have written here what it liked. */
-	atomic_store(&box->to_worker.sleepers, 0);
+	doorbell_reset(&box->to_worker);
 }
 
 /* --- worker --- */

@@ -56,6 +56,7 @@ bool stop[SLOTS];
 byte record_of[SLOTS] = NONE; /* the payload: whose record it is, */
 bool is_outcome[SLOTS];       /* and which of the two */
 byte bell, sleepers;          /* struct mailbox.to_worker */
+bool asleep;                  /* the worker, in futex_wait() */
 bool hint;                    /* the worker's bit in control_segment.outcomes */
 
 /* --- what is true of the processes --- */
@@ -173,16 +174,18 @@ end_serves:
 			/* has_come(), with any_ready(): once more, now that it counts as asleep */
 #ifndef BREAK_SLEEP
 			if
-			:: state[0] == READY || state[1] == READY
+			:: state[0] == READY || state[1] == READY -> sleepers--
 			:: else ->
 #endif
+				if                               /* futex_wait() */
+				:: atomic { bell == ticket -> asleep = true };
 end_sleeps:
-				bell != ticket                   /* futex_wait() */
+					!asleep                  /* and not counted any more */
+				:: bell != ticket -> sleepers--
+				fi
 #ifndef BREAK_SLEEP
 			fi
 #endif
-			;
-			sleepers--
 		   fi
 		od
 	} unless { shall_die };
@@ -196,6 +199,7 @@ end_sleeps:
 		worker_in[0] = false;
 		worker_in[1] = false;
 		shall_die = false;
+		asleep = false;
 		alive = false
 	}
 }
@@ -259,7 +263,16 @@ inline post(slot, task)
 		known[task] = POSTED
 	};
 	if                                                       /* doorbell_wake() */
-	:: sleepers > 0 -> bell++
+	:: sleepers > 0 ->
+		bell++;
+		if                                               /* wake() in doorbell.c */
+		:: atomic { asleep -> asleep = false };
+			if
+			:: atomic { sleepers > 0 -> sleepers-- }
+			:: else
+			fi
+		:: else
+		fi
 	:: else
 	fi
 }

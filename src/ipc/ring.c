@@ -3,6 +3,15 @@
  * `taken` by the consumer. Each side also keeps its own position in its own memory and goes by
  * that one, so that the other side can lie only about itself; a lie is either a distance that no
  * ring can have, which is refused, or costs the liar its own records.
+ *
+ * A push rings only where the consumer had taken all before it. Else the consumer is on its way to
+ * the others, and looks for this one after the last of them:
+ *
+ *   producer:  written += record;  then taken == where the record begins?  ring
+ *   consumer:  taken += record;    then written != taken?                  another
+ *
+ * All four are sequentially consistent, so whichever comes last sees the other side's write. With
+ * many records under way that spares most of them the ring, and the system call that may be in it.
  */
 #include "ipc/ring.h"
 
@@ -96,7 +105,7 @@ static bool is_distance(const struct ring *ring, uint64_t bytes)
 
 simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 {
-	uint64_t need, waiting;
+	uint64_t need, waiting, begin = ring->position;
 
 	if (!footprint(ring, size, &need))
 		return error_raise(SIMPLER_EINVAL,
@@ -114,9 +123,10 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 	                      memory_order_relaxed);
 	copy_in(ring, ring->position + sizeof(uint32_t), record, size);
 	ring->position += need;
-	atomic_store_explicit(&ring->shared->written, ring->position, memory_order_release);
+	atomic_store(&ring->shared->written, ring->position);
 	(void)INJECT("ring.pushed");
-	doorbell_pair_ring(&ring->shared->bells);
+	if (atomic_load(&ring->shared->taken) == begin)
+		doorbell_pair_ring(&ring->shared->bells);
 	return SIMPLER_OK;
 }
 
@@ -126,8 +136,7 @@ simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t
 	uint32_t length;
 
 	*size = 0;
-	waiting =
-		atomic_load_explicit(&ring->shared->written, memory_order_acquire) - ring->position;
+	waiting = atomic_load(&ring->shared->written) - ring->position;
 	if (waiting == 0)
 		return SIMPLER_OK;
 	if (!is_distance(ring, waiting))
@@ -145,12 +154,12 @@ simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t
 	(void)INJECT("ring.pop");
 	copy_out(ring, ring->position + sizeof(length), record, length);
 	ring->position += need;
-	atomic_store_explicit(&ring->shared->taken, ring->position, memory_order_release);
+	atomic_store(&ring->shared->taken, ring->position);
 	*size = length;
 	return SIMPLER_OK;
 }
 
 bool ring_has_record(struct ring *ring)
 {
-	return atomic_load_explicit(&ring->shared->written, memory_order_acquire) != ring->position;
+	return atomic_load(&ring->shared->written) != ring->position;
 }

@@ -36,12 +36,13 @@ void ring_init(void *memory, uint64_t capacity);
  * from shared memory. */
 void ring_attach(struct ring *ring, void *memory, uint64_t capacity);
 
-/* Copy a record of at least one byte in and ring. SIMPLER_ENOSPACE when there is no room now,
- * SIMPLER_EINVAL when there never will be, SIMPLER_EPROTOCOL when the consumer's position makes no
- * sense. */
+/* Copy a record of at least one byte in, and ring if there was none. SIMPLER_ENOSPACE when there is
+ * no room now, SIMPLER_EINVAL when there never will be, SIMPLER_EPROTOCOL when the consumer's
+ * position makes no sense. */
 simpler_status ring_push(struct ring *ring, const void *record, size_t size);
-/* Copy the next record out. `*size` 0: there is none. SIMPLER_EPROTOCOL as above, and when the
- * record is larger than `capacity`. */
+/* Copy the next record out. Who has taken one looks for another, until there is none, or rings for
+ * somebody who does: nobody else rings for those behind it. `*size` 0: there is none.
+ * SIMPLER_EPROTOCOL as above, and when the record is larger than `capacity`. */
 simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t *size);
 /* Whether the consumer would find a record now. */
 bool ring_has_record(struct ring *ring);

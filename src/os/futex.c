@@ -17,7 +17,7 @@ static long wait_once(_Atomic uint32_t *word, uint32_t expected, const struct ti
 	               FUTEX_BITSET_MATCH_ANY);
 }
 
-bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
+enum futex_end futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
 {
 	int64_t at = deadline > 0 ? deadline : 0; /* the kernel refuses times below zero */
 	struct timespec until = { .tv_sec = (time_t)(at / CLOCK_S), .tv_nsec = at % CLOCK_S };
@@ -26,10 +26,14 @@ bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
 	do {
 		result = wait_once(word, expected, deadline == CLOCK_NEVER ? NULL : &until);
 	} while (result == -1 && errno == EINTR);
-	return result == 0 || errno != ETIMEDOUT;
+	if (result == 0)
+		return FUTEX_WOKEN;
+	return errno == ETIMEDOUT ? FUTEX_LATE : FUTEX_CHANGED;
 }
 
-void futex_wake(_Atomic uint32_t *word, int count)
+uint32_t futex_wake(_Atomic uint32_t *word, int count)
 {
-	(void)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+	long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+
+	return woken > 0 ? (uint32_t)woken : 0;
 }

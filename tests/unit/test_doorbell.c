@@ -24,7 +24,7 @@ static void a_ring_between_ticket_and_wait_is_not_lost(void **state)
 	(void)state;
 	doorbell_ring(&bell);
 	assert_true(doorbell_wait(&bell, ticket, &budget, CLOCK_NEVER));
-	assert_int_equal(atomic_load(&bell.sleepers), 0);
+	assert_int_equal(doorbell_sleepers(&bell), 0);
 }
 
 static void waiting_ends_at_the_deadline_and_not_before(void **state)
@@ -41,7 +41,7 @@ static void waiting_ends_at_the_deadline_and_not_before(void **state)
 		assert_true(clock_now() >= deadline);
 	}
 	assert_false(doorbell_wait(&bell, doorbell_ticket(&bell), &budget, INT64_MIN));
-	assert_int_equal(atomic_load(&bell.sleepers), 0);
+	assert_int_equal(doorbell_sleepers(&bell), 0);
 }
 
 static void the_counter_may_wrap(void **state)
@@ -136,7 +136,7 @@ static bool await_turn(struct table *table, int side, uint32_t turn, struct spin
 
 static void serve(struct table *table, int side)
 {
-	while (table->slow && atomic_load(&table->bells[!side].sleepers) == 0)
+	while (table->slow && doorbell_sleepers(&table->bells[!side]) == 0)
 		(void)sched_yield();
 	atomic_fetch_add_explicit(&table->served[side], 1, memory_order_relaxed);
 	doorbell_ring(&table->bells[!side]);
@@ -169,7 +169,7 @@ static void play(bool slow)
 	}
 	assert_int_equal(pthread_join(second, &result), 0);
 	assert_ptr_equal(result, &table);
-	assert_int_equal(atomic_load(&table.bells[0].sleepers), 0);
+	assert_int_equal(doorbell_sleepers(&table.bells[0]), 0);
 }
 
 static void no_ring_is_lost_when_both_are_quick(void **state)

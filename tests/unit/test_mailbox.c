@@ -331,7 +331,7 @@ static void after_a_death_nobody_sleeps_at_the_bell(void **state)
 
 	atomic_store(&served->box.to_worker.sleepers, 3);
 	mailbox_reset(&served->box);
-	assert_int_equal(atomic_load(&served->box.to_worker.sleepers), 0);
+	assert_int_equal(doorbell_sleepers(&served->box.to_worker), 0);
 }
 
 static void a_late_finish_after_abandon_matches_nothing(void **state)
