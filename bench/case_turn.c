@@ -45,7 +45,7 @@ static void start(struct exec_child *child, struct exec_task *task)
 	pthread_mutex_lock(&answerer->lock);
 	answerer->given[answerer->count++] = task;
 	pthread_mutex_unlock(&answerer->lock);
-	doorbell_ring(&answerer->bell);
+	(void)doorbell_ring(&answerer->bell);
 }
 
 static uint32_t take_all(struct answerer *answerer, struct exec_task **out)
@@ -125,7 +125,7 @@ static void tear_down(struct rig *rig)
 {
 	core_close_children(rig->core);
 	atomic_store(&rig->answerer->stopping, true);
-	doorbell_ring(&rig->answerer->bell);
+	(void)doorbell_ring(&rig->answerer->bell);
 	(void)pthread_join(rig->answerer->thread, NULL);
 	core_destroy(rig->core);
 	free(rig->answerer);

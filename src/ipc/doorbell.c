@@ -62,6 +62,8 @@
 /* Looks at the counter between two looks at the clock, which costs about as much as ten. */
 #define LOOKS 16
 
+#define SLEEPERS_MASK 0xffffu
+
 uint32_t doorbell_ticket(struct doorbell *bell)
 {
 	return atomic_load(&bell->count);
@@ -73,14 +75,12 @@ static void note_core(struct doorbell *bell)
 	atomic_store_explicit(&bell->rung_on, cpu_number(), memory_order_relaxed);
 }
 
-#define SLEEPERS_MASK 0xffffu
-
 void doorbell_reset(struct doorbell *bell)
 {
 	atomic_store(&bell->sleepers, (atomic_load(&bell->sleepers) | SLEEPERS_MASK) + 1);
 }
 
-static void wake(struct doorbell *bell, int most)
+static bool wake(struct doorbell *bell, int most)
 {
 	uint32_t before = atomic_load(&bell->sleepers), seen = before;
 	uint32_t woken = futex_wake(&bell->count, most);
@@ -89,30 +89,29 @@ static void wake(struct doorbell *bell, int most)
 	do {
 		asleep = seen & SLEEPERS_MASK;
 		rest = asleep > woken ? asleep - woken : 0;
-		if (rest == asleep || (seen ^ before) > SLEEPERS_MASK)
-			return;
-	} while (!atomic_compare_exchange_weak(&bell->sleepers, &seen, seen - asleep + rest));
+	} while (rest != asleep && (seen ^ before) <= SLEEPERS_MASK &&
+	         !atomic_compare_exchange_weak(&bell->sleepers, &seen, seen - asleep + rest));
+	return woken > 0;
 }
 
-void doorbell_ring(struct doorbell *bell)
+bool doorbell_ring(struct doorbell *bell)
 {
 	note_core(bell);
 	atomic_fetch_add(&bell->count, 1);
-	if (doorbell_sleepers(bell) != 0)
-		wake(bell, 1);
+	return doorbell_sleepers(bell) != 0 && wake(bell, 1);
 }
 
 void doorbell_ring_all(struct doorbell *bell)
 {
 	note_core(bell);
 	atomic_fetch_add(&bell->count, 1);
-	wake(bell, INT_MAX);
+	(void)wake(bell, INT_MAX);
 }
 
 void doorbell_wake(struct doorbell *bell)
 {
 	if (doorbell_sleepers(bell) != 0)
-		doorbell_ring(bell);
+		(void)doorbell_ring(bell);
 }
 
 /* What a waiter waits for. */

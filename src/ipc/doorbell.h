@@ -49,8 +49,8 @@ static inline uint16_t doorbell_sleepers(struct doorbell *bell)
 void doorbell_reset(struct doorbell *bell);
 
 uint32_t doorbell_ticket(struct doorbell *bell);
-/* Wakes one sleeper. */
-void doorbell_ring(struct doorbell *bell);
+/* Wakes one sleeper, and returns whether it did. */
+bool doorbell_ring(struct doorbell *bell);
 /* Wakes all of them, whatever the other process has written here: for shutting down. A count that
  * it has set just so may need a second ring. */
 void doorbell_ring_all(struct doorbell *bell);

@@ -39,7 +39,7 @@ void doorbell_pair_ring(struct doorbell_pair *pair)
 
 	if (seen == ANNOUNCED)
 		seen = await_announced(pair, NULL, NULL);
-	doorbell_ring(seen == PRESENT ? &pair->visitor : &pair->resident);
+	(void)doorbell_ring(seen == PRESENT ? &pair->visitor : &pair->resident);
 }
 
 void doorbell_pair_wake(struct doorbell_pair *pair, bool (*there)(void *context), void *context)

@@ -115,7 +115,7 @@ bool mailbox_retract(struct mailbox_slot *slot, uint32_t generation)
 void mailbox_stop(struct mailbox *box, uint32_t slot)
 {
 	atomic_store(&box->slots[slot].stop, 1);
-	doorbell_ring(&box->to_worker);
+	(void)doorbell_ring(&box->to_worker);
 }
 
 /* A worker that breaks the rules could change the payload while it is decoded: decode a copy. */

@@ -14,6 +14,15 @@
  * that will run the task. One of them, the last to have had work, waits in front, as the visitor of
  * the ring's bells (ipc/doorbell_pair.h); the others are its residents. So requests that come one
  * by one are all served by one warm thread, which may find it worth its while to spin for the next.
+ *
+ * Whoever takes a request and leaves others behind calls a resident for them. Were that one to take
+ * the next at once, and call another, all threads there are would soon take turns on a few cores,
+ * where tasks are over before a thread is awake. So while they are, the one that was called stands
+ * by: it looks now and then whether requests are being taken, and takes one itself when none has
+ * been since it looked last, as whoever was at it has found a long one.
+ *
+ *   helper:  NONE -request left behind-> CALLED -a resident is awake-> STANDING -none left, or one
+ *            that nobody takes-> NONE
  */
 #include "node/engine.h"
 
@@ -39,6 +48,9 @@
 #define MAX_ORCHESTRATORS 256u
 #define MAX_TASKS         65536u /* of all orchestration functions at once */
 #define MAX_UNLINKS       4
+/* Between two looks of the one that stands by: so much later does a request begin that is behind a
+ * long one. */
+#define LOOK_NS 50000
 
 #define DEFAULT_HEAP_BYTES (UINT64_C(1) << 30)
 #define DEFAULT_GRACE_MS   1000u
@@ -61,10 +73,13 @@ struct engine {
 	struct ring requests;
 	pthread_mutex_t outcomes_lock; /* guards `outcomes` */
 	struct ring outcomes;
+	_Atomic int helper; /* enum helper_state */
 	_Atomic bool front_taken;
 	struct spin_budget front_spin; /* of whoever waits in front */
 	struct bulletin *bulletin;     /* the vitals thread's */
 };
+
+enum helper_state { HELPER_NONE, HELPER_CALLED, HELPER_STANDING };
 
 /* --- outcomes --- */
 
@@ -134,7 +149,25 @@ static enum record_kind take_record(struct engine *engine, struct assignment *ou
 	return RECORD_TASK;
 }
 
-/* Whoever leaves more behind rings for another. */
+static bool call_resident(struct engine *engine)
+{
+	return doorbell_ring(&ring_bells(&engine->requests)->resident);
+}
+
+/* If no resident sleeps, one is on its way here and finds what was left. */
+static void call_helper(struct engine *engine)
+{
+	int expected = HELPER_NONE;
+
+	if (!orchestrators_are_quick(&engine->orchestrators))
+		(void)call_resident(engine);
+	else if (atomic_load_explicit(&engine->helper, memory_order_relaxed) == HELPER_NONE &&
+	         atomic_compare_exchange_strong(&engine->helper, &expected, HELPER_CALLED) &&
+	         !call_resident(engine))
+		atomic_store(&engine->helper, HELPER_NONE);
+}
+
+/* Whoever leaves more behind calls another. */
 static bool take_request(void *context, struct assignment *out)
 {
 	struct engine *engine = context;
@@ -148,7 +181,7 @@ static bool take_request(void *context, struct assignment *out)
 		more = ring_has_record(&engine->requests);
 		pthread_mutex_unlock(&engine->requests_lock);
 		if (more)
-			doorbell_ring(&ring_bells(&engine->requests)->resident);
+			call_helper(engine);
 		if (kind == RECORD_STOP)
 			hosted_stop(engine->hosted, stopped);
 		if (kind == RECORD_TASK)
@@ -157,12 +190,14 @@ static bool take_request(void *context, struct assignment *out)
 	return kind == RECORD_TASK;
 }
 
-static bool has_request(struct engine *engine)
+/* `*taken` is another number when one was taken meanwhile. */
+static bool has_request(struct engine *engine, uint64_t *taken)
 {
 	bool has;
 
 	pthread_mutex_lock(&engine->requests_lock);
 	has = ring_has_record(&engine->requests);
+	*taken = engine->requests.position;
 	pthread_mutex_unlock(&engine->requests_lock);
 	return has;
 }
@@ -170,14 +205,54 @@ static bool has_request(struct engine *engine)
 static void wait_in_front(struct engine *engine)
 {
 	struct doorbell_pair *bells = ring_bells(&engine->requests);
+	uint64_t taken;
 	uint32_t ticket;
 
 	doorbell_pair_enter(bells);
 	ticket = doorbell_ticket(&bells->visitor);
-	if (!has_request(engine))
+	if (!has_request(engine, &taken))
 		(void)doorbell_wait(&bells->visitor, ticket, &engine->front_spin, CLOCK_NEVER);
 	doorbell_pair_leave(bells);
 	atomic_store(&engine->front_taken, false);
+}
+
+/* Until there is no request, or one that is this thread's to take. */
+static void watch(struct engine *engine)
+{
+	const struct timespec moment = { 0, LOOK_NS };
+	uint64_t before, now;
+
+	while (has_request(engine, &before)) {
+		(void)nanosleep(&moment, NULL);
+		if (has_request(engine, &now) && now == before) {
+			orchestrators_note_slow(&engine->orchestrators);
+			return;
+		}
+	}
+}
+
+/* False when another one stands by, and all is left to that one. */
+static bool stand_by(struct engine *engine)
+{
+	bool quick = orchestrators_are_quick(&engine->orchestrators);
+
+	if (atomic_exchange(&engine->helper, HELPER_STANDING) == HELPER_STANDING)
+		return !quick;
+	if (quick)
+		watch(engine);
+	atomic_store(&engine->helper, HELPER_NONE);
+	return true;
+}
+
+static void wait_as_resident(struct engine *engine, uint32_t ticket, struct spin_budget *spin)
+{
+	struct doorbell *bell = &ring_bells(&engine->requests)->resident;
+
+	(void)doorbell_wait(bell, ticket, spin, CLOCK_NEVER);
+	while (!stand_by(engine)) {
+		ticket = doorbell_ticket(bell);
+		(void)doorbell_wait(bell, ticket, spin, CLOCK_NEVER);
+	}
 }
 
 static uint32_t request_ticket(void *context)
@@ -194,8 +269,7 @@ static void wait_for_request(void *context, uint32_t ticket, struct spin_budget 
 	if (!atomic_exchange(&engine->front_taken, true))
 		wait_in_front(engine);
 	else
-		(void)doorbell_wait(&ring_bells(&engine->requests)->resident, ticket, spin,
-		                    CLOCK_NEVER);
+		wait_as_resident(engine, ticket, spin);
 }
 
 static const struct carrier carrier = { request_ticket, take_request, wait_for_request,

@@ -3,17 +3,58 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+
+#define TIMED_EVERY 8u /* of a thread's tasks, as reading the clock twice is not for nothing */
+#define QUICK_NS    20000u
+#define SLOWEST_NS  500000u /* that a task counts as */
 
 /* What one thread works with: too large for a stack that user code needs. */
 struct desk {
 	struct orchestrators *pool;
 	struct spin_budget spin;
+	uint32_t served;
 	struct assignment assignment;
 	struct record_outcome outcome;
 };
 
 static simpler_status add_thread(struct orchestrators *pool);
+
+bool orchestrators_are_quick(const struct orchestrators *pool)
+{
+	return atomic_load_explicit(&pool->usual_ns, memory_order_relaxed) <= QUICK_NS;
+}
+
+/* Quick to believe in short ones, as now and then one takes long for no fault of its own: another
+ * thread had its core. Threads may lose each other's, which is of no matter. */
+static void learn(struct orchestrators *pool, int64_t took)
+{
+	uint32_t usual = atomic_load_explicit(&pool->usual_ns, memory_order_relaxed);
+	uint32_t capped = took < SLOWEST_NS ? (uint32_t)took : SLOWEST_NS;
+
+	usual = capped < usual ? usual / 2 + capped / 2 : usual + (capped - usual) / 8;
+	atomic_store_explicit(&pool->usual_ns, usual, memory_order_relaxed);
+}
+
+/* One alone may have lost its core for a while. */
+void orchestrators_note_slow(struct orchestrators *pool)
+{
+	uint32_t usual = atomic_load_explicit(&pool->usual_ns, memory_order_relaxed);
+
+	learn(pool, 16 * (int64_t)usual);
+}
+
+static void run(struct desk *desk)
+{
+	struct orchestrators *pool = desk->pool;
+	bool timed = desk->served++ % TIMED_EVERY == 0;
+	int64_t began = timed ? clock_now() : 0;
+
+	hosted_run(pool->hosted, &desk->assignment.task, &desk->assignment.record, &desk->outcome);
+	if (timed)
+		learn(pool, clock_now() - began);
+}
 
 static void serve(struct desk *desk)
 {
@@ -24,7 +65,7 @@ static void serve(struct desk *desk)
 	if (atomic_fetch_sub(&pool->idle, 1) == 1 && atomic_load(&pool->threads) < pool->most &&
 	    add_thread(pool) != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_WARN, "%s", simpler_last_error());
-	hosted_run(pool->hosted, &assignment->task, &assignment->record, &desk->outcome);
+	run(desk);
 	/* Idle before the outcome is seen: the next task may be here before this thread is. */
 	atomic_fetch_add(&pool->idle, 1);
 	pool->carrier->finish(pool->context, assignment, &desk->outcome);
@@ -83,5 +124,6 @@ static simpler_status add_thread(struct orchestrators *pool)
 
 simpler_status orchestrators_start(struct orchestrators *pool)
 {
+	atomic_init(&pool->usual_ns, SLOWEST_NS);
 	return add_thread(pool);
 }

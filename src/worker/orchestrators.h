@@ -36,9 +36,14 @@ struct orchestrators {
 	uint32_t most; /* threads */
 
 	_Atomic uint32_t threads, idle;
+	_Atomic uint32_t usual_ns; /* of late tasks, about; see orchestrators_are_quick() */
 };
 
 /* The first one. `pool` is never released. */
 simpler_status orchestrators_start(struct orchestrators *pool);
+/* Whether tasks of late took no longer than it takes to wake a thread for them. */
+bool orchestrators_are_quick(const struct orchestrators *pool);
+/* One does not come back. */
+void orchestrators_note_slow(struct orchestrators *pool);
 
 #endif

@@ -426,7 +426,7 @@ static void *serve(void *argument)
 
 		if (mailbox_take(&pair->box, &next, &slot, &generation)) {
 			serve_one(&pair->box, slot, generation);
-			doorbell_ring(&pair->finished);
+			(void)doorbell_ring(&pair->finished);
 		} else if (!atomic_load(&pair->closing)) {
 			(void)mailbox_wait(&pair->box, ticket, &spin, CLOCK_NEVER);
 		}

@@ -441,7 +441,7 @@ static void nonsense_in_a_mailbox_is_an_error_outcome(void **state)
 		atomic_store(&slot->payload_size, sizes[i]);
 		assert_true(mailbox_move(slot, owner->workers[0].generation, MAILBOX_FREE,
 		                         MAILBOX_READY));
-		doorbell_ring(&box->to_worker);
+		(void)doorbell_ring(&box->to_worker);
 		collect(owner, 0, &outcome);
 		assert_int_equal(outcome.error.status, SIMPLER_EPROTOCOL);
 	}
