@@ -265,13 +265,19 @@ static void pull_callable(struct rpc_call *call, const uint8_t *data, size_t siz
 	reply(call, status, &buffer);
 }
 
+/* Slow, as libraries and stored modules are read from files, and modules that came in messages are
+ * digested; all of them, so that what a client asks for comes in that order. */
 const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS] = {
-	{ .path = MSG_PUSH_CALLABLE, .on_message = push_callable, .on_end = free_state },
-	{ .path = MSG_PULL_CALLABLE, .on_message = pull_callable },
-	{ .path = MSG_PREPARE, .on_message = prepare_callable, .on_end = free_state },
-	{ .path = MSG_COMMIT, .on_message = commit_callable },
-	{ .path = MSG_ABORT, .on_message = abort_callable },
+	{ .path = MSG_PUSH_CALLABLE,
+	  .slow = true,
+	  .on_message = push_callable,
+	  .on_end = free_state },
+	{ .path = MSG_PULL_CALLABLE, .slow = true, .on_message = pull_callable },
+	{ .path = MSG_PREPARE, .slow = true, .on_message = prepare_callable, .on_end = free_state },
+	{ .path = MSG_COMMIT, .slow = true, .on_message = commit_callable },
+	{ .path = MSG_ABORT, .slow = true, .on_message = abort_callable },
 	{ .path = MSG_UNREGISTER,
+	  .slow = true,
 	  .on_message = unregister_callable,
 	  .on_cancel = unregister_cancelled,
 	  .on_end = free_state },

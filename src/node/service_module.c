@@ -196,9 +196,11 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 	stream_close(call);
 }
 
+/* Slow, as modules are digested when they come, and may be read from files when they go. */
 const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	{ .path = MSG_PUSH_MODULE,
 	  .streaming = true,
+	  .slow = true,
 	  .idle_ms = STREAM_IDLE_MS,
 	  .on_open = push_open,
 	  .on_message = push_message,
@@ -207,6 +209,7 @@ const struct rpc_method node_module_methods[NODE_MODULE_METHODS] = {
 	  .on_end = push_end },
 	{ .path = MSG_PULL_MODULE,
 	  .streaming = true,
+	  .slow = true,
 	  .idle_ms = STREAM_IDLE_MS,
 	  .on_open = pull_open,
 	  .on_message = pull_message,

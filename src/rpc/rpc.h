@@ -3,8 +3,9 @@
  * is included outside this folder.
  *
  * Threads: a server and a client each own threads that sit in a completion queue and run all the
- * callbacks; a callback must not block. The functions here may be called from any thread, callbacks
- * included, and do not block unless they say so. Callbacks of one call never overlap.
+ * callbacks; a callback must not block, unless its method is slow. The functions here may be called
+ * from any thread, callbacks included, and do not block unless they say so. Callbacks of one call
+ * never overlap.
  */
 #ifndef RPC_RPC_H
 #define RPC_RPC_H
@@ -95,6 +96,9 @@ struct rpc_call; /* one call at the server */
  * A streaming call that has waited for idle_ms without a break for what it asked for, or for what
  * it sends to go out, is cancelled like that; its client gets DEADLINE_EXCEEDED.
  *
+ * Callbacks of a slow method may take long. A thread of the server's runs them, one after the other
+ * with those of its other slow methods, and nothing else waits for them.
+ *
  * A unary method with on_cancel is not shown calls whose deadline has passed when their turn comes.
  *
  * Required: on_message (unary); on_open and on_cancel (streaming). `data` is valid during
@@ -103,6 +107,7 @@ struct rpc_call; /* one call at the server */
 struct rpc_method {
 	const char *path; /* "/package.Service/Method" */
 	bool streaming;   /* in either direction */
+	bool slow;
 	unsigned idle_ms; /* of a streaming one; 0: no limit */
 	void (*on_open)(struct rpc_call *call);
 	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);

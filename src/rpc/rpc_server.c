@@ -22,6 +22,9 @@
  * calls. A queue must not be shut down while a batch can still be started, so stopping waits until
  * none is live.
  *
+ * Events of calls of slow methods are handed to one more thread, which posts them: so their
+ * callbacks come one after the other, and hold up nobody else's.
+ *
  * Of a method with idle_ms, a call that waits for RECEIVED or SENT is watched (rpc/idle.h) from
  * when it opens until it is released.
  */
@@ -61,6 +64,17 @@ struct tag {
 	struct rpc_call *call; /* NULL: the server has shut down */
 	enum event_kind kind;
 	bool ok;
+	struct tag *next; /* of those that the slow thread has yet to post */
+};
+
+/* What is to be posted by a thread of its own. */
+struct slow {
+	pthread_t thread;
+	bool started;         /* of who starts and stops the server */
+	pthread_mutex_t lock; /* guards the rest */
+	pthread_cond_t changed;
+	struct tag *first, *last;
+	bool over;
 };
 
 struct rpc_call {
@@ -96,6 +110,7 @@ struct rpc_server {
 	size_t slot_count;
 	pthread_t *threads;
 	unsigned thread_count;
+	struct slow slow;
 	struct tag shutdown_tag;
 	atomic_size_t live; /* calls, the armed ones included */
 	unsigned max_streams;
@@ -461,6 +476,64 @@ static void post(struct rpc_call *call, enum event_kind kind)
 	}
 }
 
+/* --- slow methods --- */
+
+static bool is_slow(const struct rpc_call *call)
+{
+	return call->slot->method && call->slot->method->slow;
+}
+
+static void hand_over(struct slow *slow, struct tag *tag)
+{
+	pthread_mutex_lock(&slow->lock);
+	tag->next = NULL;
+	if (slow->first)
+		slow->last->next = tag;
+	else
+		slow->first = tag;
+	slow->last = tag;
+	pthread_cond_signal(&slow->changed);
+	pthread_mutex_unlock(&slow->lock);
+}
+
+/* NULL when there will be none any more. */
+static struct tag *next_slow(struct slow *slow)
+{
+	struct tag *tag;
+
+	pthread_mutex_lock(&slow->lock);
+	while (!slow->first && !slow->over)
+		pthread_cond_wait(&slow->changed, &slow->lock);
+	tag = slow->first;
+	if (tag)
+		slow->first = tag->next;
+	pthread_mutex_unlock(&slow->lock);
+	return tag;
+}
+
+static void *serve_slow(void *context)
+{
+	struct tag *tag;
+
+	while ((tag = next_slow(context)) != NULL)
+		post(tag->call, tag->kind);
+	return NULL;
+}
+
+/* Nobody hands anything over any more. */
+static void stop_slow(struct slow *slow)
+{
+	if (!slow->started)
+		return;
+	pthread_mutex_lock(&slow->lock);
+	slow->over = true;
+	pthread_cond_signal(&slow->changed);
+	pthread_mutex_unlock(&slow->lock);
+	pthread_join(slow->thread, NULL);
+}
+
+/* --- the queue --- */
+
 static void shut_down(struct rpc_server *server)
 {
 	pthread_mutex_lock(&server->lock);
@@ -484,10 +557,12 @@ static void *serve(void *context)
 			continue;
 		(void)atomic_load_explicit(&server->handed, memory_order_acquire);
 		tag->ok = event.success != 0;
-		if (tag->call)
-			post(tag->call, tag->kind);
-		else
+		if (!tag->call)
 			shut_down(server);
+		else if (is_slow(tag->call))
+			hand_over(&server->slow, tag);
+		else
+			post(tag->call, tag->kind);
 	}
 }
 
@@ -498,6 +573,7 @@ static void join_threads(struct rpc_server *server)
 	grpc_completion_queue_shutdown(server->queue);
 	while (server->thread_count > 0)
 		pthread_join(server->threads[--server->thread_count], NULL);
+	stop_slow(&server->slow);
 }
 
 static void server_free(struct rpc_server *server)
@@ -506,6 +582,8 @@ static void server_free(struct rpc_server *server)
 	grpc_completion_queue_destroy(server->queue);
 	pthread_mutex_destroy(&server->lock);
 	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->slow.lock);
+	pthread_cond_destroy(&server->slow.changed);
 	idle_list_destroy(&server->idle);
 	free(server->slots);
 	free(server->threads);
@@ -588,24 +666,48 @@ static void create_core(struct rpc_server *server, const struct rpc_server_optio
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
 	pthread_mutex_init(&server->lock, NULL);
 	core_cond_init(&server->changed);
+	pthread_mutex_init(&server->slow.lock, NULL);
+	pthread_cond_init(&server->slow.changed, NULL);
 	idle_list_init(&server->idle);
+}
+
+static simpler_status start_thread(pthread_t *thread, void *(*serves)(void *), void *context)
+{
+	int error = pthread_create(thread, NULL, serves, context);
+
+	if (error)
+		return error_raise_errno(SIMPLER_ESYSTEM, error,
+		                         "cannot start a thread of the server");
+	return SIMPLER_OK;
+}
+
+static simpler_status start_slow(struct rpc_server *server)
+{
+	simpler_status status = SIMPLER_OK;
+	bool needed = false;
+
+	for (size_t i = 0; i < server->slot_count; i++)
+		needed = needed || (server->slots[i].method && server->slots[i].method->slow);
+	if (needed)
+		status = start_thread(&server->slow.thread, serve_slow, &server->slow);
+	server->slow.started = needed && status == SIMPLER_OK;
+	return status;
 }
 
 static simpler_status start_threads(struct rpc_server *server, unsigned count)
 {
+	simpler_status status = start_slow(server);
+
+	if (status != SIMPLER_OK)
+		return status;
 	server->threads = calloc(count, sizeof(*server->threads));
 	if (!server->threads)
 		return error_raise(SIMPLER_ENOMEM, "no memory for %u threads", count);
-	while (server->thread_count < count) {
-		int error =
-			pthread_create(&server->threads[server->thread_count], NULL, serve, server);
-
-		if (error)
-			return error_raise_errno(SIMPLER_ESYSTEM, error,
-			                         "cannot start a thread of the server");
-		server->thread_count++;
+	while (status == SIMPLER_OK && server->thread_count < count) {
+		status = start_thread(&server->threads[server->thread_count], serve, server);
+		server->thread_count += status == SIMPLER_OK;
 	}
-	return SIMPLER_OK;
+	return status;
 }
 
 static simpler_status bind_address(struct rpc_server *server, const char *address)

@@ -378,6 +378,115 @@ static void a_peer_of_this_machine_is_told_from_others(void **state)
 	}
 }
 
+/* --- slow methods --- */
+
+static atomic_bool slow_inside;
+
+/* The thread stays until the test lets it go. */
+static void stay(struct rpc_call *call, const uint8_t *data, size_t size)
+{
+	assert_false(atomic_exchange(&slow_inside, true));
+	hold(call, data, size);
+	pthread_mutex_lock(&seen.lock);
+	while (seen.cancels == 0) /* here: how often the test has let go */
+		pthread_cond_wait(&seen.changed, &seen.lock);
+	seen.cancels--;
+	pthread_mutex_unlock(&seen.lock);
+	atomic_store(&slow_inside, false);
+	echo(call, data, size);
+}
+
+static void let_go(void)
+{
+	pthread_mutex_lock(&seen.lock);
+	seen.cancels++;
+	pthread_cond_broadcast(&seen.changed);
+	pthread_mutex_unlock(&seen.lock);
+}
+
+static const struct rpc_method slow_methods[] = {
+	{ .path = "/test.T/Echo", .on_message = echo },
+	{ .path = "/test.T/Slow", .slow = true, .on_message = stay, .on_end = count_end },
+	{ .path = "/test.T/SlowChat",
+	  .streaming = true,
+	  .slow = true,
+	  .on_open = chat_open,
+	  .on_message = chat_message,
+	  .on_half_close = chat_half_close,
+	  .on_sent = chat_sent,
+	  .on_cancel = chat_cancelled,
+	  .on_end = count_end },
+};
+
+/* With one thread for all others. */
+static void slow_methods_hold_up_each_other_and_nobody_else(void **state)
+{
+	const struct rpc_server_options options = {
+		.address = "127.0.0.1:0", .methods = slow_methods, .method_count = 3, .threads = 1
+	};
+	struct rpc_buffer message = text_buffer("hello");
+	struct rpc_client_call *chat;
+	struct outcome slow[2], chats;
+	struct pair pair;
+
+	(void)state;
+	pair_start(&pair, &options);
+	for (size_t i = 0; i < 2; i++) {
+		struct rpc_buffer buffer = text_buffer("slow");
+
+		outcome_init(&slow[i]);
+		rpc_unary(pair.channel, "/test.T/Slow", CLOCK_NEVER, false, &buffer, outcome_done,
+		          &slow[i]);
+	}
+	wait_seen(&seen.held, 1);
+	chat = open_stream(pair.channel, "/test.T/SlowChat", &chats);
+	rpc_stream_send(chat, &message);
+	for (size_t i = 0; i < 20; i++)
+		assert_answers(pair.channel);
+	assert_int_equal(outcome_ended(&slow[0]) + outcome_ended(&slow[1]), 0);
+	let_go();
+	wait_seen(&seen.held, 2);
+	for (size_t i = 0; i < 20; i++)
+		assert_answers(pair.channel);
+	assert_int_equal(outcome_ended(&chats), 0);
+	let_go();
+	for (size_t i = 0; i < 2; i++) {
+		outcome_wait(&slow[i], &slow[i].ended, 1);
+		assert_int_equal(slow[i].code, RPC_OK);
+		outcome_destroy(&slow[i]);
+	}
+	outcome_wait(&chats, &chats.messages, 1);
+	rpc_stream_close_send(chat);
+	outcome_wait(&chats, &chats.ended, 1);
+	assert_int_equal(chats.code, RPC_OK);
+	outcome_destroy(&chats);
+	pair_stop(&pair);
+}
+
+/* What is on its way to a slow method is answered, or ended, before the server is gone. */
+static void stopping_waits_for_slow_methods(void **state)
+{
+	const struct rpc_server_options options = {
+		.address = "127.0.0.1:0", .methods = slow_methods, .method_count = 3, .threads = 1
+	};
+	struct rpc_buffer buffer = text_buffer("slow");
+	struct outcome slow;
+	struct pair pair;
+
+	(void)state;
+	pair_start(&pair, &options);
+	outcome_init(&slow);
+	rpc_unary(pair.channel, "/test.T/Slow", CLOCK_NEVER, false, &buffer, outcome_done, &slow);
+	wait_seen(&seen.held, 1);
+	let_go();
+	rpc_server_stop(pair.server, clock_after_ms(10000));
+	outcome_wait(&slow, &slow.ended, 1);
+	assert_int_equal(slow.code, RPC_OK);
+	outcome_destroy(&slow);
+	rpc_channel_close(pair.channel);
+	rpc_client_destroy(pair.client);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +502,8 @@ int main(void)
 		TEST(a_channel_reconnects),
 		TEST(stopping_waits_for_calls_in_progress),
 		TEST(stopping_cancels_at_its_deadline),
+		TEST(slow_methods_hold_up_each_other_and_nobody_else),
+		TEST(stopping_waits_for_slow_methods),
 	};
 
 	return cmocka_run_group_tests(tests, make_socket_path, NULL);

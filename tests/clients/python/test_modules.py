@@ -380,6 +380,20 @@ class Libraries(ModuleTest):
                                         self.named(library))
             self.assertNotIn(str(directory), details)
 
+    def test_a_library_that_is_long_to_read_holds_nobody_up(self):
+        path = self.directories[0] / "long.so"
+        with open(path, "wb") as file:
+            file.truncate(1 << 30)  # as large as modules may be
+        self.addCleanup(path.unlink)
+        push = self.client.catalog.PushCallable.future(self.named("long").message(),
+                                                       timeout=SECONDS)
+        answered = 0
+        while not push.done():
+            self.client.heartbeat()
+            answered += 1
+        self.assertEqual(push.code(), Code.INVALID_ARGUMENT, push.details())
+        self.assertGreater(answered, 10)
+
     def test_what_the_library_does_not_declare(self):
         self.put("twice", "lib.so")
         self.refused_push(Code.NOT_FOUND, ["thrice_below"], self.named("lib", "thrice_below"))
