@@ -1,6 +1,7 @@
 #include "exec/lane_batch.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -48,22 +49,15 @@ static void free_slot(struct lane_batch *lane, uint32_t index)
 
 /* --- bytes on their way out; with the lock --- */
 
-/* Room for so many more; NULL when memory is out. They count when put() says so. */
-static uint8_t *make_room(struct lane_bytes *out, size_t size)
+/* In microseconds, and not 0, which is for ever. */
+static uint64_t timeout_of(int64_t deadline)
 {
-	size_t capacity = out->capacity ? out->capacity : 4096;
-	uint8_t *bytes;
+	int64_t left;
 
-	while (capacity - out->size < size)
-		capacity *= 2;
-	if (capacity != out->capacity) {
-		bytes = realloc(out->bytes, capacity);
-		if (!bytes)
-			return NULL;
-		out->bytes = bytes;
-		out->capacity = capacity;
-	}
-	return out->bytes + out->size;
+	if (deadline == CLOCK_NEVER)
+		return 0;
+	left = deadline - clock_now();
+	return left < 1000 ? 1 : (uint64_t)left / 1000;
 }
 
 /* Those whose turn it is, as long as there are slots. Without memory for it they wait on. */
@@ -72,14 +66,15 @@ static void admit_waiting(struct lane_batch *lane)
 	while (lane->waiting && lane->first_free != LANE_NO_SLOT) {
 		struct lane_dispatch *dispatch = lane->waiting;
 		size_t size = load_le32(dispatch->record);
-		uint8_t *room = make_room(&lane->out, size);
+		uint8_t *room = lane_bytes_room(&lane->out, size);
 
 		if (!room)
 			return;
 		DL_DELETE(lane->waiting, dispatch);
 		(void)take_slot(lane, dispatch);
 		memcpy(room, dispatch->record, size);
-		store_le64(room + 8, tag_of(lane, dispatch->slot));
+		lane_dispatch_stamp(room, tag_of(lane, dispatch->slot),
+		                    timeout_of(dispatch->deadline));
 		lane->out.size += size;
 		free(dispatch->record);
 		dispatch->record = NULL;
@@ -87,19 +82,6 @@ static void admit_waiting(struct lane_batch *lane)
 }
 
 /* --- sending --- */
-
-/* The records that fit one batch: at least one. */
-static size_t next_batch(const struct lane_batch *lane)
-{
-	const uint8_t *bytes = lane->under_way.bytes + lane->sent;
-	size_t left = lane->under_way.size - lane->sent, size = load_le32(bytes);
-
-	if (left <= lane->carrier->batch_bytes)
-		return left;
-	while (size + load_le32(bytes + size) <= lane->carrier->batch_bytes)
-		size += load_le32(bytes + size);
-	return size;
-}
 
 /* With the lock, which it releases while it sends; nobody else does then. */
 static void flush(struct lane_batch *lane)
@@ -112,16 +94,19 @@ static void flush(struct lane_batch *lane)
 		bool more;
 
 		if (lane->sent == lane->under_way.size) {
-			struct lane_bytes empty = lane->under_way;
+			struct lane_bytes empty;
 
+			lane_bytes_clear(&lane->under_way);
+			lane->sent = 0;
 			if (lane->out.size == 0)
 				break;
-			empty.size = 0;
+			empty = lane->under_way;
 			lane->under_way = lane->out;
 			lane->out = empty;
-			lane->sent = 0;
 		}
-		size = next_batch(lane);
+		size = lane_bytes_cut(lane->under_way.bytes + lane->sent,
+		                      lane->under_way.size - lane->sent,
+		                      lane->carrier->batch_bytes);
 		pthread_mutex_unlock(&lane->lane.lock);
 		atomic_fetch_add_explicit(&lane->lane.batches, 1, memory_order_relaxed);
 		lane->sent += size;
@@ -143,25 +128,14 @@ void lane_batch_sent(struct lane_batch *lane)
 
 /* --- submit --- */
 
-/* In microseconds, and not 0, which is for ever. */
-static uint64_t timeout_of(int64_t deadline)
-{
-	int64_t left;
-
-	if (deadline == CLOCK_NEVER)
-		return 0;
-	left = deadline - clock_now();
-	return left < 1000 ? 1 : (uint64_t)left / 1000;
-}
-
-/* With the lock. It has no slot yet, and its record no tag. */
+/* With the lock. It has no slot yet, and its record neither tag nor time: see admit_waiting(). */
 static simpler_status wait_for_slot(struct lane_batch *lane, struct lane_dispatch *dispatch,
                                     const struct msg_dispatch *message, size_t size)
 {
 	dispatch->record = malloc(size);
 	if (!dispatch->record)
 		return out_of_memory();
-	lane_dispatch_encode(message, 0, timeout_of(dispatch->deadline), dispatch->record);
+	lane_dispatch_encode(message, 0, 0, dispatch->record);
 	DL_APPEND(lane->waiting, dispatch);
 	return SIMPLER_OK;
 }
@@ -178,7 +152,7 @@ static simpler_status place(struct lane_batch *lane, struct lane_dispatch *dispa
 		return error_raise(SIMPLER_ECANCELLED, "it was stopped");
 	if (lane->waiting || lane->first_free == LANE_NO_SLOT)
 		return wait_for_slot(lane, dispatch, message, size);
-	room = make_room(&lane->out, size);
+	room = lane_bytes_room(&lane->out, size);
 	if (!room)
 		return out_of_memory();
 	(void)take_slot(lane, dispatch);
@@ -292,7 +266,8 @@ static simpler_status take_outcome(struct lane_batch *lane, const struct lane_re
 
 /* --- opening --- */
 
-static simpler_status make_slots(struct lane_batch *lane, uint32_t count)
+/* `*opened` is false when it has died meanwhile. */
+static simpler_status make_slots(struct lane_batch *lane, uint32_t count, bool *opened)
 {
 	struct lane_slot *slots = calloc(count, sizeof(slots[0]));
 
@@ -301,7 +276,8 @@ static simpler_status make_slots(struct lane_batch *lane, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		slots[i].next_free = i + 1 < count ? i + 1 : LANE_NO_SLOT;
 	pthread_mutex_lock(&lane->lane.lock);
-	if (lane->state == LANE_OPENING) {
+	*opened = lane->state == LANE_OPENING;
+	if (*opened) {
 		lane->slots = slots;
 		lane->slot_count = count;
 		lane->first_free = 0;
@@ -309,7 +285,7 @@ static simpler_status make_slots(struct lane_batch *lane, uint32_t count)
 		slots = NULL;
 	}
 	pthread_mutex_unlock(&lane->lane.lock);
-	free(slots); /* it has died meanwhile */
+	free(slots);
 	return SIMPLER_OK;
 }
 
@@ -317,10 +293,11 @@ static simpler_status take_hello(struct lane_batch *lane, const struct lane_reco
 {
 	struct lane_hello hello;
 	simpler_status status = lane_hello_decode(record, &hello);
+	bool opened = false;
 
 	if (status == SIMPLER_OK)
-		status = make_slots(lane, hello.credits);
-	if (status == SIMPLER_OK)
+		status = make_slots(lane, hello.credits, &opened);
+	if (opened)
 		lane->owner.opened(lane->owner.context, &lane->lane);
 	return status;
 }
@@ -387,10 +364,13 @@ static struct lane_dispatch *take_all(struct lane_batch *lane)
 
 static void die(struct lane_batch *lane, const char *why, bool closing)
 {
-	struct lane_answer answer = { .code = RPC_UNAVAILABLE, .text = why };
+	/* It may be an error of this thread, which those that are told overwrite. */
+	char text[ERROR_STEP_BYTES];
+	struct lane_answer answer = { .code = RPC_UNAVAILABLE, .text = text };
 	struct lane_dispatch *all, *next;
 	bool dies, tells;
 
+	(void)snprintf(text, sizeof(text), "%s", why);
 	lane_hold(&lane->lane);
 	pthread_mutex_lock(&lane->lane.lock);
 	dies = lane->state != LANE_DEAD;
@@ -402,7 +382,7 @@ static void die(struct lane_batch *lane, const char *why, bool closing)
 	if (dies)
 		lane->carrier->close(lane);
 	if (tells)
-		lane->owner.lost(lane->owner.context, &lane->lane, why);
+		lane->owner.lost(lane->owner.context, &lane->lane, text);
 	for (; all; all = next) {
 		next = all->next;
 		all->done(all, &answer);
@@ -431,8 +411,8 @@ void lane_batch_destroy(struct lane_batch *lane)
 {
 	assert(!lane->waiting);
 	free(lane->slots);
-	free(lane->out.bytes);
-	free(lane->under_way.bytes);
+	lane_bytes_release(&lane->out);
+	lane_bytes_release(&lane->under_way);
 	(void)pthread_mutex_destroy(&lane->lane.lock);
 }
 

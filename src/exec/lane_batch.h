@@ -18,6 +18,7 @@
 #define EXEC_LANE_BATCH_H
 
 #include "exec/lane.h"
+#include "rpc/lane_bytes.h"
 
 struct lane_batch;
 
@@ -37,11 +38,6 @@ struct lane_slot {
 	struct lane_dispatch *dispatch; /* NULL: free, or cancelled */
 	uint32_t generation;            /* odd while it is taken */
 	uint32_t next_free;
-};
-
-struct lane_bytes {
-	uint8_t *bytes;
-	size_t size, capacity;
 };
 
 enum lane_state { LANE_OPENING, LANE_OPEN, LANE_DEAD };

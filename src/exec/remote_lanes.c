@@ -50,11 +50,29 @@ static void count_gone(struct remote_lanes *lanes, const struct lane *lane)
 	lanes->batches += atomic_load(&lane->batches);
 }
 
+/* With the lock: it could not be opened. */
+static void fail(struct remote_child *node, const char *why)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	uint32_t bit = UINT32_C(1) << lanes->is;
+
+	(void)snprintf(lanes->why, sizeof(lanes->why), "%s", why);
+	lanes->state = REMOTE_LANE_NONE;
+	lanes->failed |= bit;
+	if (lanes->wanted == SIMPLER_LANE_AUTO && (lanes->told_failure & bit) == 0)
+		simpler_log(SIMPLER_LOG_WARN,
+		            "the lane '%s' to %s cannot be opened, and dispatches go another way "
+		            "until it can: %s",
+		            simpler_lane_name(lanes->is), node->child.name, why);
+	lanes->told_failure |= bit;
+}
+
 /* With the lock. */
-static void tell_loss(struct remote_child *node, const char *why)
+static void lose(struct remote_child *node, const char *why)
 {
 	struct remote_lanes *lanes = &node->lanes;
 
+	lanes->state = REMOTE_LANE_NONE;
 	lanes->losses++;
 	if (!lanes->told_loss)
 		simpler_log(SIMPLER_LOG_WARN,
@@ -73,11 +91,10 @@ static void on_lost(void *context, struct lane *lane, const char *why)
 	pthread_mutex_lock(&node->lock);
 	ours = lanes->state != REMOTE_LANE_CLOSED;
 	if (lanes->state == REMOTE_LANE_OPEN)
-		tell_loss(node, why);
+		lose(node, why);
+	else if (lanes->state == REMOTE_LANE_OPENING)
+		fail(node, why);
 	if (ours) {
-		(void)snprintf(lanes->why, sizeof(lanes->why), "%s", why);
-		lanes->failed |= lanes->state == REMOTE_LANE_OPENING ? UINT32_C(1) << lanes->is : 0;
-		lanes->state = REMOTE_LANE_NONE;
 		lanes->fast = NULL;
 		count_gone(lanes, lane);
 	}
@@ -97,27 +114,6 @@ static simpler_status begin(struct remote_child *node, simpler_lane kind, struct
 	return lane_stream_open(node->channel, &owner, out);
 }
 
-/* It may have been opened, or lost, when this returns. */
-static simpler_status open_lane(struct remote_child *node, simpler_lane kind)
-{
-	struct remote_lanes *lanes = &node->lanes;
-	simpler_status status;
-	struct lane *lane;
-
-	pthread_mutex_lock(&node->lock);
-	lanes->state = REMOTE_LANE_OPENING;
-	lanes->is = kind;
-	pthread_mutex_unlock(&node->lock);
-	status = begin(node, kind, &lane);
-	pthread_mutex_lock(&node->lock);
-	if (status != SIMPLER_OK)
-		lanes->state = REMOTE_LANE_NONE;
-	else if (lanes->state == REMOTE_LANE_OPENING)
-		lanes->fast = lane;
-	pthread_mutex_unlock(&node->lock);
-	return status;
-}
-
 /* With the lock. False when there is none; those that failed have their turn again then. */
 static bool next_to_open(struct remote_lanes *lanes, simpler_lane *out)
 {
@@ -131,6 +127,42 @@ static bool next_to_open(struct remote_lanes *lanes, simpler_lane *out)
 	}
 	lanes->failed = 0;
 	return false;
+}
+
+/*
+ * The next one, unless one is open or being opened: connecting and a heartbeat may look at the same
+ * moment. False when no kind is left. It may have been opened, or lost, when this returns, and
+ * another one begun.
+ */
+static bool open_next(struct remote_child *node)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	bool begins, any = true;
+	simpler_status status;
+	uint32_t attempt = 0;
+	simpler_lane kind;
+	struct lane *lane;
+
+	pthread_mutex_lock(&node->lock);
+	begins = lanes->state == REMOTE_LANE_NONE && (any = next_to_open(lanes, &kind));
+	if (begins) {
+		lanes->state = REMOTE_LANE_OPENING;
+		lanes->is = kind;
+		attempt = ++lanes->attempt;
+	}
+	pthread_mutex_unlock(&node->lock);
+	if (!begins)
+		return any;
+	status = begin(node, kind, &lane);
+	pthread_mutex_lock(&node->lock);
+	if (lanes->attempt == attempt && lanes->state == REMOTE_LANE_OPENING) {
+		if (status == SIMPLER_OK)
+			lanes->fast = lane;
+		else
+			fail(node, simpler_last_error_step(0));
+	}
+	pthread_mutex_unlock(&node->lock);
+	return true;
 }
 
 /* Until it is open; false when it was refused, or there is no time left. */
@@ -151,21 +183,13 @@ static bool await_open(struct remote_child *node, int64_t deadline)
 /* Each kind that is wanted once, until one is open. */
 static bool open_best(struct remote_child *node, int64_t deadline)
 {
-	struct remote_lanes *lanes = &node->lanes;
-	simpler_lane kind;
-	bool any;
-
-	for (;;) {
-		pthread_mutex_lock(&node->lock);
-		any = next_to_open(lanes, &kind);
-		pthread_mutex_unlock(&node->lock);
-		if (!any)
+	do {
+		if (!open_next(node))
 			return false;
-		if (open_lane(node, kind) == SIMPLER_OK && await_open(node, deadline))
+		if (await_open(node, deadline))
 			return true;
-		if (clock_now() >= deadline)
-			return false;
-	}
+	} while (clock_now() < deadline);
+	return false;
 }
 
 simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
@@ -189,16 +213,8 @@ simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
 
 void remote_look_for_lane(struct remote_child *node)
 {
-	struct remote_lanes *lanes = &node->lanes;
-	simpler_lane kind;
-	bool looks;
-
-	pthread_mutex_lock(&node->lock);
-	looks = lanes->state == REMOTE_LANE_NONE && lanes->wanted != SIMPLER_LANE_UNARY &&
-	        next_to_open(lanes, &kind);
-	pthread_mutex_unlock(&node->lock);
-	if (looks)
-		(void)open_lane(node, kind);
+	if (node->lanes.wanted != SIMPLER_LANE_UNARY)
+		(void)open_next(node);
 }
 
 /* --- using --- */

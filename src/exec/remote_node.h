@@ -43,10 +43,12 @@ struct remote_lanes {
 	uint32_t offered;    /* by the node, when it was attached; fixed then */
 	enum remote_lane_state state;
 	simpler_lane is;   /* which one is open, or being opened */
-	struct lane *fast; /* that, if it is known; has a reference */
+	uint32_t attempt;  /* counts those that were begun to be opened */
+	struct lane *fast; /* the present one, if it is known; has a reference */
 	uint32_t failed;   /* to open, lately: 1 << simpler_lane */
+	uint32_t told_failure;
 	bool told_loss;
-	char why[NODE_WHY_BYTES]; /* the last one was lost, or could not be opened */
+	char why[NODE_WHY_BYTES]; /* the last one that failed did */
 	uint64_t losses;
 	uint64_t dispatches, batches; /* of those that are gone */
 };

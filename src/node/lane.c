@@ -10,8 +10,9 @@
 #include "rpc/lane_record.h"
 
 struct node_lanes {
-	pthread_mutex_t lock; /* guards: */
-	struct node_lane *open;
+	pthread_mutex_t lock;   /* guards: */
+	struct node_lane *open; /* in the order in which they were opened */
+	bool over;              /* none is opened any more */
 };
 
 struct node_lanes *node_lanes_create(void)
@@ -63,8 +64,8 @@ void node_lane_drop(struct node_lane *lane)
 
 void node_lane_destroy(struct node_lane *lane)
 {
-	free(lane->out.bytes);
-	free(lane->under_way.bytes);
+	lane_bytes_release(&lane->out);
+	lane_bytes_release(&lane->under_way);
 	(void)pthread_mutex_destroy(&lane->lock);
 }
 
@@ -77,8 +78,8 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 
 	hold(lane);
 	pthread_mutex_lock(&lane->lock);
-	closes = !lane->closed;
-	lane->closed = true;
+	closes = !atomic_exchange(&lane->closed, true);
+	lane_bytes_release(&lane->out);
 	pthread_mutex_unlock(&lane->lock);
 	if (closes) {
 		pthread_mutex_lock(&node->lanes->lock);
@@ -91,7 +92,7 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 	drop(lane, 1 + references);
 }
 
-/* The first that is to be closed, with a reference; NULL: none. */
+/* The first that is to be closed, up to `but`, with a reference; NULL: none. */
 static struct node_lane *find_open(struct node_lanes *lanes, uint64_t session,
                                    const struct node_lane *but)
 {
@@ -99,15 +100,18 @@ static struct node_lane *find_open(struct node_lanes *lanes, uint64_t session,
 
 	pthread_mutex_lock(&lanes->lock);
 	DL_FOREACH (lanes->open, lane) {
-		if (lane != but && (session == 0 || lane->session == session))
+		if (lane == but || session == 0 || lane->session == session)
 			break;
 	}
+	if (lane == but)
+		lane = NULL;
 	if (lane)
 		hold(lane);
 	pthread_mutex_unlock(&lanes->lock);
 	return lane;
 }
 
+/* Those that were opened before `but`: of two that are opened at once one stays. */
 static void close_others(struct node *node, uint64_t session, const struct node_lane *but,
                          enum rpc_code code, const char *why)
 {
@@ -121,7 +125,27 @@ static void close_others(struct node *node, uint64_t session, const struct node_
 
 void node_lanes_close(struct node *node, uint64_t session, const char *why)
 {
+	if (session == 0) {
+		pthread_mutex_lock(&node->lanes->lock);
+		node->lanes->over = true;
+		pthread_mutex_unlock(&node->lanes->lock);
+	}
 	close_others(node, session, NULL, RPC_UNAVAILABLE, why);
+}
+
+/* Into the list. */
+static simpler_status list(struct node_lane *lane)
+{
+	struct node_lanes *lanes = lane->node->lanes;
+	bool over;
+
+	pthread_mutex_lock(&lanes->lock);
+	over = lanes->over;
+	if (!over)
+		DL_APPEND(lanes->open, lane);
+	pthread_mutex_unlock(&lanes->lock);
+	return over ? error_raise(SIMPLER_EUNAVAILABLE, "node '%s' is ending", lane->node->id)
+	            : SIMPLER_OK;
 }
 
 simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_carrier *carrier,
@@ -137,29 +161,53 @@ simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_car
 	lane->session = session;
 	atomic_init(&lane->references, 2);
 	(void)pthread_mutex_init(&lane->lock, NULL);
-	pthread_mutex_lock(&node->lanes->lock);
-	DL_APPEND(node->lanes->open, lane);
-	pthread_mutex_unlock(&node->lanes->lock);
-	close_others(node, session, lane, RPC_ABORTED, "the session has another lane now");
+	status = list(lane);
+	if (status == SIMPLER_OK)
+		close_others(node, session, lane, RPC_ABORTED, "the session has another lane now");
+	else
+		(void)pthread_mutex_destroy(&lane->lock);
 	node_leave(node, session);
-	return SIMPLER_OK;
+	return status;
+}
+
+uint32_t node_lane_credits(const struct node *node)
+{
+	unsigned all = node->options->max_tasks, own = node->options->max_session_tasks;
+
+	return own < all ? own : all;
 }
 
 /* --- what goes out --- */
 
+/* With the lock: the next batch, of those that are under way. */
+static size_t next_batch(struct node_lane *lane)
+{
+	struct lane_bytes empty;
+
+	if (lane->sent == lane->under_way.size) {
+		lane_bytes_clear(&lane->under_way);
+		lane->sent = 0;
+		empty = lane->under_way;
+		lane->under_way = lane->out;
+		lane->out = empty;
+	}
+	if (lane->under_way.size == 0)
+		return 0;
+	return lane_bytes_cut(lane->under_way.bytes + lane->sent, lane->under_way.size - lane->sent,
+	                      lane->carrier->batch_bytes);
+}
+
 /* With the lock, which it releases while it sends; nobody else does then. */
 static void flush(struct node_lane *lane)
 {
-	while (!lane->sending && !lane->closed && lane->out.size > 0) {
-		struct node_lane_bytes empty = lane->under_way;
-		bool more;
+	size_t size;
+	bool more;
 
-		empty.size = 0;
-		lane->under_way = lane->out;
-		lane->out = empty;
+	while (!lane->sending && !lane->closed && (size = next_batch(lane)) > 0) {
 		lane->sending = true;
 		pthread_mutex_unlock(&lane->lock);
-		more = lane->carrier->send(lane, lane->under_way.bytes, lane->under_way.size);
+		lane->sent += size;
+		more = lane->carrier->send(lane, lane->under_way.bytes + lane->sent - size, size);
 		pthread_mutex_lock(&lane->lock);
 		if (!more)
 			return;
@@ -175,32 +223,16 @@ void node_lane_continue(struct node_lane *lane)
 	pthread_mutex_unlock(&lane->lock);
 }
 
-/* With the lock: room for so many more, NULL when there is none. */
-static uint8_t *make_room(struct node_lane_bytes *out, size_t size)
+/* With the lock. False when there is no room, of which there may be `most` bytes; for one record
+ * alone there is. */
+static bool put(struct node_lane *lane, const struct lane_outcome *outcome, uint64_t tag,
+                size_t most)
 {
-	size_t capacity = out->capacity ? out->capacity : 4096;
-	uint8_t *bytes;
+	size_t size = lane_outcome_bytes(outcome), used = lane->out.size;
+	uint8_t *room = NULL;
 
-	if (out->size + size > NODE_LANE_MAX_UNSENT && out->size > 0)
-		return NULL;
-	while (capacity - out->size < size)
-		capacity *= 2;
-	if (capacity != out->capacity) {
-		bytes = realloc(out->bytes, capacity);
-		if (!bytes)
-			return NULL;
-		out->bytes = bytes;
-		out->capacity = capacity;
-	}
-	return out->bytes + out->size;
-}
-
-/* With the lock. False when there is no room. */
-static bool put(struct node_lane *lane, const struct lane_outcome *outcome, uint64_t tag)
-{
-	size_t size = lane_outcome_bytes(outcome);
-	uint8_t *room = make_room(&lane->out, size);
-
+	if (used == 0 || (used < most && size <= most - used))
+		room = lane_bytes_room(&lane->out, size);
 	if (!room)
 		return false;
 	lane_outcome_encode(outcome, tag, room);
@@ -210,8 +242,8 @@ static bool put(struct node_lane *lane, const struct lane_outcome *outcome, uint
 
 void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_answer *answer)
 {
-	static const struct lane_outcome too_large = { .code = RPC_UNAVAILABLE,
-		                                       .ask_elsewhere = true };
+	static const struct lane_outcome ask_elsewhere = { .code = RPC_UNAVAILABLE,
+		                                           .ask_elsewhere = true };
 	const struct lane_outcome outcome = {
 		.code = answer->code,
 		.note = answer->note,
@@ -222,7 +254,9 @@ void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_an
 
 	pthread_mutex_lock(&lane->lock);
 	if (!lane->closed) {
-		put_in = put(lane, fits ? &outcome : &too_large, tag);
+		put_in = (fits && put(lane, &outcome, tag, NODE_LANE_MOST_UNSENT)) ||
+		         put(lane, &ask_elsewhere, tag,
+		             NODE_LANE_MOST_UNSENT + NODE_LANE_MOST_ASKED);
 		flush(lane);
 	}
 	pthread_mutex_unlock(&lane->lock);
@@ -260,12 +294,25 @@ static simpler_status take_dispatch(struct node_lane *lane, const struct lane_re
 		if (request.tensors[i].is_handle)
 			(void)strcpy(request.tensors[i].handle.node_id, lane->node->id);
 	}
-	if (timeout_us != 0) {
+	if (timeout_us != 0)
 		in.deadline = clock_after_ms(timeout_us / 1000 + 1);
-		node_look_at(lane->node, in.deadline);
-	}
 	node_dispatch(&in);
+	/* Not before it is known: who is woken looks through those that are. */
+	if (timeout_us != 0)
+		node_look_at(lane->node, in.deadline);
 	return SIMPLER_OK;
+}
+
+/* Another thread has closed it, perhaps before the log knew of what this one has just taken. */
+static void leave_again(struct node_lane *lane)
+{
+	uint32_t references;
+	int64_t until;
+
+	references = task_log_leave_lane(lane->node->tasks, lane, &until);
+	node_look_at(lane->node, until);
+	if (references > 0)
+		drop(lane, references);
 }
 
 void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size)
@@ -273,11 +320,13 @@ void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size)
 	simpler_status status = SIMPLER_OK;
 	struct lane_record record;
 
-	while (size > 0 && status == SIMPLER_OK) {
+	while (size > 0 && status == SIMPLER_OK && !atomic_load(&lane->closed)) {
 		status = lane_next_record(&bytes, &size, &record);
 		if (status == SIMPLER_OK)
 			status = take_dispatch(lane, &record);
 	}
 	if (status != SIMPLER_OK)
 		node_lane_close(lane, rpc_code_of(status), simpler_last_error_step(0));
+	else if (atomic_load(&lane->closed))
+		leave_again(lane);
 }

@@ -3,8 +3,7 @@
  * each dispatch of which goes the way of all dispatches; outcomes go out, as many in a batch as are
  * there when the carrier can take one.
  *
- *   open --lost, displaced by another lane of its session, the session's end, or the node's-->
- * closed
+ *   open --lost, displaced by another lane of its session, or that or the node ends--> closed
  *
  * What a closed lane waited for is held for its client to ask again (node/task_log.h). A session
  * has one lane: opening another closes the one before, which its client has lost.
@@ -19,26 +18,25 @@
 #include <stdatomic.h>
 
 #include "node/node.h"
+#include "rpc/lane_bytes.h"
 #include "wire/lane.h"
 
-/* Outcomes that nobody takes: then the lane is closed. */
-#define NODE_LANE_MAX_UNSENT ((size_t)64 << 20)
+/* Of outcomes that nobody has taken. What finds no room among them is to be asked for elsewhere,
+ * which takes a few bytes; when those find none either, the lane is closed. */
+#define NODE_LANE_MOST_UNSENT ((size_t)16 << 20)
+#define NODE_LANE_MOST_ASKED  ((size_t)4 << 20) /* above it */
 
 struct node_lane;
 
 struct node_lane_carrier {
 	simpler_lane kind;
-	size_t record_bytes; /* the most of one record */
+	/* Of one batch, which has more only if it is a single record; and of one record. */
+	size_t batch_bytes, record_bytes;
 	/* As in exec/lane_batch.h: takes the bytes with it; true when it can take more at once. */
 	bool (*send)(struct node_lane *lane, const uint8_t *bytes, size_t size);
 	/* Have the client know that it is closed, and why. Once; send() may be on the way. */
 	void (*close)(struct node_lane *lane, enum rpc_code code, const char *why);
 	void (*release)(struct node_lane *lane); /* frees it */
-};
-
-struct node_lane_bytes {
-	uint8_t *bytes;
-	size_t size, capacity;
 };
 
 struct node_lane {
@@ -48,9 +46,12 @@ struct node_lane {
 	_Atomic uint32_t references;
 	struct node_lane *prev, *next; /* under the lock of all lanes */
 	pthread_mutex_t lock;          /* guards: */
-	bool closed, sending;
-	struct node_lane_bytes out;       /* to be sent */
-	struct node_lane_bytes under_way; /* the sender's: whoever set `sending` */
+	_Atomic bool closed;           /* looked at without the lock as well */
+	bool sending;
+	struct lane_bytes out; /* to be sent */
+	/* The sender's: whoever set `sending`. */
+	struct lane_bytes under_way;
+	size_t sent; /* of those */
 };
 
 struct node_lanes;
@@ -58,17 +59,20 @@ struct node_lanes;
 struct node_lanes *node_lanes_create(void);
 /* None is open. NULL is allowed. */
 void node_lanes_destroy(struct node_lanes *lanes);
-/* Those of the session, or, with 0, all. */
+/* Those of the session, or, with 0, all, and none is opened any more. */
 void node_lanes_close(struct node *node, uint64_t session, const char *why);
 /* How many are open of a kind. */
 uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind);
 
 /*
  * Open a lane of a session that is attached, `lane` being all zero. The carrier has a reference and
- * sends the hello. SIMPLER_ESTATE without such a session; then nothing was done.
+ * sends the hello, node_lane_credits(). SIMPLER_ESTATE without such a session, SIMPLER_EUNAVAILABLE
+ * when the node is ending; then nothing was done.
  */
 simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_carrier *carrier,
                               struct node *node, uint64_t session);
+/* How many dispatches of a session can be in flight at once. */
+uint32_t node_lane_credits(const struct node *node);
 void node_lane_drop(struct node_lane *lane);
 /* For the carrier's release(). */
 void node_lane_destroy(struct node_lane *lane);

@@ -58,6 +58,7 @@ static void stream_release(struct node_lane *lane)
 
 static const struct node_lane_carrier stream_carrier = {
 	.kind = SIMPLER_LANE_STREAM,
+	.batch_bytes = (size_t)1 << 20,
 	.record_bytes = RPC_MAX_MESSAGE - 4096,
 	.send = stream_send,
 	.close = stream_close,
@@ -67,11 +68,20 @@ static const struct node_lane_carrier stream_carrier = {
 /* The first thing that is sent; on_sent goes on with what has come up. */
 static void send_hello(struct stream_lane *stream)
 {
-	const struct lane_hello hello = { stream->lane.node->options->max_session_tasks };
+	const struct lane_hello hello = { node_lane_credits(stream->lane.node) };
 	uint8_t bytes[64];
 
 	lane_hello_encode(&hello, bytes);
 	(void)stream_send(&stream->lane, bytes, lane_hello_bytes());
+}
+
+/* Unless it is finished. */
+static void receive(struct stream_lane *stream)
+{
+	pthread_mutex_lock(&stream->lock);
+	if (stream->call)
+		rpc_receive(stream->call);
+	pthread_mutex_unlock(&stream->lock);
 }
 
 void node_lane_opened(struct rpc_call *call)
@@ -90,13 +100,15 @@ void node_lane_opened(struct rpc_call *call)
 	if (status == SIMPLER_OK)
 		status = node_lane_open(&stream->lane, &stream_carrier, node_of(call), session);
 	if (status != SIMPLER_OK) {
+		if (stream)
+			(void)pthread_mutex_destroy(&stream->lock);
 		free(stream);
 		reply_error(call);
 		return;
 	}
 	rpc_call_set_state(call, stream);
 	send_hello(stream);
-	rpc_receive(call);
+	receive(stream);
 }
 
 void node_lane_message(struct rpc_call *call, const uint8_t *data, size_t size)
@@ -112,10 +124,7 @@ void node_lane_message(struct rpc_call *call, const uint8_t *data, size_t size)
 	else
 		node_lane_close(&stream->lane, RPC_INVALID_ARGUMENT, simpler_last_error_step(0));
 	bump_release(&bump);
-	pthread_mutex_lock(&stream->lock);
-	if (stream->call)
-		rpc_receive(call);
-	pthread_mutex_unlock(&stream->lock);
+	receive(stream);
 }
 
 void node_lane_half_closed(struct rpc_call *call)

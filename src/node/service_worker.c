@@ -30,6 +30,7 @@
 #include "node/dispatch.h"
 #include "node/engine_link.h"
 #include "node/lane.h"
+#include "node/stream.h"
 #include "node/task_log.h"
 #include "os/events.h"
 
@@ -575,6 +576,8 @@ const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_STOP_TASK, .on_message = stop_task },
 	{ .path = MSG_LANE,
 	  .streaming = true,
+	  .lasting = true,
+	  .idle_ms = STREAM_IDLE_MS,
 	  .on_open = node_lane_opened,
 	  .on_message = node_lane_message,
 	  .on_half_close = node_lane_half_closed,

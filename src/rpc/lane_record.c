@@ -17,6 +17,9 @@
 #define TENSOR_BYTES   8u
 #define HANDLE_BYTES   24u
 #define CONFIG_BYTES   16u
+/* Where in the head, and in a dispatch, they are that lane_dispatch_stamp() changes. */
+#define HEAD_TAG         8u
+#define DISPATCH_TIMEOUT 32u
 
 static size_t padded(size_t size)
 {
@@ -44,7 +47,7 @@ simpler_status lane_next_record(const uint8_t **bytes, size_t *size, struct lane
 		return malformed("its kind is none that we know");
 	*out = (struct lane_record){ .kind = (enum lane_record_kind)head[4],
 		                     .flags = head[5],
-		                     .tag = load_le64(head + 8),
+		                     .tag = load_le64(head + HEAD_TAG),
 		                     .body = head + LANE_HEAD_BYTES,
 		                     .size = whole - LANE_HEAD_BYTES };
 	*bytes += whole;
@@ -60,7 +63,7 @@ static uint8_t *put_head(uint8_t *bytes, size_t size, enum lane_record_kind kind
 	bytes[4] = (uint8_t)kind;
 	bytes[5] = flags;
 	store_le16(bytes + 6, 0);
-	store_le64(bytes + 8, tag);
+	store_le64(bytes + HEAD_TAG, tag);
 	return bytes + LANE_HEAD_BYTES;
 }
 
@@ -161,12 +164,16 @@ static simpler_status take_config(struct body *body, struct record_config *out)
 {
 	const uint8_t *fixed = take(body, CONFIG_BYTES);
 	const uint8_t *prefix = fixed ? take_padded(body, fixed[13]) : NULL;
+	int32_t block_dim, thread_num;
 
-	if (!prefix || fixed[12] > (SWIMLANE | DUMP_TENSOR) || memchr(prefix, '\0', fixed[13]))
+	if (!prefix || fixed[12] > (SWIMLANE | DUMP_TENSOR) || load_le16(fixed + 14) != 0 ||
+	    memchr(prefix, '\0', fixed[13]))
 		return malformed("its config");
+	block_dim = (int32_t)load_le32(fixed);
+	thread_num = (int32_t)load_le32(fixed + 4);
 	*out = (struct record_config){
-		.block_dim = (int32_t)load_le32(fixed),
-		.aicpu_thread_num = (int32_t)load_le32(fixed + 4),
+		.block_dim = block_dim != 0 ? block_dim : MSG_BLOCK_DIM,
+		.aicpu_thread_num = thread_num != 0 ? thread_num : MSG_AICPU_THREAD_NUM,
 		.enable_pmu = (int32_t)load_le32(fixed + 8),
 		.enable_l2_swimlane = (fixed[12] & SWIMLANE) != 0,
 		.enable_dump_tensor = (fixed[12] & DUMP_TENSOR) != 0,
@@ -245,8 +252,10 @@ static simpler_status take_tensor(struct body *body, struct msg_tensor_ref *out)
 	int64_t shape[UINT8_MAX];
 	simpler_status status;
 
-	if (!extents || fixed[0] > 1)
+	if (!extents)
 		return malformed("it ends in a tensor");
+	if (fixed[0] > 1 || load_le32(fixed + 4) != 0)
+		return malformed("a tensor of it is of no kind that we know");
 	for (uint32_t i = 0; i < fixed[3]; i++)
 		shape[i] = (int64_t)load_le64(extents + (size_t)i * 8);
 	status = take_shape(shape, fixed[3], fixed[1], fixed[2], &out->shape, &nbytes);
@@ -281,7 +290,7 @@ void lane_dispatch_encode(const struct msg_dispatch *dispatch, uint64_t tag, uin
 	store_le64(to + 8, dispatch->callable_id);
 	store_le64(to + 16, dispatch->callable_version);
 	store_le64(to + 24, dispatch->session_life);
-	store_le64(to + 32, timeout_us);
+	store_le64(to + DISPATCH_TIMEOUT, timeout_us);
 	store_le16(to + 40, (uint16_t)dispatch->scalar_count);
 	store_le16(to + 42, (uint16_t)dispatch->tensor_count);
 	to[44] = (uint8_t)dispatch->kind;
@@ -298,6 +307,12 @@ void lane_dispatch_encode(const struct msg_dispatch *dispatch, uint64_t tag, uin
 	assert(to == bytes + lane_dispatch_bytes(dispatch));
 }
 
+void lane_dispatch_stamp(uint8_t *bytes, uint64_t tag, uint64_t timeout_us)
+{
+	store_le64(bytes + HEAD_TAG, tag);
+	store_le64(bytes + LANE_HEAD_BYTES + DISPATCH_TIMEOUT, timeout_us);
+}
+
 /* The fields in front. */
 static simpler_status take_fixed(const uint8_t *fixed, struct msg_dispatch *out,
                                  uint64_t *timeout_us)
@@ -306,7 +321,7 @@ static simpler_status take_fixed(const uint8_t *fixed, struct msg_dispatch *out,
 	out->callable_id = load_le64(fixed + 8);
 	out->callable_version = load_le64(fixed + 16);
 	out->session_life = load_le64(fixed + 24);
-	*timeout_us = load_le64(fixed + 32);
+	*timeout_us = load_le64(fixed + DISPATCH_TIMEOUT);
 	out->scalar_count = load_le16(fixed + 40);
 	out->tensor_count = load_le16(fixed + 42);
 	out->kind = fixed[44];
@@ -352,7 +367,7 @@ simpler_status lane_dispatch_decode(const struct lane_record *record, struct msg
 	const uint8_t *fixed = take(&body, DISPATCH_BYTES);
 	simpler_status status;
 
-	if (record->kind != LANE_DISPATCH || !fixed)
+	if (record->kind != LANE_DISPATCH || record->flags != 0 || !fixed)
 		return malformed("it is no dispatch");
 	status = take_fixed(fixed, out, timeout_us);
 	if (status != SIMPLER_OK)

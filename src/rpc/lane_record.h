@@ -68,6 +68,8 @@ void lane_hello_encode(const struct lane_hello *hello, uint8_t *bytes);
 void lane_dispatch_encode(const struct msg_dispatch *dispatch, uint64_t tag, uint64_t timeout_us,
                           uint8_t *bytes);
 void lane_outcome_encode(const struct lane_outcome *outcome, uint64_t tag, uint8_t *bytes);
+/* Give another tag and time to a dispatch that was written before its turn came. */
+void lane_dispatch_stamp(uint8_t *bytes, uint64_t tag, uint64_t timeout_us);
 
 simpler_status lane_hello_decode(const struct lane_record *record, struct lane_hello *out);
 /* The same checks as msg_dispatch_decode(). Handles have no node id, lease or transport. What it

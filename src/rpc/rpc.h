@@ -99,6 +99,9 @@ struct rpc_call; /* one call at the server */
  * Callbacks of a slow method may take long. A thread of the server's runs them, one after the other
  * with those of its other slow methods, and nothing else waits for them.
  *
+ * A lasting method's calls are open for as long as their clients like: they are none of
+ * max_streams, and idle_ms holds for what they send alone.
+ *
  * A unary method with on_cancel is not shown calls whose deadline has passed when their turn comes.
  *
  * Required: on_message (unary); on_open and on_cancel (streaming). `data` is valid during
@@ -108,7 +111,8 @@ struct rpc_method {
 	const char *path; /* "/package.Service/Method" */
 	bool streaming;   /* in either direction */
 	bool slow;
-	unsigned idle_ms; /* of a streaming one; 0: no limit */
+	bool lasting;     /* of a streaming one, and: */
+	unsigned idle_ms; /* 0: no limit */
 	void (*on_open)(struct rpc_call *call);
 	void (*on_message)(struct rpc_call *call, const uint8_t *data, size_t size);
 	/* Instead of on_message, in a streaming call, for who can do without a copy that joins the

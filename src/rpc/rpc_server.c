@@ -201,7 +201,8 @@ void rpc_receive(struct rpc_call *call)
 	grpc_op op = { .op = GRPC_OP_RECV_MESSAGE,
 		       .data.recv_message.recv_message = &call->incoming };
 
-	idle_begin(&call->idle);
+	if (!call->slot->method->lasting)
+		idle_begin(&call->idle);
 	start(call, &op, 1, RECEIVED);
 }
 
@@ -334,6 +335,11 @@ static bool is_expired(const struct rpc_call *call)
 	return gpr_time_cmp(call->deadline, gpr_now(call->deadline.clock_type)) <= 0;
 }
 
+static bool is_counted(const struct rpc_method *method)
+{
+	return method->streaming && !method->lasting;
+}
+
 static bool enter_streams(struct rpc_server *server)
 {
 	if (atomic_fetch_add(&server->streams, 1) < server->max_streams)
@@ -372,7 +378,7 @@ static void accepted(struct rpc_call *call)
 		           "the deadline passed before the call's turn came", NULL);
 		return;
 	}
-	if (method->streaming && !enter_streams(call->server)) {
+	if (is_counted(method) && !enter_streams(call->server)) {
 		refuse_stream(call);
 		return;
 	}
@@ -414,7 +420,8 @@ static void handle(struct rpc_call *call, enum event_kind kind)
 		accepted(call);
 		break;
 	case RECEIVED:
-		idle_end(&call->idle);
+		if (!method->lasting)
+			idle_end(&call->idle);
 		received(call);
 		break;
 	case SENT:
@@ -448,7 +455,7 @@ static bool run(struct rpc_call *call, enum event_kind kind)
 	over = atomic_fetch_sub(&call->batches, 1) == 1 && (call->finished || refused);
 	if (over && call->opened && slot->method->on_end)
 		slot->method->on_end(call, call->cancelled != 0);
-	if (over && call->opened && slot->method->streaming)
+	if (over && call->opened && is_counted(slot->method))
 		atomic_fetch_sub(&server->streams, 1);
 	if (kind == ACCEPTED && !refused)
 		arm(server, slot); /* the next, once this one's answer is on its way */
