@@ -9,7 +9,8 @@
 
 static void connect_node(const struct bench *bench, const char *function, struct dispatching *work)
 {
-	const struct dispatching_options options = { &bench->node, 1, function, NULL, OUTSTANDING };
+	const struct dispatching_options options = { &bench->node, 1, function, SIMPLER_LANE_AUTO,
+		                                     OUTSTANDING };
 
 	dispatching_connect(bench, &options, work);
 }

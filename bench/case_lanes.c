@@ -18,13 +18,13 @@
 #define MANY 20u
 
 static const struct lane {
-	const char *name;
+	simpler_lane lane;
 	const struct bare_kind *const *floor;
 } lanes[] = {
-	{ "unary", &echo_grpc },
-	{ "stream", &echo_grpc },
-	{ "shm", &echo_tcp },
-	{ "fabric", &echo_fabric },
+	{ SIMPLER_LANE_UNARY, &echo_grpc },
+	{ SIMPLER_LANE_STREAM, &echo_grpc },
+	{ SIMPLER_LANE_SHM, &echo_tcp },
+	{ SIMPLER_LANE_FABRIC, &echo_fabric },
 };
 
 static const struct lane *lane_of(const char *case_name)
@@ -32,7 +32,9 @@ static const struct lane *lane_of(const char *case_name)
 	const char *name = case_name + strlen("lane_");
 
 	for (size_t i = 0; i < sizeof(lanes) / sizeof(lanes[0]); i++) {
-		if (strncmp(name, lanes[i].name, strlen(lanes[i].name)) == 0)
+		const char *each = simpler_lane_name(lanes[i].lane);
+
+		if (strncmp(name, each, strlen(each)) == 0)
 			return &lanes[i];
 	}
 	return NULL;
@@ -53,7 +55,7 @@ static void run_floor(struct bare_echo *echo, const struct bare_load *load, doub
 static void connect_node(const struct bench *bench, const struct lane *lane, unsigned outstanding,
                          struct dispatching *work)
 {
-	const struct dispatching_options options = { &bench->node, 1, "noop", lane->name,
+	const struct dispatching_options options = { &bench->node, 1, "noop", lane->lane,
 		                                     outstanding };
 
 	dispatching_connect(bench, &options, work);
@@ -180,6 +182,6 @@ void case_floors(const char *name, const struct bench *bench)
 		if (*lanes[i].floor)
 			measure_floor(*lanes[i].floor, bench);
 		else
-			printf("floor %-12s not here\n", lanes[i].name);
+			printf("floor %-12s not here\n", simpler_lane_name(lanes[i].lane));
 	}
 }

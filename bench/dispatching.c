@@ -1,31 +1,22 @@
 #include "dispatching.h"
 
-#include <string.h>
-
 #include "base/clock.h"
-
-/* Lanes come with an option of the worker; until then there is the one. */
-static void choose_lane(simpler_worker_options *options, const char *lane)
-{
-	(void)options;
-	if (lane && strcmp(lane, "unary") != 0)
-		bench_give_up("choosing a lane");
-}
 
 void dispatching_connect(const struct bench *bench, const struct dispatching_options *options,
                          struct dispatching *out)
 {
 	simpler_worker_options worker = SIMPLER_WORKER_OPTIONS_INIT;
+	simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
 	simpler_module *module;
 
 	worker.node_tasks = options->outstanding;
-	choose_lane(&worker, options->lane);
+	node.lane = options->lane;
 	out->tasks = 1;
 	if (simpler_worker_create(&worker, &out->worker) != SIMPLER_OK)
 		bench_give_up("making a worker");
 	for (unsigned i = 0; i < options->node_count; i++) {
-		if (simpler_worker_add_remote(out->worker, options->nodes[i].address, NULL) !=
-		    SIMPLER_OK)
+		if (simpler_worker_add_remote_with(out->worker, options->nodes[i].address, &node,
+		                                   NULL) != SIMPLER_OK)
 			bench_give_up("adding a node");
 	}
 	if (simpler_module_load(out->worker, bench->module, &module) != SIMPLER_OK ||

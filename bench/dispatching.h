@@ -15,7 +15,7 @@ struct dispatching_options {
 	const struct daemon *nodes;
 	unsigned node_count;
 	const char *function; /* of bench_module.so */
-	const char *lane;     /* NULL: what is chosen without a word */
+	simpler_lane lane;
 	unsigned outstanding; /* on each node */
 };
 
