@@ -23,6 +23,12 @@ static uint64_t tag_of(const struct lane_batch *lane, uint32_t slot)
 	return (uint64_t)lane->slots[slot].generation << 32 | slot;
 }
 
+static void await(struct lane_batch *lane, bool awaited)
+{
+	if (lane->carrier->await)
+		lane->carrier->await(lane, awaited);
+}
+
 static bool take_slot(struct lane_batch *lane, struct lane_dispatch *dispatch)
 {
 	struct lane_slot *slot;
@@ -34,6 +40,8 @@ static bool take_slot(struct lane_batch *lane, struct lane_dispatch *dispatch)
 	lane->first_free = slot->next_free;
 	slot->generation++;
 	slot->dispatch = dispatch;
+	if (lane->taken++ == 0)
+		await(lane, true);
 	return true;
 }
 
@@ -45,6 +53,8 @@ static void free_slot(struct lane_batch *lane, uint32_t index)
 	slot->generation++;
 	slot->next_free = lane->first_free;
 	lane->first_free = index;
+	if (--lane->taken == 0)
+		await(lane, false);
 }
 
 /* --- bytes on their way out; with the lock --- */
@@ -282,6 +292,7 @@ static simpler_status make_slots(struct lane_batch *lane, uint32_t count, bool *
 		lane->slot_count = count;
 		lane->first_free = 0;
 		lane->state = LANE_OPEN;
+		await(lane, false);
 		slots = NULL;
 	}
 	pthread_mutex_unlock(&lane->lane.lock);

@@ -29,6 +29,9 @@ struct lane_carrier {
 	/* Takes the bytes with it. True when it can take more at once; false when it says so by
 	 * lane_batch_sent(). One at a time, without locks. */
 	bool (*send)(struct lane_batch *lane, const uint8_t *bytes, size_t size);
+	/* Whether outcomes are awaited from now on, which they are while it opens. With the lane's
+	 * lock; may be NULL. */
+	void (*await)(struct lane_batch *lane, bool awaited);
 	/* The lane is dead: have the other side know. May be called while send() is. */
 	void (*close)(struct lane_batch *lane);
 	void (*release)(struct lane_batch *lane); /* frees it */
@@ -50,7 +53,7 @@ struct lane_batch {
 	enum lane_state state;
 	bool closing; /* the owner wants to hear nothing any more */
 	struct lane_slot *slots;
-	uint32_t slot_count, first_free;
+	uint32_t slot_count, first_free, taken;
 	struct lane_dispatch *waiting; /* for a slot */
 	struct lane_bytes out;         /* to be sent */
 	uint32_t corks;                /* batches of outcomes being taken */

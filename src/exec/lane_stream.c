@@ -46,6 +46,16 @@ static bool stream_send(struct lane_batch *lane, const uint8_t *bytes, size_t si
 	return false;
 }
 
+static void stream_await(struct lane_batch *lane, bool awaited)
+{
+	struct stream *stream = (struct stream *)lane;
+
+	pthread_mutex_lock(&stream->lock);
+	if (stream->call)
+		rpc_stream_await(stream->call, awaited);
+	pthread_mutex_unlock(&stream->lock);
+}
+
 static void stream_close(struct lane_batch *lane)
 {
 	lock_and_cancel((struct stream *)lane);
@@ -65,6 +75,7 @@ static const struct lane_carrier stream_carrier = {
 	.batch_bytes = BATCH_BYTES,
 	.record_bytes = RECORD_BYTES,
 	.send = stream_send,
+	.await = stream_await,
 	.close = stream_close,
 	.release = stream_release,
 };

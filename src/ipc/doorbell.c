@@ -28,11 +28,11 @@
  * wait counts for no more than longest(), so that a few short ones are enough to make it spin
  * again.
  *
- * Who spins without sleeping (doorbell_spin()) does not learn how long it would have had to wait.
- * It tries each PROBE_EVERY-th time. So does, at length, who has slept through its last waits: two
- * that wait for each other, each asleep when the other rings, have long waits only because they
- * have, and neither would find out. On a virtual machine such a round trip takes 60 microseconds,
- * and 0.2 where both spin.
+ * Who lingers (doorbell_linger()) gives up in the end, and does not learn how long it would have
+ * had to wait. It tries each PROBE_EVERY-th time. So does, at length, who has slept through its
+ * last waits: two that wait for each other, each asleep when the other rings, have long waits only
+ * because they have, and neither would find out. On a virtual machine such a round trip takes 60
+ * microseconds, and 0.2 where both spin.
  *
  * Nobody spins while the last ring came from its own core: whoever is to ring next waits for that
  * core. The kernel puts two there readily, as it wakes a thread near its waker unless it knows of a
@@ -200,7 +200,14 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
+static bool shares_core(const struct doorbell *bell)
+{
+	uint32_t number = atomic_load_explicit(&bell->rung_on, memory_order_relaxed);
+
+	return number != CPU_UNKNOWN && number == cpu_number();
+}
+
+bool doorbell_linger(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget)
 {
 	const struct watch watch = { bell, ticket, NULL, NULL };
 	int64_t began = clock_now(), now = began, length = budget->nanoseconds;
@@ -208,18 +215,16 @@ bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *b
 
 	if (length < most(budget) && ++budget->futile % PROBE_EVERY == 0)
 		length = most(budget);
-	rung = spin(&watch, &now, began + length);
-	/* A short spin in vain says nothing about a long one. */
+	if (shares_core(bell)) {
+		rung = sleep_until_come(&watch, began + length);
+		now = clock_now();
+	} else {
+		rung = spin(&watch, &now, began + length);
+	}
+	/* A short while in vain says nothing about a long one. */
 	if (rung || length == most(budget))
 		learn(budget, rung ? now - began : longest(budget));
 	return rung;
-}
-
-static bool shares_core(const struct doorbell *bell)
-{
-	uint32_t number = atomic_load_explicit(&bell->rung_on, memory_order_relaxed);
-
-	return number != CPU_UNKNOWN && number == cpu_number();
 }
 
 /* The spin before a sleep. `*now` is when it begins. */

@@ -54,8 +54,9 @@ bool doorbell_ring(struct doorbell *bell);
 /* Wakes all of them, whatever the other process has written here: for shutting down. A count that
  * it has set just so may need a second ring. */
 void doorbell_ring_all(struct doorbell *bell);
-/* Spin for what the budget allows, and do not sleep. False when there was no ring. */
-bool doorbell_spin(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
+/* Wait for no longer than it pays to spin: do so, or sleep as long if the last ring came from this
+ * thread's core, which who rings needs. False when there was no ring. */
+bool doorbell_linger(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget);
 /* Spin, then sleep. False when `deadline` (base/clock.h) passed. May return true without a ring:
  * look again. */
 bool doorbell_wait(struct doorbell *bell, uint32_t ticket, struct spin_budget *budget,

@@ -293,7 +293,7 @@ static void visit(struct engine_client *client, bool pushed)
 	uint32_t ticket = doorbell_ticket(&bells->visitor);
 
 	if (pushed && !take_outcome(client))
-		(void)doorbell_spin(&bells->visitor, ticket, &client->visit_budget);
+		(void)doorbell_linger(&bells->visitor, ticket, &client->visit_budget);
 	doorbell_pair_leave(bells);
 	while (take_outcome(client))
 		continue;

@@ -3,12 +3,15 @@
  * is the client's own thread, the keeper, or a thread that waits for an answer and attends
  * (rpc_client_attend()), which saves the wake-up from one to the other.
  *
- *   KEPT --keeper: somebody wanted it, and no call is in progress--> FREE
+ *   KEPT --keeper: somebody wanted it, and nothing is awaited--> FREE
  *   FREE --a waiting thread--> ATTENDED --it is done--> FREE
  *   FREE --keeper: nobody came for REST_MS, or a call is left behind--> KEPT
  *
  * Somebody must sit in the queue in the long run, or a connection's end is noticed only by the next
- * call; hence the rest, which ends by itself.
+ * call; hence the rest, which ends by itself. What is awaited are all calls, but for those streams
+ * that were said to have nothing to tell for now (rpc_stream_await()). Those are not read, either,
+ * until something is sent: gRPC tells the server of each message that is read, and that would wake
+ * it for nothing, where it can go with what is sent.
  *
  * A unary call is one batch of all its operations, so one event. A streaming call is
  *
@@ -65,9 +68,9 @@ struct tag {
 struct rpc_client {
 	grpc_completion_queue *queue;
 	pthread_t thread;
-	atomic_size_t live;   /* calls */
-	atomic_uint handed;   /* as in rpc_server.c */
-	pthread_mutex_t lock; /* guards the wait for live to be 0, and all below */
+	atomic_size_t live, awaited; /* calls, and those of them that are awaited */
+	atomic_uint handed;          /* as in rpc_server.c */
+	pthread_mutex_t lock;        /* guards the wait for live to be 0, and all below */
 	pthread_cond_t idle;
 	pthread_cond_t called; /* the keeper, out of its rest; on the monotonic clock */
 	enum role role;
@@ -94,7 +97,8 @@ struct rpc_client_call {
 	grpc_call *call; /* NULL once it is over and lent bytes are waited for */
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
-	bool has_status, ended;                 /* of who sits in the queue */
+	bool has_status, ended; /* of who sits in the queue */
+	atomic_bool awaited, reading;
 	atomic_bool cancelled;                  /* by rpc_client_call_cancel() */
 	struct rpc_client_call *next_lingering; /* likewise */
 	atomic_uint lent;
@@ -211,11 +215,26 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	atomic_init(&call->refs, 1);
 	atomic_init(&call->lent, 0);
 	atomic_fetch_add(&channel->refs, 1);
+	atomic_init(&call->awaited, true);
+	atomic_init(&call->reading, false);
 	atomic_fetch_add(&channel->client->live, 1);
+	atomic_fetch_add(&channel->client->awaited, 1);
 	pthread_mutex_lock(&channel->lock);
 	DL_APPEND(channel->calls, call);
 	pthread_mutex_unlock(&channel->lock);
 	return call;
+}
+
+void rpc_stream_await(struct rpc_client_call *call, bool awaited)
+{
+	atomic_size_t *count = &call->channel->client->awaited;
+
+	if (atomic_exchange(&call->awaited, awaited) == awaited)
+		return;
+	if (awaited)
+		atomic_fetch_add(count, 1);
+	else
+		atomic_fetch_sub(count, 1);
 }
 
 enum rpc_note rpc_client_call_note(const struct rpc_client_call *call)
@@ -274,6 +293,7 @@ static void release(struct rpc_client_call *call)
 	grpc_metadata_array_destroy(&call->trailing);
 	grpc_slice_unref(call->details);
 	grpc_byte_buffer_destroy(call->incoming);
+	rpc_stream_await(call, false);
 	free(call);
 	channel_release(channel);
 	if (atomic_fetch_sub(&client->live, 1) > 1)
@@ -318,11 +338,13 @@ static void report(struct rpc_client_call *call)
 	gpr_free(text);
 }
 
+/* Unless it is being read already, or nothing is to come. */
 static void read_next(struct rpc_client_call *call)
 {
 	grpc_op op = op_read(call);
 
-	start(call, &op, 1, READ);
+	if (atomic_load(&call->awaited) && !atomic_exchange(&call->reading, true))
+		start(call, &op, 1, READ);
 }
 
 static void deliver_parts(void *context, const struct rpc_part *parts, size_t count)
@@ -351,6 +373,7 @@ static void on_read(struct rpc_client_call *call)
 		                             "a compressed message came", NULL);
 	}
 	grpc_byte_buffer_destroy(message);
+	atomic_store(&call->reading, false);
 	read_next(call);
 }
 
@@ -499,7 +522,7 @@ static void *keeper_main(void *context)
 
 	while (handle_next(client, gpr_inf_future(GPR_CLOCK_MONOTONIC))) {
 		pthread_mutex_lock(&client->lock);
-		if (client->wanted && !client->recalled && atomic_load(&client->live) == 0)
+		if (client->wanted && !client->recalled && atomic_load(&client->awaited) == 0)
 			rest(client);
 		pthread_mutex_unlock(&client->lock);
 	}
@@ -525,7 +548,7 @@ static void end_attendance(struct rpc_client *client)
 {
 	pthread_mutex_lock(&client->lock);
 	client->role = FREE;
-	if (atomic_load(&client->live) > 0) {
+	if (atomic_load(&client->awaited) > 0) {
 		client->recalled = true;
 		pthread_cond_signal(&client->called);
 	}
@@ -786,6 +809,7 @@ void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message)
 
 	start(call, &op, 1, SENT);
 	grpc_byte_buffer_destroy(bytes);
+	read_next(call);
 }
 
 void rpc_stream_close_send(struct rpc_client_call *call)
