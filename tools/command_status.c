@@ -88,8 +88,10 @@ static void print_rooms(const struct msg_status *status)
 	const struct msg_pool_status *pool = &status->pool;
 
 	printf("pool        %" PRIu64 " of %" PRIu64 " bytes used, largest gap %" PRIu64
-	       "; %" PRIu32 " of %" PRIu32 " handles\n",
-	       pool->used, pool->capacity, pool->largest_free, pool->handles, pool->max_handles);
+	       "; %" PRIu32 " of %" PRIu32 " handles, %" PRIu32 " of a session; %" PRIu32
+	       " of %" PRIu32 " grants, %" PRIu32 " of a session\n",
+	       pool->used, pool->capacity, pool->largest_free, pool->handles, pool->max_handles,
+	       pool->max_session_handles, pool->grants, pool->max_grants, pool->max_session_grants);
 	for (uint32_t i = 0; i < status->lane_count; i++) {
 		printf("lane        ");
 		print_untrusted(stdout, status->lanes[i].name);
@@ -214,6 +216,10 @@ static void json_pool(struct json *json, const struct msg_pool_status *pool)
 	json_number(json, "committed", pool->committed);
 	json_number(json, "handles", pool->handles);
 	json_number(json, "max_handles", pool->max_handles);
+	json_number(json, "max_session_handles", pool->max_session_handles);
+	json_number(json, "grants", pool->grants);
+	json_number(json, "max_grants", pool->max_grants);
+	json_number(json, "max_session_grants", pool->max_session_grants);
 	json_close_object(json);
 }
 

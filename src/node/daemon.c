@@ -40,7 +40,6 @@
 #include "wire/tree.h"
 
 #define PROGRAM_MAX 4096
-#define MAX_HANDLES 65536u
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
@@ -151,7 +150,9 @@ static void choose_node_id(struct daemon *daemon)
 static simpler_status build_pool(struct daemon *daemon)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct pool_options options = { .max_handles = MAX_HANDLES,
+	struct pool_options options = { .max_handles = OPTIONS_TENSORS_MAX,
+		                        .max_session_handles = daemon->options->max_session_tensors,
+		                        .max_session_grants = daemon->options->max_session_grants,
 		                        .first_generation = (uint32_t)random_u64() >> 1,
 		                        .now = clock_now };
 	simpler_status status;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "node/address.h"
+#include "tensor/pool.h"
 #include "wire/lane.h"
 #include "wire/tree.h"
 
@@ -57,6 +58,9 @@ const char options_usage[] =
 	"  --max-tasks N          tasks in flight at once, 1 to 1024 (default 1024)\n"
 	"  --max-session-tasks N  of these, tasks of one session, 1 to 1024 (default 1024)\n"
 	"  --max-sessions N       sessions attached at once, 1 to 65536 (default 4096)\n"
+	"  --max-session-tensors N\n"
+	"                         tensors stored here of one session, 1 to 65536 (default 32768)\n"
+	"  --max-session-grants N tensors that one session exports, 1 to 4096 (default 2048)\n"
 	"  --max-streams N        transfers and watches open at once, 1 to 65536 (default 256)\n"
 	"  --rpc-bytes N[K|M|G]   memory of connections and of messages that come in, 128M to\n"
 	"                         16384G (default 1G)\n"
@@ -99,6 +103,8 @@ enum option_id {
 	OPTION_MAX_TASKS,
 	OPTION_MAX_SESSION_TASKS,
 	OPTION_MAX_SESSIONS,
+	OPTION_MAX_SESSION_TENSORS,
+	OPTION_MAX_SESSION_GRANTS,
 	OPTION_MAX_STREAMS,
 	OPTION_RPC_BYTES,
 	OPTION_IDLE_TIMEOUT,
@@ -131,6 +137,8 @@ static const struct option long_options[] = {
 	{ "max-tasks", required_argument, NULL, OPTION_MAX_TASKS },
 	{ "max-session-tasks", required_argument, NULL, OPTION_MAX_SESSION_TASKS },
 	{ "max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS },
+	{ "max-session-tensors", required_argument, NULL, OPTION_MAX_SESSION_TENSORS },
+	{ "max-session-grants", required_argument, NULL, OPTION_MAX_SESSION_GRANTS },
 	{ "max-streams", required_argument, NULL, OPTION_MAX_STREAMS },
 	{ "rpc-bytes", required_argument, NULL, OPTION_RPC_BYTES },
 	{ "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
@@ -284,6 +292,10 @@ static const struct {
 	      max_session_tasks, "a number from 1 to 1024"),
 	COUNT(OPTION_MAX_SESSIONS, "max-sessions", 1, OPTIONS_SESSIONS_MAX, max_sessions,
 	      "a number from 1 to 65536"),
+	COUNT(OPTION_MAX_SESSION_TENSORS, "max-session-tensors", 1, OPTIONS_TENSORS_MAX,
+	      max_session_tensors, "a number from 1 to 65536"),
+	COUNT(OPTION_MAX_SESSION_GRANTS, "max-session-grants", 1, POOL_MAX_GRANTS,
+	      max_session_grants, "a number from 1 to 4096"),
 	COUNT(OPTION_MAX_STREAMS, "max-streams", 1, OPTIONS_STREAMS_MAX, max_streams,
 	      "a number from 1 to 65536"),
 	COUNT(OPTION_IDLE_TIMEOUT, "idle-timeout", 0, OPTIONS_IDLE_MAX, idle_timeout,
@@ -447,6 +459,9 @@ static void set_defaults(struct options *out)
 	out->log_level = SIMPLER_LOG_INFO;
 	out->max_tasks = out->max_session_tasks = OPTIONS_TASKS_MAX;
 	out->max_sessions = 4096;
+	/* Nobody takes all of them. */
+	out->max_session_tensors = OPTIONS_TENSORS_MAX / 2;
+	out->max_session_grants = POOL_MAX_GRANTS / 2;
 	out->max_streams = 256;
 	out->rpc_bytes = UINT64_C(1) << 30;
 	out->idle_timeout = 600;

@@ -25,6 +25,7 @@
 #define OPTIONS_LIBRARY_DIRS_MAX 16
 #define OPTIONS_TASKS_MAX        1024u
 #define OPTIONS_SESSIONS_MAX     65536u
+#define OPTIONS_TENSORS_MAX      65536u /* of a node */
 #define OPTIONS_STREAMS_MAX      65536u
 #define OPTIONS_RPC_MIN          (UINT64_C(1) << 27) /* two of the largest messages */
 #define OPTIONS_IDLE_MAX         86400u
@@ -50,6 +51,7 @@ struct options {
 	size_t library_dir_count;
 	const char *port_file; /* points into argv; NULL: none */
 	unsigned max_tasks, max_session_tasks, max_sessions, max_streams;
+	unsigned max_session_tensors, max_session_grants;
 	uint64_t rpc_bytes;
 	unsigned idle_timeout; /* seconds; 0: never */
 	unsigned drain_grace;  /* seconds */

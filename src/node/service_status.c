@@ -137,6 +137,10 @@ static void tell_pool(struct node *node, struct msg_pool_status *out)
 		.committed = stats.committed,
 		.handles = stats.handles,
 		.max_handles = stats.max_handles,
+		.max_session_handles = stats.max_session_handles,
+		.grants = stats.grants,
+		.max_grants = POOL_MAX_GRANTS,
+		.max_session_grants = stats.max_session_grants,
 	};
 }
 

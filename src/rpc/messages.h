@@ -244,7 +244,8 @@ struct msg_device_status {
 
 struct msg_pool_status {
 	uint64_t capacity, used, largest_free, committed;
-	uint32_t handles, max_handles;
+	uint32_t handles, max_handles, max_session_handles;
+	uint32_t grants, max_grants, max_session_grants;
 };
 
 struct msg_transport_status {

@@ -111,6 +111,10 @@ static void take_pool(const PB(PoolStatus) * message, struct msg_pool_status *ou
 		.committed = message->committed,
 		.handles = message->handles,
 		.max_handles = message->max_handles,
+		.max_session_handles = message->max_session_handles,
+		.grants = message->grants,
+		.max_grants = message->max_grants,
+		.max_session_grants = message->max_session_grants,
 	};
 }
 
@@ -349,6 +353,10 @@ static void put_pool(const struct msg_pool_status *pool, struct parts *parts, PB
 	parts->pool.committed = pool->committed;
 	parts->pool.handles = pool->handles;
 	parts->pool.max_handles = pool->max_handles;
+	parts->pool.max_session_handles = pool->max_session_handles;
+	parts->pool.grants = pool->grants;
+	parts->pool.max_grants = pool->max_grants;
+	parts->pool.max_session_grants = pool->max_session_grants;
 	out->pool = &parts->pool;
 }
 

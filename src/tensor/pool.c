@@ -45,6 +45,10 @@ static simpler_status fill_pool(struct pool *pool, const struct pool_options *op
 
 	pool->now = options->now;
 	pool->max_handles = options->max_handles;
+	pool->max_session_handles =
+		options->max_session_handles ? options->max_session_handles : UINT32_MAX;
+	pool->max_session_grants =
+		options->max_session_grants ? options->max_session_grants : UINT32_MAX;
 	pool->first_generation = options->first_generation ? options->first_generation : 1;
 	pool->next_segment = FIRST_SEGMENT;
 	slab_init(&pool->storages, sizeof(struct pool_storage));
@@ -83,6 +87,7 @@ void pool_destroy(struct pool *pool)
 	store_destroy(pool->store);
 	leases_release(&pool->leases);
 	pool_grants_release(pool);
+	pool_owners_release(pool);
 	slab_release(&pool->storages);
 	free(pool->slots);
 	pthread_mutex_destroy(&pool->lock);
@@ -133,6 +138,7 @@ static struct pool_slot *take_slot(struct pool *pool)
 	}
 	slot->state = POOL_PREPARING;
 	slot->storage = NULL;
+	slot->owner = NULL;
 	slot->session = 0;
 	slot->pins = 0;
 	pool->handles++;
@@ -155,6 +161,7 @@ static struct store_piece detach(struct pool *pool, struct pool_slot *slot)
 {
 	struct store_piece piece = pool_let_go(pool, slot->storage);
 
+	pool_disown(pool, slot);
 	leases_remove(&pool->leases, &slot->lease);
 	slot->state = POOL_FREE;
 	slot->storage = NULL;
@@ -289,15 +296,28 @@ struct store_piece pool_end_handle(struct pool *pool, struct pool_slot *slot)
 
 /* --- allocating --- */
 
+static simpler_status add_owned(struct pool *pool, uint64_t session, uint64_t nbytes,
+                                struct pool_slot **out)
+{
+	simpler_status status = add_storage(pool, nbytes, out);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = pool_own(pool, session, *out);
+	if (status != SIMPLER_OK)
+		(void)detach(pool, *out);
+	return status;
+}
+
 /* A slot with its bytes ready, PREPARING. */
-static simpler_status prepare(struct pool *pool, uint64_t session, uint64_t nbytes,
+static simpler_status prepare(struct pool *pool, uint64_t session, bool scratch, uint64_t nbytes,
                               struct pool_slot **out)
 {
 	struct store_piece piece = { NULL, NULL };
 	simpler_status status;
 
 	pthread_mutex_lock(&pool->lock);
-	status = add_storage(pool, nbytes, out);
+	status = scratch ? add_storage(pool, nbytes, out) : add_owned(pool, session, nbytes, out);
 	pthread_mutex_unlock(&pool->lock);
 	if (status != SIMPLER_OK || nbytes == 0)
 		return status;
@@ -314,7 +334,7 @@ simpler_status pool_alloc(struct pool *pool, uint64_t session, uint64_t nbytes, 
                           struct pool_view *out)
 {
 	struct pool_slot *slot;
-	simpler_status status = prepare(pool, session, nbytes, &slot);
+	simpler_status status = prepare(pool, session, false, nbytes, &slot);
 
 	if (status != SIMPLER_OK)
 		return status;
@@ -328,7 +348,7 @@ simpler_status pool_alloc(struct pool *pool, uint64_t session, uint64_t nbytes, 
 simpler_status pool_alloc_scratch(struct pool *pool, uint64_t nbytes, struct pool_view *out)
 {
 	struct pool_slot *slot;
-	simpler_status status = prepare(pool, 0, nbytes, &slot);
+	simpler_status status = prepare(pool, 0, true, nbytes, &slot);
 
 	if (status != SIMPLER_OK)
 		return status;
@@ -504,6 +524,8 @@ void pool_stats(struct pool *pool, struct pool_stats *out)
 	pthread_mutex_lock(&pool->lock);
 	out->handles = pool->handles;
 	out->max_handles = pool->max_handles;
+	out->max_session_handles = pool->max_session_handles;
 	out->grants = pool->grants_live;
+	out->max_session_grants = pool->max_session_grants;
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -50,6 +50,8 @@ struct pool_options {
 	void *base;           /* its shared, writable mapping */
 	uint64_t capacity;    /* bytes; a multiple of the page size */
 	uint32_t max_handles; /* at least 1, at most 2^30 */
+	/* Of one session, or of all clients without one. 0: as many as there can be. */
+	uint32_t max_session_handles, max_session_grants;
 	/* Where generations begin. A daemon hands in something that differs from one start to the
 	 * next, so that a handle from before does not name somebody's new storage. 0 means 1. */
 	uint32_t first_generation;
@@ -70,6 +72,7 @@ struct pool_stats {
 	uint64_t committed;                    /* bytes with memory behind them, used or kept */
 	uint32_t handles, max_handles;         /* doomed ones included */
 	uint32_t grants;
+	uint32_t max_session_handles, max_session_grants;
 	uint32_t segments; /* beside the main one */
 };
 
@@ -83,7 +86,8 @@ void pool_destroy(struct pool *pool);
  * `ttl_ms` (0 means the default, more than the maximum is cut to it). The bytes read as zero. All
  * pages are committed before it returns, so that touching them later cannot raise SIGBUS.
  *
- * @return SIMPLER_ENOSPACE naming asked, used, largest free and capacity, or the handle limit.
+ * @return SIMPLER_ENOSPACE naming asked, used, largest free and capacity, or the limit of handles,
+ *         the node's or the session's.
  */
 simpler_status pool_alloc(struct pool *pool, uint64_t session, uint64_t nbytes, uint64_t ttl_ms,
                           struct pool_view *out);
@@ -116,12 +120,12 @@ struct pool_grant {
 };
 
 /* Let whoever has the token import or read the handle's storage, for `ttl_ms` as of a lease. Errors
- * as of pool_pin(); SIMPLER_ENOSPACE naming the limit of grants. */
+ * as of pool_pin(); SIMPLER_ENOSPACE naming the limit of grants, the node's or the session's. */
 simpler_status pool_export(struct pool *pool, uint64_t session, uint64_t handle, bool write,
                            uint64_t ttl_ms, struct pool_grant *out);
 /* All three: SIMPLER_EPERM when there is no grant of this handle with this token, or no more.
- * Importing makes a handle of `session` of the same storage. Pinning makes one that is the caller's
- * until it unpins it, as of scratch. */
+ * Importing makes a handle of `session` of the same storage, as pool_alloc() does. Pinning makes
+ * one that is the caller's until it unpins it, as of scratch. */
 simpler_status pool_import(struct pool *pool, uint64_t session, uint64_t handle,
                            const uint8_t *token, uint64_t ttl_ms, struct pool_view *out);
 simpler_status pool_pin_granted(struct pool *pool, uint64_t handle, const uint8_t *token,

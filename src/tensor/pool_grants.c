@@ -41,16 +41,22 @@ static struct grant *take_grant(struct pool *pool)
 	return grant;
 }
 
+static void put_back(struct pool *pool, struct grant *grant)
+{
+	grant->next_free = pool->free_grants;
+	pool->free_grants = (uint32_t)(grant - pool->grants) + 1;
+	pool->grants_live--;
+}
+
 struct store_piece pool_end_grant(struct pool *pool, struct grant *grant)
 {
 	struct store_piece piece = pool_let_go(pool, grant->storage);
 
+	pool_disown_grant(pool, grant);
 	leases_remove(&pool->grant_leases, &grant->lease);
 	memset(grant->token, 0, sizeof(grant->token));
 	grant->live = false;
-	grant->next_free = pool->free_grants;
-	pool->free_grants = (uint32_t)(grant - pool->grants) + 1;
-	pool->grants_live--;
+	put_back(pool, grant);
 	return piece;
 }
 
@@ -91,6 +97,7 @@ static void fill_token(uint8_t *token)
 static simpler_status add_grant(struct pool *pool, struct pool_slot *slot, uint64_t handle,
                                 bool write, uint64_t ttl_ms, struct grant **out)
 {
+	simpler_status status;
 	struct grant *grant;
 
 	if (write && !slot->write)
@@ -101,6 +108,11 @@ static simpler_status add_grant(struct pool *pool, struct pool_slot *slot, uint6
 	grant = take_grant(pool);
 	if (!grant)
 		return SIMPLER_ENOSPACE;
+	status = pool_own_grant(pool, slot, grant);
+	if (status != SIMPLER_OK) {
+		put_back(pool, grant);
+		return status;
+	}
 	grant->storage = slot->storage;
 	grant->storage->holders++;
 	grant->handle = handle;
@@ -138,6 +150,19 @@ simpler_status pool_export(struct pool *pool, uint64_t session, uint64_t handle,
 	return status;
 }
 
+static simpler_status add_imported(struct pool *pool, uint64_t session, const struct grant *grant,
+                                   struct pool_slot **out)
+{
+	simpler_status status = pool_add_handle(pool, grant->storage, out);
+
+	if (status != SIMPLER_OK)
+		return status;
+	status = pool_own(pool, session, *out);
+	if (status != SIMPLER_OK)
+		(void)pool_end_handle(pool, *out); /* the grant still has the bytes */
+	return status;
+}
+
 simpler_status pool_import(struct pool *pool, uint64_t session, uint64_t handle,
                            const uint8_t *token, uint64_t ttl_ms, struct pool_view *out)
 {
@@ -148,7 +173,7 @@ simpler_status pool_import(struct pool *pool, uint64_t session, uint64_t handle,
 	pthread_mutex_lock(&pool->lock);
 	status = find_grant(pool, handle, token, &grant);
 	if (status == SIMPLER_OK)
-		status = pool_add_handle(pool, grant->storage, &slot);
+		status = add_imported(pool, session, grant, &slot);
 	if (status == SIMPLER_OK) {
 		pool_begin_life(pool, slot, session, ttl_ms, grant->write);
 		*out = pool_view_of(pool, slot);

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include <uthash.h>
+
 #include "base/slab.h"
 #include "tensor/leases.h"
 #include "tensor/pool.h"
@@ -15,13 +17,21 @@ struct pool_storage {
 	uint32_t holders;
 };
 
+/* A session that has something, or all clients without one. */
+struct pool_owner {
+	uint64_t session;
+	uint32_t handles, grants;
+	UT_hash_handle hh;
+};
+
 enum pool_state { POOL_FREE, POOL_PREPARING, POOL_LIVE, POOL_DOOMED };
 
 struct pool_slot {
 	struct lease lease; /* first, so that one is the other; in the heap when LIVE */
 	struct pool_storage *storage;
-	uint64_t session; /* whose it is */
-	uint64_t ttl_ms;  /* as last asked for */
+	struct pool_owner *owner; /* who is counted to have it; NULL: scratch */
+	uint64_t session;         /* whose it is */
+	uint64_t ttl_ms;          /* as last asked for */
 	enum pool_state state;
 	bool write; /* may be written through this handle */
 	uint32_t generation;
@@ -32,6 +42,7 @@ struct pool_slot {
 struct grant {
 	struct lease lease; /* first; in the heap while it is live */
 	struct pool_storage *storage;
+	struct pool_owner *owner;
 	uint64_t handle; /* that it was made of; it may be gone */
 	uint64_t session, ttl_ms;
 	uint8_t token[POOL_TOKEN_BYTES];
@@ -43,6 +54,7 @@ struct pool {
 	struct store *store;
 	int64_t (*now)(void);
 	uint32_t max_handles, first_generation;
+	uint32_t max_session_handles, max_session_grants;
 	pthread_mutex_t lock; /* guards all below */
 	struct slab storages;
 	struct leases leases;
@@ -53,6 +65,7 @@ struct pool {
 	struct leases grant_leases;
 	struct grant *grants;
 	uint32_t grants_begun, free_grants, grants_live;
+	struct pool_owner *owners;
 	uint32_t next_segment;
 };
 
@@ -76,6 +89,17 @@ struct pool_view pool_view_of(const struct pool *pool, const struct pool_slot *s
 /* When a lease of this length that begins now ends. */
 int64_t pool_lease_end(const struct pool *pool, uint64_t ttl_ms);
 uint64_t pool_clamp_ttl(uint64_t ttl_ms);
+
+/* --- pool_owners.c: how much a session has --- */
+
+/* Count a handle as the session's, or a grant as that of whoever has the handle. SIMPLER_ENOSPACE
+ * naming the limit; SIMPLER_ENOMEM. */
+simpler_status pool_own(struct pool *pool, uint64_t session, struct pool_slot *slot);
+simpler_status pool_own_grant(struct pool *pool, const struct pool_slot *slot, struct grant *grant);
+/* It is nobody's any more, if it was anybody's. */
+void pool_disown(struct pool *pool, struct pool_slot *slot);
+void pool_disown_grant(struct pool *pool, struct grant *grant);
+void pool_owners_release(struct pool *pool);
 
 /* --- pool_grants.c --- */
 

@@ -77,6 +77,8 @@ static void all_options_together(void **state)
 		                      "--max-tasks=1",
 		                      "--max-session-tasks=2",
 		                      "--max-sessions=3",
+		                      "--max-session-tensors=5",
+		                      "--max-session-grants=6",
 		                      "--max-streams=4",
 		                      "--rpc-bytes=2G",
 		                      "--idle-timeout=5",
@@ -104,6 +106,8 @@ static void all_options_together(void **state)
 	assert_int_equal(options.max_tasks, 1);
 	assert_int_equal(options.max_session_tasks, 2);
 	assert_int_equal(options.max_sessions, 3);
+	assert_int_equal(options.max_session_tensors, 5);
+	assert_int_equal(options.max_session_grants, 6);
 	assert_int_equal(options.max_streams, 4);
 	assert_int_equal(options.rpc_bytes, UINT64_C(2) << 30);
 	assert_int_equal(options.idle_timeout, 5);
@@ -222,6 +226,12 @@ static const struct {
 	{ { "--max-tasks", "1025" }, SIMPLER_EINVAL, { "--max-tasks", "'1025'" } },
 	{ { "--max-session-tasks", "many" }, SIMPLER_EINVAL, { "--max-session-tasks", "'many'" } },
 	{ { "--max-sessions", "65537" }, SIMPLER_EINVAL, { "--max-sessions", "1 to 65536" } },
+	{ { "--max-session-tensors", "65537" },
+	  SIMPLER_EINVAL,
+	  { "--max-session-tensors", "1 to 65536" } },
+	{ { "--max-session-grants", "4097" },
+	  SIMPLER_EINVAL,
+	  { "--max-session-grants", "1 to 4096" } },
 	{ { "--max-streams", "0" }, SIMPLER_EINVAL, { "--max-streams", "1 to 65536" } },
 	{ { "--rpc-bytes", "127M" }, SIMPLER_EINVAL, { "--rpc-bytes", "'127M'", "128M" } },
 	{ { "--rpc-bytes", "much" }, SIMPLER_EINVAL, { "--rpc-bytes", "'much'" } },

@@ -47,7 +47,8 @@ struct fixture {
 	struct pool *pool;
 };
 
-static void open_pool(struct fixture *fixture, uint64_t capacity)
+static void open_limited(struct fixture *fixture, uint64_t capacity, uint32_t session_handles,
+                         uint32_t session_grants)
 {
 	manual_time = 5 * CLOCK_S;
 	fixture->capacity = capacity;
@@ -57,9 +58,16 @@ static void open_pool(struct fixture *fixture, uint64_t capacity)
 	                                                     .base = fixture->base,
 	                                                     .capacity = capacity,
 	                                                     .max_handles = 4096,
+	                                                     .max_session_handles = session_handles,
+	                                                     .max_session_grants = session_grants,
 	                                                     .now = manual_now },
 	                             &fixture->pool),
 	                 SIMPLER_OK);
+}
+
+static void open_pool(struct fixture *fixture, uint64_t capacity)
+{
+	open_limited(fixture, capacity, 0, 0);
 }
 
 static void close_pool(struct fixture *fixture)
@@ -304,6 +312,55 @@ static void the_number_of_grants_is_limited(void **state)
 }
 
 /* --- sessions as a whole --- */
+
+static void expect_full(simpler_status status, const char *text)
+{
+	assert_int_equal(status, SIMPLER_ENOSPACE);
+	assert_non_null(strstr(simpler_last_error(), text));
+}
+
+static void a_session_has_so_many_handles_and_grants_and_others_have_their_own(void **state)
+{
+	struct pool_view mine[3], others, none, pinned;
+	struct pool_grant grants[2], no_grant;
+	struct fixture fixture;
+
+	(void)state;
+	open_limited(&fixture, CAPACITY, 3, 2);
+	for (size_t i = 0; i < 3; i++)
+		mine[i] = alloc(&fixture, ANNE, i * 100, 0);
+	expect_full(pool_alloc(fixture.pool, ANNE, 1, 0, &none), "3 tensors");
+	for (size_t i = 0; i < 2; i++)
+		grants[i] = export(&fixture, ANNE, mine[i].handle, false, 0);
+	expect_full(pool_export(fixture.pool, ANNE, mine[2].handle, false, 0, &no_grant),
+	            "2 tensors");
+	/* Others are not in the way, nor in need. */
+	others = alloc(&fixture, NOBODY, 100, 0);
+	(void)export(&fixture, NOBODY, others.handle, false, 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(import(&fixture, BEN, &grants[0], &others), SIMPLER_OK);
+	expect_full(import(&fixture, BEN, &grants[0], &none), "3 tensors");
+	/* What a dispatch needs for itself is nobody's. */
+	assert_int_equal(pool_alloc_scratch(fixture.pool, 10, &none), SIMPLER_OK);
+	pool_unpin(fixture.pool, none.handle);
+	assert_int_equal(pool_pin_granted(fixture.pool, grants[0].handle, grants[0].token, &none),
+	                 SIMPLER_OK);
+	pool_unpin(fixture.pool, none.handle);
+	/* There is room when something is gone, and not before. */
+	assert_int_equal(pool_pin(fixture.pool, ANNE, mine[2].handle, POOL_READ, &pinned),
+	                 SIMPLER_OK);
+	assert_int_equal(pool_free(fixture.pool, ANNE, mine[2].handle), SIMPLER_OK);
+	expect_full(pool_alloc(fixture.pool, ANNE, 1, 0, &none), "3 tensors");
+	pool_unpin(fixture.pool, mine[2].handle);
+	mine[2] = alloc(&fixture, ANNE, 1, 0);
+	assert_int_equal(pool_release_grant(fixture.pool, grants[1].handle, grants[1].token),
+	                 SIMPLER_OK);
+	(void)export(&fixture, ANNE, mine[2].handle, false, 0);
+	pool_end_session(fixture.pool, ANNE);
+	for (size_t i = 0; i < 3; i++)
+		(void)alloc(&fixture, ANNE, 0, 0);
+	close_pool(&fixture);
+}
 
 static void a_session_renews_all_it_has_each_for_its_own_time(void **state)
 {
@@ -694,6 +751,8 @@ int main(void)
 		cmocka_unit_test(storage_goes_with_the_last_who_holds_it),
 		cmocka_unit_test(a_grant_is_for_who_has_its_token_and_ends),
 		cmocka_unit_test(the_number_of_grants_is_limited),
+		cmocka_unit_test(
+			a_session_has_so_many_handles_and_grants_and_others_have_their_own),
 		cmocka_unit_test(a_session_renews_all_it_has_each_for_its_own_time),
 		cmocka_unit_test(what_a_session_had_goes_with_it_and_nothing_else),
 		cmocka_unit_test(a_session_with_a_segment_has_its_storage_there),

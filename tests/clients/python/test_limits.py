@@ -112,6 +112,27 @@ class Limits(unittest.TestCase):
         open_it()
         self.assertEqual(run(4, "a"), [8])
 
+    def test_tensors_and_grants_of_one_session_and_room_for_another(self):
+        client = self.start("--max-session-tensors", "2", "--max-session-grants", "1")
+        limits = client.status().pool
+        self.assertEqual((limits.max_session_handles, limits.max_session_grants), (2, 1))
+        few, other = (Client(client.daemon.address, session) for session in ("a", "b"))
+        for each in few, other:
+            each.attach()
+            self.addCleanup(each.close)
+        mine = [few.alloc(8), few.alloc(8)]
+        self.assertRefused("this session has 2 tensors", few.alloc, 8)
+        self.assertRefused("this session has 2 tensors", few.push,
+                           [wire.TensorChunk(handle=wire.TensorHandle(nbytes=1), data=b"1",
+                                             last=True)])
+        few.export(mine[0])
+        self.assertRefused("this session exports 1 tensors", few.export, mine[1])
+        for each in other, client:
+            each.export(each.alloc(8))
+        self.assertEqual(client.status().pool.grants, 3)
+        few.free(mine[1])
+        few.alloc(8)
+
     def test_sessions(self):
         client = self.start("--max-sessions", "1")
         self.attach(client, "a")
