@@ -21,11 +21,15 @@ typedef struct simpler_tensor_handle {
 
 /** How bytes of tensors go to a node and come back. What is named and not there is an error. */
 typedef enum simpler_transport {
-	/** Shared memory where there is, else a stream. The choice is logged once a node. */
+	/** Shared memory where there is, else a fabric where there is, else a stream. The choice is
+	 *  logged once a node. */
 	SIMPLER_TRANSPORT_AUTO = 0,
 	SIMPLER_TRANSPORT_STREAM = 1, /**< chunks of a gRPC stream: everywhere */
 	/** Memory that the node shares with this process, which must be on the same machine. */
-	SIMPLER_TRANSPORT_SHM = 2
+	SIMPLER_TRANSPORT_SHM = 2,
+	/** One-sided writes and reads by libfabric, RDMA among them, where both sides have it: see
+	 *  simpler_worker_options.fabric. */
+	SIMPLER_TRANSPORT_FABRIC = 3
 } simpler_transport;
 
 #ifdef __cplusplus

@@ -24,6 +24,15 @@ extern "C" {
 typedef struct simpler_worker simpler_worker;
 typedef struct simpler_module simpler_module;
 
+/** Providers of libfabric. */
+typedef enum simpler_fabric {
+	SIMPLER_FABRIC_OFF = 0,
+	SIMPLER_FABRIC_AUTO =
+		1, /**< verbs where it is there, else tcp, else none, which is logged */
+	SIMPLER_FABRIC_VERBS = 2, /**< InfiniBand, RoCE: "verbs;ofi_rxm" */
+	SIMPLER_FABRIC_TCP = 3    /**< "tcp;ofi_rxm" */
+} simpler_fabric;
+
 typedef struct simpler_worker_options {
 	size_t struct_size; /**< set by SIMPLER_WORKER_OPTIONS_INIT */
 	unsigned level;     /**< 3 for sub workers and chips alone, 4 to 6 above that */
@@ -53,12 +62,18 @@ typedef struct simpler_worker_options {
 	uint32_t heartbeat_failures;
 	/** Where libraries are on this machine; copied. NULL: they are on nodes only. */
 	const char *library_dir;
+	/** Whether tensors go to nodes by libfabric where a node has it as well (simpler-l3d
+	 *  --fabric), and by which provider. One that is named and not here is an error. */
+	simpler_fabric fabric;
+	/** This machine's address for that, in numbers: nodes reach it there. Nobody is
+	 *  authenticated by it. Read while the worker is created. */
+	const char *fabric_address;
 } simpler_worker_options;
 
 #define SIMPLER_WORKER_OPTIONS_INIT                                                                \
 	{                                                                                          \
 		sizeof(simpler_worker_options), 4, 10000, 64, (uint64_t)1 << 30, 65536, 1000,      \
-			60000, 1000, 2000, 3, NULL                                                 \
+			60000, 1000, 2000, 3, NULL, SIMPLER_FABRIC_OFF, "127.0.0.1"                \
 	}
 
 /**
@@ -371,7 +386,11 @@ typedef struct simpler_traffic {
 	simpler_tensor_traffic inlined; /**< SIMPLER_INLINE, inside dispatches and their answers */
 	simpler_tensor_traffic stream;  /**< by SIMPLER_TRANSPORT_STREAM */
 	simpler_tensor_traffic shm;     /**< by SIMPLER_TRANSPORT_SHM */
-	uint64_t auto_moves;            /**< whose transport SIMPLER_TRANSPORT_AUTO has chosen */
+	simpler_tensor_traffic fabric;  /**< by SIMPLER_TRANSPORT_FABRIC */
+	/** How often a transfer by a fabric failed and went by a stream instead, which it does only
+	 *  where SIMPLER_TRANSPORT_AUTO had chosen that. */
+	uint64_t fabric_fallbacks;
+	uint64_t auto_moves;      /**< whose transport SIMPLER_TRANSPORT_AUTO has chosen */
 	uint64_t staging_reused;  /**< SIMPLER_STAGED tensors that got storage of an earlier one */
 	simpler_lane lane;        /**< that dispatches go by at the moment; AUTO with none */
 	uint64_t lane_losses;     /**< how often a lane died while the node stayed */
@@ -382,8 +401,8 @@ typedef struct simpler_traffic {
 
 #define SIMPLER_TRAFFIC_INIT                                                                       \
 	{                                                                                          \
-		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0, SIMPLER_LANE_AUTO, \
-			0, 0, 0, 0                                                                 \
+		sizeof(simpler_traffic), 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0, 0,       \
+			SIMPLER_LANE_AUTO, 0, 0, 0, 0                                              \
 	}
 
 /**

@@ -237,6 +237,7 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 	run->move.local = (struct layout){ .data = tensor->data,
 		                           .bytes = tensor->nbytes,
 		                           .run = tensor->nbytes };
+	run->move.lands = false;
 	run->move.deadline = CLOCK_NEVER;
 	run->move.done = on_moved;
 	transport_move_init(&run->move);
@@ -350,6 +351,25 @@ static bool sends_afresh(struct remote_task *run)
 	return true;
 }
 
+/* By a fabric, and goes once more by another transport. What was written may come to rest on the
+ * node even now, so that is not the storage for it any more. */
+static bool falls_back(struct remote_task *run, const struct error *error)
+{
+	struct transport_storage *place = &run->places[run->tensor];
+	simpler_transport choice = (simpler_transport)run->task->tensors[run->tensor].transport;
+
+	if (remote_task_is_given_up(run) ||
+	    !remote_fell_back(run->node, choice, run->move.transport, error))
+		return false;
+	if (run->move.write) {
+		remote_staging_free(run->node, place);
+		memset(place, 0, sizeof(*place));
+		run->step = STEP_ALLOCATE;
+	}
+	remote_task_advance(run);
+	return true;
+}
+
 /* A push allocates, too. */
 static bool pushes_again(struct remote_task *run, const struct error *error)
 {
@@ -365,7 +385,7 @@ static void on_moved(struct transport_move *move, const struct error *error)
 	pthread_mutex_lock(&run->node->lock);
 	run->moving = NULL;
 	pthread_mutex_unlock(&run->node->lock);
-	if (error && (sends_afresh(run) || pushes_again(run, error)))
+	if (error && (falls_back(run, error) || sends_afresh(run) || pushes_again(run, error)))
 		return;
 	if (error && !run->failed) {
 		run->failed = true;

@@ -10,6 +10,7 @@
 #include "exec/exec.h"
 #include "simpler/lane.h"
 
+struct fabric;
 struct node_session;
 struct rpc_client;
 
@@ -23,6 +24,8 @@ struct remote_options {
 
 /* Opens a channel to the address; does not wait for a connection. */
 simpler_status remote_create(const struct remote_options *options, struct exec_child **out);
+/* Before it is connected: tensors may go by this fabric, which outlives the child. NULL: none. */
+void remote_use_fabric(struct exec_child *child, struct fabric *fabric);
 /* Attach the session to the node, and open a lane to it. Blocks until it answers or until
  * `deadline`; see node_session_attach(). SIMPLER_EUNAVAILABLE also when the lane was named, and is
  * not to be had. */
@@ -33,7 +36,8 @@ struct remote_bytes {
 	uint64_t sent, received;
 };
 struct remote_traffic {
-	struct remote_bytes inlined, stream, shm;
+	struct remote_bytes inlined, stream, shm, fabric;
+	uint64_t fabric_fallbacks; /* from a fabric to a stream, in the midst of it */
 	uint64_t auto_moves;     /* that named no transport */
 	uint64_t staging_reused; /* storage for staged tensors that an earlier task left */
 	simpler_lane lane;       /* the present one */

@@ -116,6 +116,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 	if (status != SIMPLER_OK)
 		return error_context("attaching to %s", child->name);
 	remote_share_memory(node, shm_address);
+	remote_join_fabric(node);
 	return remote_open_lane(node, deadline);
 }
 

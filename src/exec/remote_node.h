@@ -24,7 +24,7 @@
 #include "transport/transport.h"
 
 /* By simpler_transport; 0 is `auto`, which is none. */
-#define REMOTE_TRANSPORTS 3
+#define REMOTE_TRANSPORTS 4
 
 struct rpc_channel;
 struct remote_task;
@@ -62,6 +62,11 @@ struct remote_child {
 	char address[104];
 	/* Towards the node; NULL where there is none. Fixed once it is connected. */
 	struct transport *transports[REMOTE_TRANSPORTS];
+	struct fabric *fabric;             /* borrowed; NULL: there is none here */
+	char fabric_why[256];              /* it does not lead to the node */
+	_Atomic int64_t fabric_again;      /* `auto` leaves it alone until then (base/clock.h) */
+	_Atomic uint64_t fabric_fallbacks; /* of moves that `auto` chose it for */
+	uint64_t fabric_life;
 	uint64_t shm_life; /* in which the memory is the node's that is shared; see remote_life() */
 	atomic_bool told_auto;       /* which one `auto` is */
 	_Atomic uint64_t auto_moves; /* how often it was left open */
@@ -102,6 +107,13 @@ void remote_close_lanes(struct remote_child *node);
 
 /* Have a transport by shared memory, if `address`, which the node told, leads to some from here. */
 void remote_share_memory(struct remote_child *node, const char *address);
+
+/* Have one by the fabric, if there is one here and the node has the same. */
+void remote_join_fabric(struct remote_child *node);
+/* A move by this transport has failed like this, and `auto` may take another for it: whether it was
+ * the fabric, which is then left alone for a while. */
+bool remote_fell_back(struct remote_child *node, simpler_transport choice,
+                      const struct transport *transport, const struct error *error);
 
 /* Of the choice a program made, for storage on the node, or NULL for some that is to be allocated.
  * SIMPLER_EUNAVAILABLE for a transport that is named and not there: nothing goes another way behind

@@ -63,7 +63,10 @@ simpler_status remote_make_storage(struct exec_child *child, uint64_t nbytes,
 
 bool remote_attend(struct exec_child *child, const _Atomic bool *ended)
 {
-	return rpc_client_attend(((struct remote_child *)child)->client, ended);
+	const struct remote_child *node = (const struct remote_child *)child;
+
+	/* A fabric's loop would end it, and not wake who sits in the client's queue. */
+	return !node->fabric && rpc_client_attend(node->client, ended);
 }
 
 /* --- operations --- */
@@ -370,6 +373,7 @@ void remote_begin_move(struct remote_op *op, bool write, const struct span *span
 	op->move.storage = &op->storage->place;
 	op->move.span = *span;
 	layout_init(&op->move.local, local);
+	op->move.lands = false;
 	op->move.deadline = op->deadline;
 	op->move.done = on_moved;
 	transport_move_init(&op->move);

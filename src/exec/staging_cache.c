@@ -14,22 +14,16 @@ void staging_cache_release(struct staging_cache *cache)
 	(void)pthread_mutex_destroy(&cache->lock);
 }
 
-/* What a handle says for transports moves along with it. */
-static void copy_place(struct transport_storage *to, const struct transport_storage *from)
-{
-	transport_storage_take(to, &from->handle);
-}
-
 /* Under the lock. */
 static void remove_piece(struct staging_cache *cache, uint32_t index, struct transport_storage *out)
 {
 	struct staging_piece *piece = &cache->pieces[index];
 	struct staging_piece *last = &cache->pieces[cache->count - 1];
 
-	copy_place(out, &piece->place);
+	transport_storage_copy(out, &piece->place);
 	cache->bytes -= out->handle.nbytes;
 	if (piece != last) {
-		copy_place(&piece->place, &last->place);
+		transport_storage_copy(&piece->place, &last->place);
 		piece->life = last->life;
 		piece->old = last->old;
 	}
@@ -65,7 +59,7 @@ bool staging_cache_put(struct staging_cache *cache, uint64_t life,
 	       cache->bytes <= STAGING_BYTES - nbytes;
 	if (fits) {
 		piece = &cache->pieces[cache->count++];
-		copy_place(&piece->place, place);
+		transport_storage_copy(&piece->place, place);
 		piece->life = life;
 		piece->old = false;
 		cache->bytes += nbytes;

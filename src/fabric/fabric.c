@@ -99,16 +99,22 @@ static bool step(struct fabric *fabric)
 
 	pthread_mutex_lock(&fabric->lock);
 	for (port = fabric->ports; port; port = next) {
-		bool last;
+		bool last, abandoned;
 
 		look_after(port);
 		last = port->closing;
+		abandoned = port->abandoned;
 		pthread_mutex_unlock(&fabric->lock);
 		busy = port_step(port) || busy;
 		pthread_mutex_lock(&fabric->lock);
 		next = port->next;
 		if (last)
 			let_go(fabric, port);
+		if (last && abandoned) {
+			pthread_mutex_unlock(&fabric->lock);
+			port_release(port);
+			pthread_mutex_lock(&fabric->lock);
+		}
 	}
 	pthread_mutex_unlock(&fabric->lock);
 	return busy;
@@ -119,7 +125,7 @@ static bool is_stopping(struct fabric *fabric)
 	bool stopping;
 
 	pthread_mutex_lock(&fabric->lock);
-	stopping = fabric->stopping;
+	stopping = fabric->stopping && !fabric->ports;
 	pthread_mutex_unlock(&fabric->lock);
 	return stopping;
 }

@@ -5,9 +5,8 @@
  *
  * A fabric is a thread, the loop, and the ports that it drives. It makes progress for them, which
  * these providers need on both sides; polls for a moment after something has happened; and sleeps
- * otherwise. All callbacks are called by it, one at a time, without a lock held. They may start and
- * cancel operations and open and close peers; they may not close a port, a region or the fabric, or
- * wait for anything that the loop does.
+ * otherwise. All callbacks are called by it, one at a time, without a lock held. They may call all
+ * that follows but fabric_close(), fabric_port_close() and fabric_port_shut(), which wait for it.
  *
  * A port is an endpoint with an address, in a protection domain of its own: the keys of its regions
  * are worth nothing at another port. Whoever is to be kept apart gets a port each. Connections are
@@ -53,7 +52,7 @@ struct fabric_options {
 /* SIMPLER_EINVAL for an address that is none or stands for all of them; SIMPLER_EUNAVAILABLE when
  * no such provider is there for the address. */
 simpler_status fabric_open(const struct fabric_options *options, struct fabric **out);
-/* Its ports are closed. */
+/* Its ports are closed, or abandoned. */
 void fabric_close(struct fabric *fabric);
 enum fabric_provider fabric_provider(const struct fabric *fabric);
 
@@ -79,6 +78,8 @@ simpler_status fabric_port_open(struct fabric *fabric, const struct fabric_port_
 /* Ends what is in progress, whose `done` is called before it returns. Its regions and peers are
  * closed. */
 void fabric_port_close(struct fabric_port *port);
+/* The same, not waiting for it: callbacks may still come, as it has them end. */
+void fabric_port_abandon(struct fabric_port *port);
 /* As fabric_port_close() does at first: no operation, and nobody else, touches memory by it any
  * more when it has returned. */
 void fabric_port_shut(struct fabric_port *port);
@@ -112,8 +113,10 @@ enum fabric_kind { FABRIC_WRITE, FABRIC_READ, FABRIC_SEND };
 /* How long after its deadline, or its cancellation, the pieces of an operation that are on their
  * way may take, before the port goes down for it. */
 #define FABRIC_GRACE_MS 100
-/* How long one that is not begun waits for a peer that takes nothing: no connection, say. */
+/* How long one waits for a peer of which nothing is heard: for a connection, and with pieces on
+ * their way. So FABRIC_PIECES_AHEAD pieces take no longer where nothing is wrong. */
 #define FABRIC_CONNECT_MS 2000
+#define FABRIC_STALL_MS   5000
 
 /*
  * One operation, the caller's. It fills in what is marked so and starts it; from then on until
@@ -143,10 +146,10 @@ struct fabric_op {
 	uint32_t pieces;
 	uint64_t posted; /* bytes */
 	uint32_t in_flight;
-	bool ending;         /* no more pieces, and `error` says why */
-	bool waits;          /* is among those of the port that wait for room, */
-	int64_t waits_since; /* since then */
-	int64_t give_up_at;  /* when ending */
+	bool ending;        /* no more pieces, and `error` says why */
+	bool waits;         /* is among those of the port that wait for room */
+	int64_t since;      /* its start, or when a piece has last ended well */
+	int64_t give_up_at; /* when ending */
 	struct error error;
 	struct fabric_op *prev, *next;             /* of the port's */
 	struct fabric_op *waits_prev, *waits_next; /* of those that wait */

@@ -65,7 +65,8 @@ struct fabric_port {
 	int fd;            /* of the queue, for poll() */
 	struct message_head head;
 	/* Under the fabric's lock: */
-	bool shutting, closing;    /* it is to go down, and to be gone */
+	bool shutting, closing;    /* it is to go down, and to be gone, */
+	bool abandoned;            /* which nobody waits for */
 	bool down, gone;           /* it is; only the loop sets these */
 	struct fabric_op *ops;     /* in progress */
 	struct fabric_op *waiting; /* of those, the ones for which the provider had no room */
@@ -98,6 +99,8 @@ void fabric_wake(struct fabric *fabric);
 void port_take_down(struct fabric_port *port, const char *why);
 /* Without it. Whether anything happened. */
 bool port_step(struct fabric_port *port);
+/* Nobody names it any more. Without the lock. */
+void port_release(struct fabric_port *port);
 /* Whether it has something to try again soon. */
 bool port_is_stuck(const struct fabric_port *port);
 

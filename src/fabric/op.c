@@ -23,9 +23,6 @@ static void begin_waiting(struct fabric_op *op)
 	DL_APPEND2(op->port->waiting, op, waits_prev, waits_next);
 	op->peer->waiting++;
 	op->waits = true;
-	op->waits_since = clock_now();
-	if (op->waits_since + FABRIC_CONNECT_MS * CLOCK_MS < op->port->look_at)
-		op->port->look_at = op->waits_since + FABRIC_CONNECT_MS * CLOCK_MS;
 }
 
 static void stop_waiting(struct fabric_op *op)
@@ -193,7 +190,7 @@ void op_retry(struct fabric_port *port)
 void op_completed(struct fabric_op *op)
 {
 	op->in_flight--;
-	op->peer->heard_at = clock_now();
+	op->peer->heard_at = op->since = clock_now();
 	if (!op->waits)
 		push(op);
 	settle(op);
@@ -234,21 +231,22 @@ void op_failed(struct fabric_op *op, const struct fi_cq_err_entry *entry)
 
 /* --- time --- */
 
-/* Until when one that waits is patient with a peer of which nothing is heard. */
+/* Until when one is patient with a peer of which nothing is heard: until a connection is there, and
+ * later, with what is on its way. */
 static int64_t patience(const struct fabric_op *op)
 {
-	int64_t since = op->waits_since;
+	int64_t since = op->since;
 
 	if (op->peer->heard_at > since)
 		since = op->peer->heard_at;
-	return since + FABRIC_CONNECT_MS * CLOCK_MS;
+	return since + (op->in_flight > 0 ? FABRIC_STALL_MS : FABRIC_CONNECT_MS) * CLOCK_MS;
 }
 
 static int64_t due(const struct fabric_op *op)
 {
 	if (op->ending)
 		return op->give_up_at;
-	return op->waits && patience(op) < op->deadline ? patience(op) : op->deadline;
+	return patience(op) < op->deadline ? patience(op) : op->deadline;
 }
 
 static void raise_late(const struct fabric_op *op, int64_t now)
@@ -261,9 +259,8 @@ static void raise_late(const struct fabric_op *op, int64_t now)
 	else
 		(void)error_raise(
 			SIMPLER_EUNAVAILABLE,
-			"the other side has taken no connection of the fabric, or nothing "
-			"by it, for %u ms",
-			FABRIC_CONNECT_MS);
+			"nothing has been heard of the other side of the fabric for %d ms",
+			op->in_flight > 0 ? FABRIC_STALL_MS : FABRIC_CONNECT_MS);
 }
 
 bool op_expire(struct fabric_port *port, int64_t now)
@@ -314,8 +311,9 @@ void fabric_start(struct fabric_op *op)
 	op->ending = op->waits = false;
 	pthread_mutex_lock(&fabric->lock);
 	DL_APPEND(port->ops, op);
-	if (op->deadline < port->look_at)
-		port->look_at = op->deadline;
+	op->since = clock_now();
+	if (due(op) < port->look_at)
+		port->look_at = due(op);
 	if (port->down || port->shutting) {
 		(void)error_raise(SIMPLER_EUNAVAILABLE, "this end of the fabric is shut");
 		begin_end(op);

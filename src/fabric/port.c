@@ -27,8 +27,12 @@ static void close_fid(struct fid *fid)
 		(void)fi_close(fid);
 }
 
-static void release(struct fabric_port *port)
+void port_release(struct fabric_port *port)
 {
+	struct fabric_peer *peer, *next;
+
+	DL_FOREACH_SAFE (port->peers, peer, next)
+		free(peer);
 	if (port->ep)
 		close_fid(&port->ep->fid);
 	region_close_all(port);
@@ -149,7 +153,7 @@ simpler_status fabric_port_open(struct fabric *fabric, const struct fabric_port_
 	if (status == SIMPLER_OK)
 		*out = port;
 	else
-		release(port);
+		port_release(port);
 	return status;
 }
 
@@ -181,17 +185,23 @@ void fabric_port_shut(struct fabric_port *port)
 void fabric_port_close(struct fabric_port *port)
 {
 	struct fabric *fabric = port->fabric;
-	struct fabric_peer *peer, *next;
-
 	pthread_mutex_lock(&fabric->lock);
 	port->shutting = port->closing = true;
 	fabric_wake(fabric);
 	while (!port->gone)
 		(void)pthread_cond_wait(&fabric->changed, &fabric->lock);
 	pthread_mutex_unlock(&fabric->lock);
-	DL_FOREACH_SAFE (port->peers, peer, next)
-		free(peer);
-	release(port);
+	port_release(port);
+}
+
+void fabric_port_abandon(struct fabric_port *port)
+{
+	struct fabric *fabric = port->fabric;
+
+	pthread_mutex_lock(&fabric->lock);
+	port->shutting = port->closing = port->abandoned = true;
+	fabric_wake(fabric);
+	pthread_mutex_unlock(&fabric->lock);
 }
 
 bool fabric_port_is_up(struct fabric_port *port)

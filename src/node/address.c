@@ -57,6 +57,13 @@ static enum address_reach classify_host(const char *host)
 	return strcmp(host, "localhost") == 0 ? ADDRESS_LOCAL : ADDRESS_OTHERS;
 }
 
+enum address_reach address_classify_number(const char *text)
+{
+	struct in_addr parsed;
+
+	return inet_pton(AF_INET, text, &parsed) == 1 ? classify_host(text) : classify_v6(text);
+}
+
 enum address_reach address_classify(const char *text)
 {
 	const char *path = address_unix_path(text), *colon = strrchr(text, ':');

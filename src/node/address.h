@@ -12,6 +12,8 @@ enum address_reach {
 };
 
 enum address_reach address_classify(const char *text);
+/* The same for an address in numbers, without a port. */
+enum address_reach address_classify_number(const char *text);
 /* The path of "unix:/path", or NULL for another form. Points into `text`. */
 const char *address_unix_path(const char *text);
 

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "ipc/host_program.h"
 #include "node/address.h"
+#include "node/fabric_ports.h"
 #include "node/lane.h"
 #include "node/node.h"
 #include "node/port_file.h"
@@ -43,7 +44,7 @@
 /* gRPC polls for a whole process in one thread at a time. A second thread in its queue takes turns
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
-#define SERVICES       8
+#define SERVICES       9
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
 
 enum life { STARTING, SERVING, DRAINING };
@@ -58,6 +59,7 @@ struct daemon {
 	void *arena; /* the pool's main segment */
 	int arena_fd, signals;
 	struct shm_server *shm; /* NULL: memory is not shared */
+	char fabric_why[ERROR_STEP_BYTES];
 	struct rpc_health *health;
 	struct rpc_service services[SERVICES];
 	struct rpc_server *server;
@@ -111,6 +113,7 @@ static simpler_status start_server(struct daemon *daemon)
 		{ node_pool_methods, NODE_POOL_METHODS, &daemon->node },
 		{ node_stream_methods, NODE_STREAM_METHODS, &daemon->node },
 		{ node_import_methods, NODE_IMPORT_METHODS, &daemon->node },
+		{ node_fabric_methods, NODE_FABRIC_METHODS, &daemon->node },
 		rpc_health_service(daemon->health),
 		rpc_reflection_service(),
 	};
@@ -147,6 +150,15 @@ static void choose_node_id(struct daemon *daemon)
 	               host[0] != '\0' ? host : "node", (unsigned)random_u64() & 0xffffffffu);
 }
 
+/* Called under the pool's lock. */
+static void handle_revoked(void *context, uint64_t handle)
+{
+	struct node *node = context;
+
+	if (node->fabric)
+		fabric_ports_revoke(node->fabric, handle);
+}
+
 static simpler_status build_pool(struct daemon *daemon)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -154,7 +166,9 @@ static simpler_status build_pool(struct daemon *daemon)
 		                        .max_session_handles = daemon->options->max_session_tensors,
 		                        .max_session_grants = daemon->options->max_session_grants,
 		                        .first_generation = (uint32_t)random_u64() >> 1,
-		                        .now = clock_now };
+		                        .now = clock_now,
+		                        .revoke = handle_revoked,
+		                        .context = &daemon->node };
 	simpler_status status;
 
 	daemon->arena_bytes = (daemon->options->pool_bytes + page - 1) / page * page;
@@ -218,6 +232,8 @@ static void session_ended(void *context, uint64_t session, bool detached)
 	node_lanes_close(&daemon->node, session, "the session is over");
 	catalog_leave(daemon->node.catalog, session);
 	pool_end_session(daemon->node.pool, session);
+	if (daemon->node.fabric)
+		fabric_ports_leave(daemon->node.fabric, session);
 	events_wake(daemon->node.wakeup); /* its segment may be nobody's now */
 	task_log_end_session(daemon->node.tasks, session);
 }
@@ -282,7 +298,7 @@ static simpler_status build_node(struct daemon *daemon)
 
 /* The engine is told of it before there is storage that tasks could name. Should that fail, the
  * segment is there, unused, when it is asked for again. */
-static simpler_status open_segment(struct node *node, uint64_t session, struct segment_view *out)
+simpler_status node_open_segment(struct node *node, uint64_t session, struct segment_view *out)
 {
 	struct record_segment record;
 	simpler_status status = pool_open_segment(node->pool, session, out);
@@ -303,7 +319,7 @@ static simpler_status open_for_peer(void *context, uint64_t session, struct segm
 
 	if (status != SIMPLER_OK)
 		return status;
-	status = open_segment(node, session, out);
+	status = node_open_segment(node, session, out);
 	sessions_leave(node->sessions, session);
 	return status;
 }
@@ -319,6 +335,29 @@ static simpler_status share_memory(struct daemon *daemon)
 	if (status == SIMPLER_OK)
 		daemon->node.shm_address = shm_server_address(daemon->shm);
 	return status;
+}
+
+/* One that was left to `auto` and is not there is done without. */
+static simpler_status open_fabric(struct daemon *daemon)
+{
+	const struct options *options = daemon->options;
+	const struct fabric_options fabric = { options->fabric, options->fabric_address };
+	simpler_status status;
+
+	if (!options->has_fabric) {
+		daemon->node.fabric_why = "the daemon was started without --fabric";
+		return SIMPLER_OK;
+	}
+	status = fabric_ports_create(&fabric, &daemon->node.fabric);
+	if (status == SIMPLER_OK)
+		return SIMPLER_OK;
+	if (options->fabric != FABRIC_ANY || status == SIMPLER_EINVAL)
+		return error_context("--fabric");
+	(void)snprintf(daemon->fabric_why, sizeof(daemon->fabric_why), "%s",
+	               simpler_last_error_step(0));
+	daemon->node.fabric_why = daemon->fabric_why;
+	simpler_log(SIMPLER_LOG_WARN, "there is no fabric: %s", daemon->fabric_why);
+	return SIMPLER_OK;
 }
 
 static simpler_status build(struct daemon *daemon)
@@ -339,6 +378,8 @@ static simpler_status build(struct daemon *daemon)
 		status = rpc_health_create(answer_health, &daemon->node, &daemon->health);
 	if (status == SIMPLER_OK)
 		status = share_memory(daemon);
+	if (status == SIMPLER_OK)
+		status = open_fabric(daemon);
 	if (status == SIMPLER_OK)
 		status = start_server(daemon);
 	if (status == SIMPLER_OK)
@@ -512,6 +553,7 @@ static simpler_status live(struct daemon *daemon)
 		next = earlier(next, shm_server_step(daemon->shm));
 		next = earlier(next, pool_expire(daemon->node.pool));
 		next = earlier(next, sessions_expire(daemon->node.sessions));
+		fabric_ports_step(daemon->node.fabric); /* before its memory is unmapped */
 		drop_segments(&daemon->node);
 		next = earlier(next, catalog_expire(daemon->node.catalog));
 		next = earlier(next, node_expire_tasks(&daemon->node));
@@ -554,6 +596,8 @@ static void take_apart(struct daemon *daemon)
 	stop_serving(daemon);
 	rpc_health_destroy(daemon->health);
 	shm_server_destroy(daemon->shm);
+	fabric_ports_destroy(daemon->node.fabric);
+	daemon->node.fabric = NULL;
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
 	peers_destroy(daemon->node.peers);

@@ -10,10 +10,10 @@
 struct bound_tensor {
 	uint64_t handle; /* pinned; 0: its bytes are in the scratch storage */
 	uint32_t segment;
-	uint64_t offset, nbytes; /* of the tensor's bytes, in the segment */
-	uint8_t *bytes;          /* they, as they are mapped here */
-	uint64_t view_offset;    /* of its first byte in the handle's storage; 0 without one */
-	uint8_t place[SHM_PLACE_BYTES]; /* for its handle in the answer */
+	uint64_t offset, nbytes;   /* of the tensor's bytes, in the segment */
+	uint8_t *bytes;            /* they, as they are mapped here */
+	uint64_t view_offset;      /* of its first byte in the handle's storage; 0 without one */
+	struct node_places places; /* for its handle in the answer */
 	struct msg_shape shape;
 };
 

@@ -187,7 +187,7 @@ void bound_outputs(struct node *node, struct bound_tensors *bound, struct msg_ou
 		ref->offset = tensor->view_offset;
 		ref->is_handle = tensor->handle != 0;
 		if (ref->is_handle)
-			(void)node_keep_handle(node, tensor->handle, tensor->place, &ref->handle);
+			(void)node_keep_handle(node, tensor->handle, &tensor->places, &ref->handle);
 		else
 			ref->inline_data = (simpler_bytes){ tensor->bytes, (size_t)tensor->nbytes };
 	}

@@ -19,9 +19,11 @@
 #include "node/waiter.h"
 #include "rpc/messages.h"
 #include "tensor/pool.h"
+#include "wire/fabric.h"
 #include "wire/shm.h"
 
 struct dispatch_table;
+struct fabric_ports;
 struct node_lanes;
 struct task_log;
 
@@ -37,8 +39,10 @@ struct node {
 	struct readiness readiness;
 	int64_t started; /* base/clock.h */
 	const struct options *options;
-	uint64_t boot_id;        /* another one at each start */
-	const char *shm_address; /* where sessions get their memory; "" when they can't */
+	uint64_t boot_id;            /* another one at each start */
+	const char *shm_address;     /* where sessions get their memory; "" when they can't */
+	struct fabric_ports *fabric; /* NULL: there is none, */
+	const char *fabric_why;      /* and why not */
 	struct task_log *tasks;
 	struct node_lanes *lanes;
 	_Atomic bool draining; /* set once; no dispatch begins after that */
@@ -62,12 +66,14 @@ struct node {
 #define NODE_POOL_METHODS    5
 #define NODE_STREAM_METHODS  3
 #define NODE_IMPORT_METHODS  1
+#define NODE_FABRIC_METHODS  1
 extern const struct rpc_method node_worker_methods[NODE_WORKER_METHODS];
 extern const struct rpc_method node_catalog_methods[NODE_CATALOG_METHODS];
 extern const struct rpc_method node_module_methods[NODE_MODULE_METHODS];
 extern const struct rpc_method node_pool_methods[NODE_POOL_METHODS];
 extern const struct rpc_method node_stream_methods[NODE_STREAM_METHODS];
 extern const struct rpc_method node_import_methods[NODE_IMPORT_METHODS];
+extern const struct rpc_method node_fabric_methods[NODE_FABRIC_METHODS];
 
 /* NULL when memory is out. */
 struct dispatch_table *dispatch_table_create(struct node *node);
@@ -116,16 +122,27 @@ void reply_error(struct rpc_call *call);
 void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message);
 /* SIMPLER_ENOTFOUND for a handle of another node; both are named. */
 simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
+/* As pool_alloc(); and the fabric reaches it, if the session has joined that. */
+simpler_status node_alloc(struct node *node, uint64_t session, uint64_t nbytes, uint64_t ttl_ms,
+                          struct pool_view *out);
+/* The session's own memory segment, of which the engine has been told. SIMPLER_EUNAVAILABLE: not
+ * yet. (node/daemon.c) */
+simpler_status node_open_segment(struct node *node, uint64_t session, struct segment_view *out);
 /* See to it that the daemon's thread looks for what is over at `time` (base/clock.h). */
 void node_look_at(struct node *node, int64_t time);
-/* A handle as the wire has it; where it says how its bytes are reached, that is in `place`, which
+/* How the bytes of a handle are reached, as the wire has it. */
+struct node_places {
+	uint8_t shm[SHM_PLACE_BYTES];
+	uint8_t fabric[FABRIC_PLACE_MAX];
+};
+/* A handle as the wire has it; where it says how its bytes are reached, that is in `places`, which
  * has to last as long. Sees to it that the daemon's thread ends the lease in time that a client is
  * told of. */
-void node_fill_handle(struct node *node, const struct pool_view *view,
-                      uint8_t place[SHM_PLACE_BYTES], struct msg_handle *out);
+void node_fill_handle(struct node *node, const struct pool_view *view, struct node_places *places,
+                      struct msg_handle *out);
 /* Begin the lease of a handle that is pinned anew, and describe the handle. One that is gone in the
  * meantime is SIMPLER_ESTALE, and described without a lease. */
-simpler_status node_keep_handle(struct node *node, uint64_t handle, uint8_t place[SHM_PLACE_BYTES],
+simpler_status node_keep_handle(struct node *node, uint64_t handle, struct node_places *places,
                                 struct msg_handle *out);
 /* Answer a unary call with a handle. */
 void node_reply_handle(struct rpc_call *call, const struct pool_view *view);

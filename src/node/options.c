@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "fabric/fabric.h"
 #include "node/address.h"
 #include "tensor/pool.h"
 #include "wire/lane.h"
@@ -42,6 +43,10 @@ const char options_usage[] =
 	"                         (default on)\n"
 	"  --lane LANE            how dispatches come: auto, which is all that there are, or\n"
 	"                         stream, or unary (default auto); calls are always served\n"
+	"  --fabric PROVIDER      reach tensors by libfabric, too: off, verbs, tcp, or auto, the\n"
+	"                         first that is there (default off)\n"
+	"  --fabric-address ADDR  this machine's address for that, in numbers; one that others\n"
+	"                         reach needs --insecure (default 127.0.0.1)\n"
 	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
 	"                         allocate, 1M to 16384G (default 1G)\n"
 	"  --module-bytes N[K|M|G]\n"
@@ -93,6 +98,8 @@ enum option_id {
 	OPTION_POOL_BYTES,
 	OPTION_SHM,
 	OPTION_LANE,
+	OPTION_FABRIC,
+	OPTION_FABRIC_ADDRESS,
 	OPTION_HEAP,
 	OPTION_MODULE_BYTES,
 	OPTION_STORE,
@@ -127,6 +134,8 @@ static const struct option long_options[] = {
 	{ "pool-bytes", required_argument, NULL, OPTION_POOL_BYTES },
 	{ "shm", required_argument, NULL, OPTION_SHM },
 	{ "lane", required_argument, NULL, OPTION_LANE },
+	{ "fabric", required_argument, NULL, OPTION_FABRIC },
+	{ "fabric-address", required_argument, NULL, OPTION_FABRIC_ADDRESS },
 	{ "heap", required_argument, NULL, OPTION_HEAP },
 	{ "module-bytes", required_argument, NULL, OPTION_MODULE_BYTES },
 	{ "store", required_argument, NULL, OPTION_STORE },
@@ -219,6 +228,27 @@ static bool parse_lane(const char *text, uint32_t *lanes)
 	                 ? OPTIONS_LANES
 	                 : OPTIONS_LANES & (LANE_BIT(UNARY) | UINT32_C(1) << lane);
 	return (OPTIONS_LANES >> lane & 1) != 0 || lane == SIMPLER_LANE_AUTO;
+}
+
+static bool parse_fabric(const char *text, struct options *out)
+{
+	static const struct {
+		const char *text;
+		bool has;
+		unsigned provider;
+	} choices[] = { { "off", false, FABRIC_ANY },
+		        { "auto", true, FABRIC_ANY },
+		        { "verbs", true, FABRIC_VERBS },
+		        { "tcp", true, FABRIC_TCP } };
+
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+		if (strcmp(text, choices[i].text) != 0)
+			continue;
+		out->has_fabric = choices[i].has;
+		out->fabric = choices[i].provider;
+		return true;
+	}
+	return false;
 }
 
 static bool parse_node_id(const char *text, char out[OPTIONS_NODE_ID_MAX + 1])
@@ -364,6 +394,14 @@ static simpler_status apply(int id, const char *value, struct options *out)
 		return parse_lane(value, &out->lanes)
 		               ? SIMPLER_OK
 		               : refuse("lane", value, "auto, unary or stream");
+	case OPTION_FABRIC:
+		return parse_fabric(value, out)
+		               ? SIMPLER_OK
+		               : refuse("fabric", value, "off, auto, verbs or tcp");
+	case OPTION_FABRIC_ADDRESS:
+		out->fabric_address = value;
+		return value[0] != '\0' ? SIMPLER_OK
+		                        : refuse("fabric-address", value, "an address");
 	case OPTION_STORE:
 		out->store = value;
 		return value[0] != '\0' ? SIMPLER_OK : refuse("store", value, "a directory");
@@ -433,6 +471,26 @@ static simpler_status check_reach(const struct options *options)
 		options->listen, policy_mode_name(options->code), code[options->code]);
 }
 
+/* Keys of tensors are all that it asks for, and it encrypts nothing. */
+static simpler_status check_fabric(const struct options *options)
+{
+	enum address_reach reach = address_classify_number(options->fabric_address);
+
+	if (reach == ADDRESS_INVALID)
+		return refuse("fabric-address", options->fabric_address,
+		              "an address in numbers, such as 192.0.2.1");
+	if (reach == ADDRESS_LOCAL || !options->has_fabric || options->insecure)
+		return SIMPLER_OK;
+	return error_raise(
+		SIMPLER_EPERM,
+		"--fabric-address '%s': other machines could reach this address, peers are not "
+		"authenticated by a fabric, and nothing is encrypted: whoever guesses or overhears "
+		"a "
+		"key can read and change that tensor; give --insecure as well if everybody on that "
+		"network may do that",
+		options->fabric_address);
+}
+
 static simpler_status check_workers(const struct options *options)
 {
 	if (options->sub_workers == OPTIONS_PROCESSORS)
@@ -456,6 +514,7 @@ static void set_defaults(struct options *out)
 	out->pool_bytes = UINT64_C(1) << 30;
 	out->shm = true;
 	out->lanes = OPTIONS_LANES;
+	out->fabric_address = "127.0.0.1";
 	out->log_level = SIMPLER_LOG_INFO;
 	out->max_tasks = out->max_session_tasks = OPTIONS_TASKS_MAX;
 	out->max_sessions = 4096;
@@ -505,5 +564,7 @@ simpler_status options_parse(int argc, char **argv, struct options *out,
 	status = check_workers(out);
 	if (status == SIMPLER_OK)
 		status = settle_code(out);
-	return status == SIMPLER_OK ? check_reach(out) : status;
+	if (status == SIMPLER_OK)
+		status = check_reach(out);
+	return status == SIMPLER_OK ? check_fabric(out) : status;
 }

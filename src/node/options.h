@@ -39,8 +39,11 @@ struct options {
 	unsigned chips;
 	char device[OPTIONS_DEVICE_MAX + 1];
 	uint64_t pool_bytes, heap_bytes;
-	bool shm;       /* parents of this machine get the memory that their tensors are in */
-	uint32_t lanes; /* that are offered: 1 << simpler_lane */
+	bool shm;        /* parents of this machine get the memory that their tensors are in */
+	uint32_t lanes;  /* that are offered: 1 << simpler_lane */
+	bool has_fabric; /* tensors can be reached by a fabric, */
+	unsigned fabric; /* of this enum fabric_provider, or FABRIC_ANY, */
+	const char *fabric_address; /* at this address of the machine; points into argv, too */
 	simpler_log_level log_level;
 	bool insecure;
 	enum policy_mode code;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "node/fabric_ports.h"
 #include "node/node.h"
 #include "os/events.h"
 
@@ -77,10 +78,11 @@ void node_look_at(struct node *node, int64_t time)
 		events_wake(node->wakeup);
 }
 
-void node_fill_handle(struct node *node, const struct pool_view *view,
-                      uint8_t place[SHM_PLACE_BYTES], struct msg_handle *out)
+void node_fill_handle(struct node *node, const struct pool_view *view, struct node_places *places,
+                      struct msg_handle *out)
 {
 	const struct shm_place there = { view->segment, view->offset, view->nbytes };
+	struct fabric_place by_fabric;
 
 	*out = (struct msg_handle){
 		.handle_id = view->handle,
@@ -91,28 +93,51 @@ void node_fill_handle(struct node *node, const struct pool_view *view,
 	(void)snprintf(out->transport, sizeof(out->transport), "%s",
 	               view->direct ? SHM_TRANSPORT : STREAM_TRANSPORT);
 	if (view->direct) {
-		shm_place_encode(&there, place);
-		out->transport_desc = (simpler_bytes){ place, SHM_PLACE_BYTES };
+		shm_place_encode(&there, places->shm);
+		out->transport_desc = (simpler_bytes){ places->shm, SHM_PLACE_BYTES };
+	}
+	if (view->direct && node->fabric &&
+	    fabric_ports_find(node->fabric, view->handle, &by_fabric)) {
+		(void)snprintf(out->also, sizeof(out->also), "%s", FABRIC_TRANSPORT);
+		out->also_desc = (simpler_bytes){ places->fabric,
+			                          fabric_place_encode(&by_fabric, places->fabric) };
 	}
 	node_look_at(node, view->lease_deadline);
 }
 
-simpler_status node_keep_handle(struct node *node, uint64_t handle, uint8_t place[SHM_PLACE_BYTES],
+simpler_status node_keep_handle(struct node *node, uint64_t handle, struct node_places *places,
                                 struct msg_handle *out)
 {
 	struct pool_view view = { .handle = handle, .lease_deadline = CLOCK_NEVER };
 	simpler_status status = pool_renew(node->pool, handle, &view);
 
-	node_fill_handle(node, &view, place, out);
+	node_fill_handle(node, &view, places, out);
 	return status;
 }
 
 void node_reply_handle(struct rpc_call *call, const struct pool_view *view)
 {
-	uint8_t place[SHM_PLACE_BYTES];
+	struct node_places places;
 	struct rpc_buffer buffer;
 	struct msg_handle handle;
 
-	node_fill_handle(node_of(call), view, place, &handle);
+	node_fill_handle(node_of(call), view, &places, &handle);
 	reply(call, msg_handle_encode(&handle, &buffer), &buffer);
+}
+
+/* What was freed in the meantime, by a lease that is over, say, is not to stay reachable: its
+ * revoking came too early. */
+simpler_status node_alloc(struct node *node, uint64_t session, uint64_t nbytes, uint64_t ttl_ms,
+                          struct pool_view *out)
+{
+	simpler_status status = pool_alloc(node->pool, session, nbytes, ttl_ms, out);
+	struct pool_view now;
+
+	if (status != SIMPLER_OK || !node->fabric || !out->direct)
+		return status;
+	fabric_ports_register(node->fabric, session, out->handle, out->bytes, nbytes);
+	status = pool_lookup(node->pool, out->handle, &now);
+	if (status != SIMPLER_OK)
+		fabric_ports_revoke(node->fabric, out->handle);
+	return status;
 }

@@ -102,10 +102,10 @@ static simpler_status judge(struct import *import, enum rpc_code code, const cha
 static void answer(struct import *import)
 {
 	struct node *node = node_of(import->call);
-	uint8_t place[SHM_PLACE_BYTES];
+	struct node_places places;
 	struct rpc_buffer buffer;
 	struct msg_handle handle;
-	simpler_status status = node_keep_handle(node, import->view.handle, place, &handle);
+	simpler_status status = node_keep_handle(node, import->view.handle, &places, &handle);
 
 	if (status == SIMPLER_OK)
 		status = msg_handle_encode(&handle, &buffer);
@@ -174,8 +174,8 @@ static simpler_status make_storage(struct node *node, struct import *import,
                                    const struct msg_import *request)
 {
 	struct pool_view view;
-	simpler_status status = pool_alloc(node->pool, import->session,
-	                                   request->grant.handle.nbytes, request->ttl_ms, &view);
+	simpler_status status = node_alloc(node, import->session, request->grant.handle.nbytes,
+	                                   request->ttl_ms, &view);
 
 	if (status == SIMPLER_OK)
 		status = pool_pin(node->pool, import->session, view.handle, POOL_WRITE,

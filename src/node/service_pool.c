@@ -60,7 +60,7 @@ static simpler_status act_alloc(struct node *node, uint64_t session, const void 
 {
 	const struct alloc *alloc = request;
 	simpler_status status =
-		pool_alloc(node->pool, session, alloc->message.nbytes, alloc->message.ttl_ms, out);
+		node_alloc(node, session, alloc->message.nbytes, alloc->message.ttl_ms, out);
 
 	if (status == SIMPLER_OK) {
 		alloc->made->session = session;

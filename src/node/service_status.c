@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "node/fabric_ports.h"
 #include "node/lane.h"
 #include "os/events.h"
 #include "simpler/version.h"
@@ -194,6 +195,11 @@ static void tell_node(struct node *node, struct msg_status *out)
 		.name = "shm",
 		.available = node->shm_address[0] != '\0',
 		.why_not = node->shm_address[0] ? "" : "the daemon was started with --shm off",
+	};
+	out->transports[out->transport_count++] = (struct msg_transport_status){
+		.name = FABRIC_TRANSPORT,
+		.available = node->fabric != NULL,
+		.why_not = node->fabric ? "" : node->fabric_why,
 	};
 	out->sessions.attached = sessions_count(node->sessions);
 	out->sessions.limit = node->options->max_sessions;

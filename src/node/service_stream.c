@@ -99,12 +99,12 @@ static simpler_status pull_send(struct rpc_call *call, struct pull *pull)
 	struct msg_chunk chunk = { .has_handle = pull->whole || pull->sent == 0,
 		                   .offset = pull->sent,
 		                   .last = size == left };
-	uint8_t place[SHM_PLACE_BYTES];
+	struct node_places places;
 	struct rpc_buffer buffer;
 	simpler_status status;
 
 	if (chunk.has_handle)
-		node_fill_handle(node_of(call), &pull->view, place, &chunk.handle);
+		node_fill_handle(node_of(call), &pull->view, &places, &chunk.handle);
 	status = pull->span.runs == 1 && size > 0
 	                 ? frame_in_place(node_of(call), pull, &chunk, size, &buffer)
 	                 : frame_packed(pull, &chunk, size, &buffer);
@@ -249,7 +249,7 @@ static simpler_status push_alloc(struct node *node, struct push *push,
 		                   "its last: give the size in handle.nbytes");
 	if (nbytes == 0)
 		nbytes = chunk->data.size;
-	status = pool_alloc(node->pool, push->stream.session, nbytes, 0, &view);
+	status = node_alloc(node, push->stream.session, nbytes, 0, &view);
 	if (status == SIMPLER_OK)
 		status = pool_pin(node->pool, push->stream.session, view.handle, POOL_WRITE,
 		                  &push->view);
@@ -365,17 +365,17 @@ static void push_half_close(struct rpc_call *call)
 	struct node *node = node_of(call);
 	struct push *push = rpc_call_state(call);
 	struct rpc_buffer buffer;
-	uint8_t place[SHM_PLACE_BYTES];
+	struct node_places places;
 	struct msg_handle handle;
 	struct pool_view view;
 	simpler_status status;
 
 	if (push->view.handle == 0) {
-		status = pool_alloc(node->pool, push->stream.session, 0, 0, &view);
+		status = node_alloc(node, push->stream.session, 0, 0, &view);
 		if (status == SIMPLER_OK)
-			node_fill_handle(node, &view, place, &handle);
+			node_fill_handle(node, &view, &places, &handle);
 	} else {
-		status = node_keep_handle(node, push->view.handle, place, &handle);
+		status = node_keep_handle(node, push->view.handle, &places, &handle);
 	}
 	if (status == SIMPLER_OK)
 		status = msg_handle_encode(&handle, &buffer);

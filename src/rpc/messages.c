@@ -60,10 +60,9 @@ simpler_status msg_handle_decode(const uint8_t *bytes, size_t size, struct bump 
 
 simpler_status msg_handle_encode(const struct msg_handle *handle, struct rpc_buffer *out)
 {
-	pb_handle message;
+	struct handle_room message;
 
-	put_handle(handle, &message);
-	return codec_pack(&message.base, out);
+	return codec_pack(&put_handle(handle, &message)->base, out);
 }
 
 simpler_status msg_chunk_decode(const uint8_t *bytes, size_t size, struct bump *bump,
@@ -109,17 +108,15 @@ simpler_status msg_chunk_frame(const struct msg_chunk *chunk, size_t size, struc
                                uint8_t **data)
 {
 	PB(TensorChunk) message;
-	pb_handle handle;
+	struct handle_room handle;
 	pb_span span;
 	uint8_t frame[DATA_FRAME_MAX];
 	size_t head, frame_size = size > 0 ? put_data_frame(size, frame) : 0;
 	simpler_status status;
 
 	PB_INIT(tensor_chunk, &message);
-	if (chunk->has_handle) {
-		put_handle(&chunk->handle, &handle);
-		message.handle = &handle;
-	}
+	if (chunk->has_handle)
+		message.handle = put_handle(&chunk->handle, &handle);
 	message.offset = chunk->offset;
 	message.last = chunk->last;
 	if (chunk->has_span)
@@ -190,11 +187,10 @@ simpler_status msg_free_decode(const uint8_t *bytes, size_t size, struct bump *b
 simpler_status msg_free_encode(const struct msg_handle *handle, struct rpc_buffer *out)
 {
 	PB(TensorFreeReq) message;
-	pb_handle inner;
+	struct handle_room inner;
 
 	PB_INIT(tensor_free_req, &message);
-	put_handle(handle, &inner);
-	message.handle = &inner;
+	message.handle = put_handle(handle, &inner);
 	return codec_pack(&message.base, out);
 }
 
@@ -213,11 +209,10 @@ simpler_status msg_refresh_decode(const uint8_t *bytes, size_t size, struct bump
 simpler_status msg_refresh_encode(const struct msg_refresh *refresh, struct rpc_buffer *out)
 {
 	PB(TensorRefreshReq) message;
-	pb_handle inner;
+	struct handle_room inner;
 
 	PB_INIT(tensor_refresh_req, &message);
-	put_handle(&refresh->handle, &inner);
-	message.handle = &inner;
+	message.handle = put_handle(&refresh->handle, &inner);
 	message.ttl_ms = refresh->ttl_ms;
 	return codec_pack(&message.base, out);
 }

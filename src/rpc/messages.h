@@ -27,6 +27,7 @@
 
 #define MSG_NODE_ID_MAX        63
 #define MSG_TRANSPORT_MAX      31
+#define MSG_FABRIC_ADDRESS_MAX 64
 #define MSG_TRANSPORT_DESC_MAX 1024
 #define MSG_TEXT_MAX           4096 /* error_msg, one remote_traceback line */
 #define MSG_MAX_LINES          32   /* remote_traceback */
@@ -69,6 +70,7 @@
 #define MSG_EXPORT_TENSOR  MSG_POOL "ExportTensor"
 #define MSG_IMPORT_TENSOR  MSG_POOL "ImportTensor"
 #define MSG_RELEASE_GRANT  MSG_POOL "ReleaseGrant"
+#define MSG_JOIN_FABRIC    MSG_POOL "JoinFabric"
 
 struct msg_health {
 	bool ok;
@@ -92,6 +94,9 @@ struct msg_handle {
 	uint64_t handle_id, nbytes, lease_deadline_unix_ms;
 	char transport[MSG_TRANSPORT_MAX + 1];
 	simpler_bytes transport_desc;
+	/* And by which other one; of several that a node names, one that we know. */
+	char also[MSG_TRANSPORT_MAX + 1]; /* "": none */
+	simpler_bytes also_desc;
 };
 
 struct msg_tensor_ref {
@@ -99,6 +104,7 @@ struct msg_tensor_ref {
 	simpler_bytes inline_data; /* when not is_handle; a ref with neither is inline and empty */
 	struct msg_handle handle;
 	uint64_t offset; /* into a handle's storage; with the shape's bytes it fits 63 bits */
+	uint32_t landed; /* of a handle */
 	struct msg_shape shape;
 };
 
@@ -135,6 +141,14 @@ struct msg_import {
 	struct msg_grant grant;
 	char address[MSG_ADDRESS_MAX + 1];
 	uint64_t ttl_ms;
+};
+
+struct msg_fabric { /* FabricReq */
+	char provider[MSG_TRANSPORT_MAX + 1];
+};
+
+struct msg_fabric_joined {     /* FabricResp */
+	simpler_bytes address; /* at most MSG_FABRIC_ADDRESS_MAX, and not empty */
 };
 
 struct msg_alloc {
@@ -302,6 +316,8 @@ MSG_DECLARE(read, msg_read)
 MSG_DECLARE(export, msg_export)
 MSG_DECLARE(grant, msg_grant)
 MSG_DECLARE(import, msg_import)
+MSG_DECLARE(fabric, msg_fabric)
+MSG_DECLARE(fabric_joined, msg_fabric_joined)
 MSG_DECLARE(dispatch, msg_dispatch)
 MSG_DECLARE(outcome, msg_outcome)
 MSG_DECLARE(callable_ref, msg_callable_ref)

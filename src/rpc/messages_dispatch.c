@@ -154,7 +154,7 @@ simpler_status msg_dispatch_decode(const uint8_t *bytes, size_t size, struct bum
 /* Room for references on their way into a message. */
 struct ref_room {
 	pb_ref refs[SIMPLER_MAX_TENSORS];
-	pb_handle handles[SIMPLER_MAX_TENSORS];
+	struct handle_room handles[SIMPLER_MAX_TENSORS];
 	pb_ref *pointers[SIMPLER_MAX_TENSORS];
 };
 

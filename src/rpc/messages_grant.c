@@ -1,4 +1,4 @@
-/* The messages of ranges, and of grants and imports. */
+/* The messages of ranges, of grants and imports, and of the fabric. */
 #include <string.h>
 
 #include "base/error.h"
@@ -57,12 +57,11 @@ simpler_status msg_read_decode(const uint8_t *bytes, size_t size, struct bump *b
 simpler_status msg_read_encode(const struct msg_read *read, struct rpc_buffer *out)
 {
 	PB(TensorReadReq) message;
-	pb_handle handle;
+	struct handle_room handle;
 	pb_span span;
 
 	PB_INIT(tensor_read_req, &message);
-	put_handle(&read->handle, &handle);
-	message.handle = &handle;
+	message.handle = put_handle(&read->handle, &handle);
 	if (read->has_span)
 		message.span = put_span(&read->span, &span);
 	message.token = put_bytes(read->token);
@@ -86,11 +85,10 @@ simpler_status msg_export_decode(const uint8_t *bytes, size_t size, struct bump 
 simpler_status msg_export_encode(const struct msg_export *request, struct rpc_buffer *out)
 {
 	PB(TensorExportReq) message;
-	pb_handle handle;
+	struct handle_room handle;
 
 	PB_INIT(tensor_export_req, &message);
-	put_handle(&request->handle, &handle);
-	message.handle = &handle;
+	message.handle = put_handle(&request->handle, &handle);
 	message.write = request->write;
 	message.ttl_ms = request->ttl_ms;
 	return codec_pack(&message.base, out);
@@ -107,11 +105,11 @@ static simpler_status take_grant(const PB(TensorGrant) * message, struct msg_gra
 	return take_handle(message->handle, "a grant's handle", &out->handle);
 }
 
-static void put_grant(const struct msg_grant *grant, pb_handle *handle, PB(TensorGrant) * out)
+static void put_grant(const struct msg_grant *grant, struct handle_room *handle,
+                      PB(TensorGrant) * out)
 {
 	PB_INIT(tensor_grant, out);
-	put_handle(&grant->handle, handle);
-	out->handle = handle;
+	out->handle = put_handle(&grant->handle, handle);
 	out->token = put_bytes((simpler_bytes){ grant->token, sizeof(grant->token) });
 	out->write = grant->write;
 }
@@ -127,7 +125,7 @@ simpler_status msg_grant_decode(const uint8_t *bytes, size_t size, struct bump *
 simpler_status msg_grant_encode(const struct msg_grant *grant, struct rpc_buffer *out)
 {
 	PB(TensorGrant) message;
-	pb_handle handle;
+	struct handle_room handle;
 
 	put_grant(grant, &handle, &message);
 	return codec_pack(&message.base, out);
@@ -157,12 +155,61 @@ simpler_status msg_import_encode(const struct msg_import *request, struct rpc_bu
 {
 	PB(TensorImportReq) message;
 	PB(TensorGrant) grant;
-	pb_handle handle;
+	struct handle_room handle;
 
 	PB_INIT(tensor_import_req, &message);
 	put_grant(&request->grant, &handle, &grant);
 	message.grant = &grant;
 	message.address = (char *)request->address;
 	message.ttl_ms = request->ttl_ms;
+	return codec_pack(&message.base, out);
+}
+
+/* --- the fabric --- */
+
+simpler_status msg_fabric_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                 struct msg_fabric *out)
+{
+	PB(FabricReq) *message = codec_unpack(PB_TYPE(fabric_req), bytes, size, bump);
+	simpler_status status;
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	status = take_text(message->provider, MSG_TRANSPORT_MAX, "provider");
+	if (status == SIMPLER_OK)
+		memcpy(out->provider, message->provider, strlen(message->provider) + 1);
+	return status;
+}
+
+simpler_status msg_fabric_encode(const struct msg_fabric *fabric, struct rpc_buffer *out)
+{
+	PB(FabricReq) message;
+
+	PB_INIT(fabric_req, &message);
+	message.provider = (char *)fabric->provider;
+	return codec_pack(&message.base, out);
+}
+
+simpler_status msg_fabric_joined_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                        struct msg_fabric_joined *out)
+{
+	PB(FabricResp) *message = codec_unpack(PB_TYPE(fabric_resp), bytes, size, bump);
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	if (message->address.len == 0 || message->address.len > MSG_FABRIC_ADDRESS_MAX)
+		return error_raise(SIMPLER_EINVAL, "address has %zu bytes; 1 to %d can be",
+		                   message->address.len, MSG_FABRIC_ADDRESS_MAX);
+	out->address = take_bytes(message->address);
+	return SIMPLER_OK;
+}
+
+simpler_status msg_fabric_joined_encode(const struct msg_fabric_joined *joined,
+                                        struct rpc_buffer *out)
+{
+	PB(FabricResp) message;
+
+	PB_INIT(fabric_resp, &message);
+	message.address = put_bytes(joined->address);
 	return codec_pack(&message.base, out);
 }

@@ -7,6 +7,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "rpc/utf8.h"
+#include "wire/fabric.h"
+#include "wire/shm.h"
 
 simpler_status take_text(const char *text, size_t limit, const char *field)
 {
@@ -49,6 +51,36 @@ ProtobufCBinaryData put_bytes(simpler_bytes bytes)
 
 /* --- handles --- */
 
+static simpler_status check_desc(ProtobufCBinaryData desc)
+{
+	if (desc.len <= MSG_TRANSPORT_DESC_MAX)
+		return SIMPLER_OK;
+	return error_raise(SIMPLER_EINVAL,
+	                   "a handle's transport_desc has %zu bytes; at most %d are allowed",
+	                   desc.len, MSG_TRANSPORT_DESC_MAX);
+}
+
+/* The first that we know; others are of no use, and no error. */
+static simpler_status take_also(const pb_handle *message, struct msg_handle *out)
+{
+	for (size_t i = 0; i < message->n_also; i++) {
+		const pb_place *place = message->also[i];
+		simpler_status status =
+			take_text(place->transport, MSG_TRANSPORT_MAX, "a handle's transport");
+
+		if (status == SIMPLER_OK)
+			status = check_desc(place->desc);
+		if (status != SIMPLER_OK)
+			return status;
+		if (out->also[0] != '\0' || (strcmp(place->transport, FABRIC_TRANSPORT) != 0 &&
+		                             strcmp(place->transport, SHM_TRANSPORT) != 0))
+			continue;
+		memcpy(out->also, place->transport, strlen(place->transport) + 1);
+		out->also_desc = take_bytes(place->desc);
+	}
+	return SIMPLER_OK;
+}
+
 simpler_status take_handle(const pb_handle *message, const char *field, struct msg_handle *out)
 {
 	simpler_status status;
@@ -60,11 +92,9 @@ simpler_status take_handle(const pb_handle *message, const char *field, struct m
 		status = take_text(message->transport, MSG_TRANSPORT_MAX, "a handle's transport");
 	if (status != SIMPLER_OK)
 		return status;
-	if (message->transport_desc.len > MSG_TRANSPORT_DESC_MAX)
-		return error_raise(SIMPLER_EINVAL,
-		                   "a handle's transport_desc has %zu bytes; at most %d are "
-		                   "allowed",
-		                   message->transport_desc.len, MSG_TRANSPORT_DESC_MAX);
+	status = check_desc(message->transport_desc);
+	if (status != SIMPLER_OK)
+		return status;
 	*out = (struct msg_handle){
 		.handle_id = message->handle_id,
 		.nbytes = message->nbytes,
@@ -73,11 +103,13 @@ simpler_status take_handle(const pb_handle *message, const char *field, struct m
 	};
 	memcpy(out->node_id, message->node_id, strlen(message->node_id) + 1);
 	memcpy(out->transport, message->transport, strlen(message->transport) + 1);
-	return SIMPLER_OK;
+	return take_also(message, out);
 }
 
-void put_handle(const struct msg_handle *handle, pb_handle *out)
+pb_handle *put_handle(const struct msg_handle *handle, struct handle_room *room)
 {
+	pb_handle *out = &room->handle;
+
 	simpler__distributed__v1__tensor_handle__init(out);
 	out->node_id = (char *)handle->node_id;
 	out->handle_id = handle->handle_id;
@@ -85,6 +117,15 @@ void put_handle(const struct msg_handle *handle, pb_handle *out)
 	out->lease_deadline_unix_ms = handle->lease_deadline_unix_ms;
 	out->transport = (char *)handle->transport;
 	out->transport_desc = put_bytes(handle->transport_desc);
+	if (handle->also[0] != '\0') {
+		simpler__distributed__v1__tensor_place__init(&room->also);
+		room->also.transport = (char *)handle->also;
+		room->also.desc = put_bytes(handle->also_desc);
+		room->places[0] = &room->also;
+		out->n_also = 1;
+		out->also = room->places;
+	}
+	return out;
 }
 
 /* --- shapes --- */
@@ -193,6 +234,10 @@ static simpler_status take_source(const pb_ref *message, struct msg_tensor_ref *
 		return status;
 	out->is_handle =
 		message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_HANDLE;
+	if (message->landed > 0 && !out->is_handle)
+		return error_raise(SIMPLER_EINVAL, "landed is %" PRIu32 " without a handle",
+		                   message->landed);
+	out->landed = message->landed;
 	if (message->source_case == SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_INLINE_DATA)
 		out->inline_data = take_bytes(message->inline_data);
 	status = check_ref(out, message->offset, nbytes);
@@ -209,15 +254,15 @@ simpler_status take_ref(const pb_ref *message, const char *kind, size_t index,
 	return status == SIMPLER_OK ? status : error_context("%s[%zu] cannot be used", kind, index);
 }
 
-void put_ref(const struct msg_tensor_ref *ref, pb_handle *handle, pb_ref *out)
+void put_ref(const struct msg_tensor_ref *ref, struct handle_room *handle, pb_ref *out)
 {
 	assert(ref->shape.ndim <= SIMPLER_MAX_DIMS);
 	simpler__distributed__v1__tensor_ref__init(out);
 	if (ref->is_handle) {
-		put_handle(&ref->handle, handle);
 		out->source_case = SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_HANDLE;
-		out->handle = handle;
+		out->handle = put_handle(&ref->handle, handle);
 		out->offset = ref->offset;
+		out->landed = ref->landed;
 	} else if (ref->inline_data.size > 0) {
 		out->source_case = SIMPLER__DISTRIBUTED__V1__TENSOR_REF__SOURCE_INLINE_DATA;
 		out->inline_data = put_bytes(ref->inline_data);

@@ -9,6 +9,14 @@
 typedef Simpler__Distributed__V1__TensorHandle pb_handle;
 typedef Simpler__Distributed__V1__TensorRef pb_ref;
 typedef Simpler__Distributed__V1__TensorSpan pb_span;
+typedef Simpler__Distributed__V1__TensorPlace pb_place;
+
+/* What a handle's message is made of. */
+struct handle_room {
+	pb_handle handle;
+	pb_place also;
+	pb_place *places[1];
+};
 
 /* Raise SIMPLER_EINVAL naming `field` unless the text is UTF-8 of at most `limit` bytes. */
 simpler_status take_text(const char *text, size_t limit, const char *field);
@@ -20,7 +28,8 @@ ProtobufCBinaryData put_bytes(simpler_bytes bytes);
 
 /* `message` may be NULL, which is an error. `field` is what the caller's message calls it. */
 simpler_status take_handle(const pb_handle *message, const char *field, struct msg_handle *out);
-void put_handle(const struct msg_handle *handle, pb_handle *out);
+/* Fills `*room`, and returns the message in it; it points into `handle`. */
+pb_handle *put_handle(const struct msg_handle *handle, struct handle_room *room);
 
 simpler_status take_span(const pb_span *message, struct span *out);
 /* Fills `*room` and returns it. */
@@ -38,6 +47,6 @@ simpler_status check_ref(struct msg_tensor_ref *ref, uint64_t offset, uint64_t n
 simpler_status take_ref(const pb_ref *message, const char *kind, size_t index,
                         struct msg_tensor_ref *out);
 /* `handle` is room for one; `out` points to it and into `ref`. */
-void put_ref(const struct msg_tensor_ref *ref, pb_handle *handle, pb_ref *out);
+void put_ref(const struct msg_tensor_ref *ref, struct handle_room *handle, pb_ref *out);
 
 #endif

@@ -44,6 +44,8 @@ static simpler_status fill_pool(struct pool *pool, const struct pool_options *op
 		                           .bytes = options->capacity };
 
 	pool->now = options->now;
+	pool->revoke = options->revoke;
+	pool->context = options->context;
 	pool->max_handles = options->max_handles;
 	pool->max_session_handles =
 		options->max_session_handles ? options->max_session_handles : UINT32_MAX;
@@ -156,11 +158,19 @@ struct store_piece pool_let_go(struct pool *pool, struct pool_storage *storage)
 	return piece;
 }
 
+static void revoke(struct pool *pool, const struct pool_slot *slot)
+{
+	if (pool->revoke && slot->state == POOL_LIVE)
+		pool->revoke(pool->context, handle_of(pool, slot));
+}
+
 /* Make the handle stale and the slot free. Returns what is to be given back. */
 static struct store_piece detach(struct pool *pool, struct pool_slot *slot)
 {
-	struct store_piece piece = pool_let_go(pool, slot->storage);
+	struct store_piece piece;
 
+	revoke(pool, slot);
+	piece = pool_let_go(pool, slot->storage);
 	pool_disown(pool, slot);
 	leases_remove(&pool->leases, &slot->lease);
 	slot->state = POOL_FREE;
@@ -289,6 +299,7 @@ struct store_piece pool_end_handle(struct pool *pool, struct pool_slot *slot)
 {
 	if (slot->pins == 0)
 		return detach(pool, slot);
+	revoke(pool, slot);
 	slot->state = POOL_DOOMED;
 	leases_remove(&pool->leases, &slot->lease);
 	return (struct store_piece){ NULL, NULL };

@@ -56,6 +56,10 @@ struct pool_options {
 	 * next, so that a handle from before does not name somebody's new storage. 0 means 1. */
 	uint32_t first_generation;
 	int64_t (*now)(void); /* monotonic nanoseconds; tests hand in their own clock */
+	/* A handle is nobody's to name any more, and its bytes may be somebody else's as soon as
+	 * this returns. Under the pool's lock, so it must not call the pool. NULL: nobody cares. */
+	void (*revoke)(void *context, uint64_t handle);
+	void *context;
 };
 
 struct pool_view {

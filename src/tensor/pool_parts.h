@@ -53,6 +53,8 @@ struct grant {
 struct pool {
 	struct store *store;
 	int64_t (*now)(void);
+	void (*revoke)(void *context, uint64_t handle); /* or NULL */
+	void *context;
 	uint32_t max_handles, first_generation;
 	uint32_t max_session_handles, max_session_grants;
 	pthread_mutex_t lock; /* guards all below */

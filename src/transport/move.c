@@ -2,16 +2,37 @@
 
 #include "transport/transport.h"
 
+static simpler_bytes keep(uint8_t room[TRANSPORT_DESC_MAX], simpler_bytes desc)
+{
+	size_t size = desc.size > TRANSPORT_DESC_MAX ? 0 : desc.size;
+
+	if (size > 0)
+		memcpy(room, desc.data, size);
+	return (simpler_bytes){ room, size };
+}
+
 void transport_storage_take(struct transport_storage *storage, const struct msg_handle *answer)
 {
-	size_t size = answer->transport_desc.size;
-
-	if (size > sizeof(storage->desc))
-		size = 0;
 	storage->handle = *answer;
-	if (size > 0)
-		memcpy(storage->desc, answer->transport_desc.data, size);
-	storage->handle.transport_desc = (simpler_bytes){ storage->desc, size };
+	storage->handle.transport_desc = keep(storage->desc, answer->transport_desc);
+	storage->handle.also_desc = keep(storage->also, answer->also_desc);
+	storage->landed = 0;
+}
+
+void transport_storage_copy(struct transport_storage *to, const struct transport_storage *from)
+{
+	*to = *from;
+	to->handle.transport_desc.data = to->desc;
+	to->handle.also_desc.data = to->also;
+}
+
+simpler_bytes transport_storage_desc(const struct transport_storage *storage, const char *transport)
+{
+	if (strcmp(storage->handle.transport, transport) == 0)
+		return (simpler_bytes){ storage->desc, storage->handle.transport_desc.size };
+	if (strcmp(storage->handle.also, transport) == 0)
+		return (simpler_bytes){ storage->also, storage->handle.also_desc.size };
+	return (simpler_bytes){ NULL, 0 };
 }
 
 void transport_move_init(struct transport_move *move)
@@ -24,6 +45,7 @@ void transport_move_init(struct transport_move *move)
 	move->makes = move->closed = move->failed = false;
 	atomic_init(&move->cancelled, false);
 	move->call = NULL;
+	move->passage = NULL;
 }
 
 uint8_t *transport_next(struct transport_move *move, uint64_t most, uint64_t *size)

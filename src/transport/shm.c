@@ -31,13 +31,14 @@ struct shm {
 static simpler_status find(const struct shm *shm, const struct transport_storage *storage,
                            uint8_t **out)
 {
+	simpler_bytes desc = transport_storage_desc(storage, SHM_TRANSPORT);
 	struct shm_place place;
 	simpler_status status;
 
 	*out = shm->base;
 	if (storage->handle.nbytes == 0) /* no bytes lie nowhere */
 		return SIMPLER_OK;
-	status = shm_place_decode(storage->desc, storage->handle.transport_desc.size, &place);
+	status = shm_place_decode(desc.data, desc.size, &place);
 	if (status != SIMPLER_OK)
 		return status;
 	if (place.nbytes != storage->handle.nbytes || place.segment != shm->segment ||
@@ -55,7 +56,8 @@ static simpler_status find(const struct shm *shm, const struct transport_storage
 static bool shm_reaches(struct transport *transport, const struct transport_storage *storage)
 {
 	(void)transport;
-	return storage->handle.nbytes == 0 || strcmp(storage->handle.transport, SHM_TRANSPORT) == 0;
+	return storage->handle.nbytes == 0 ||
+	       transport_storage_desc(storage, SHM_TRANSPORT).size > 0;
 }
 
 uint8_t *shm_transport_address(struct transport *transport, const struct transport_storage *storage)

@@ -91,6 +91,7 @@ static struct msg_handle named(const struct transport_move *move)
 	struct msg_handle handle = move->storage->handle;
 
 	handle.transport_desc.size = 0;
+	handle.also[0] = '\0';
 	return handle;
 }
 

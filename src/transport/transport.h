@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 
 #include "device/layout.h"
+#include "fabric/fabric.h"
 #include "rpc/messages.h"
 #include "wire/span.h"
 
@@ -37,10 +38,17 @@ struct rpc_client_call;
 #define TRANSPORT_DESC_MAX 128
 struct transport_storage {
 	struct msg_handle handle; /* id 0: there is none yet */
-	uint8_t desc[TRANSPORT_DESC_MAX];
+	uint8_t desc[TRANSPORT_DESC_MAX], also[TRANSPORT_DESC_MAX];
+	/* How many writes that carry its landing number were made to it, modulo 2^32; see
+	 * transport_move.lands. */
+	uint32_t landed;
 };
 /* What a node answered. A description that is longer than that is none of ours, and left out. */
 void transport_storage_take(struct transport_storage *storage, const struct msg_handle *answer);
+void transport_storage_copy(struct transport_storage *to, const struct transport_storage *from);
+/* What the handle says for this transport; empty when it says nothing. */
+simpler_bytes transport_storage_desc(const struct transport_storage *storage,
+                                     const char *transport);
 
 struct transport_move {
 	/* The caller's: */
@@ -48,7 +56,11 @@ struct transport_move {
 	/* With handle id 0 and a size, in a write of all of it, it asks a transport that
 	 * `allocates` to make it and fill in the handle. */
 	struct transport_storage *storage;
-	struct span span;    /* within it; of as many bytes as `local` */
+	struct span span; /* within it; of as many bytes as `local` */
+	/* Of a write: it may be over before the bytes are in the node's memory, if
+	 * `storage->landed` then says for how many writes the node has to wait. One move at a time
+	 * to such storage, and none any more after one that failed. */
+	bool lands;
 	struct layout local; /* which elements of this process, in the order of the span's bytes */
 	int64_t deadline;    /* base/clock.h */
 	void (*done)(struct transport_move *move,
@@ -63,7 +75,8 @@ struct transport_move {
 	bool closed; /* all has been written; guarded by the transport's lock */
 	bool failed;
 	_Atomic bool cancelled;
-	struct rpc_client_call *call; /* guarded by the transport's lock */
+	struct rpc_client_call *call;   /* guarded by the transport's lock, */
+	struct fabric_passage *passage; /* and so is this */
 	struct error error;
 };
 
@@ -109,6 +122,11 @@ void transport_scatter(struct transport_move *move, const uint8_t *from, uint64_
 
 /* gRPC's PushTensor, PullTensor and ReadTensor, in chunks. `channel` is borrowed. */
 simpler_status stream_transport_create(struct rpc_channel *channel, struct transport **out);
+
+/* One-sided writes and reads by a port of `fabric`, which is borrowed and outlives the transport,
+ * of what the node reaches by its endpoint for this session. Never blocks. */
+simpler_status fabric_transport_create(struct fabric *fabric, const struct fabric_address *node,
+                                       struct transport **out);
 
 /* The memory that the node keeps the session's tensors in, if both are on one machine. `address` is
  * the node's, as it answered to Attach; what the session allocates from now on lies there. Blocks

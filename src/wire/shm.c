@@ -4,16 +4,16 @@
 
 #include "base/checked.h"
 #include "wire/cursor.h"
-#include "wire/little.h"
+#include "wire/little_endian.h"
 
 /* --- places --- */
 
 void shm_place_encode(const struct shm_place *place, uint8_t bytes[SHM_PLACE_BYTES])
 {
-	put_le(bytes, SHM_VERSION, 4);
-	put_le(bytes + 4, place->segment, 4);
-	put_le(bytes + 8, place->offset, 8);
-	put_le(bytes + 16, place->nbytes, 8);
+	store_le32(bytes, SHM_VERSION);
+	store_le32(bytes + 4, place->segment);
+	store_le64(bytes + 8, place->offset);
+	store_le64(bytes + 16, place->nbytes);
 }
 
 simpler_status shm_place_decode(const void *bytes, size_t size, struct shm_place *out)
@@ -25,13 +25,13 @@ simpler_status shm_place_decode(const void *bytes, size_t size, struct shm_place
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "a place in shared memory has %zu bytes instead of %u", size,
 		                   SHM_PLACE_BYTES);
-	if (get_le(from, 4) != SHM_VERSION)
+	if (load_le32(from) != SHM_VERSION)
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "a place in shared memory is of version %llu; known is %u",
-		                   (unsigned long long)get_le(from, 4), SHM_VERSION);
-	*out = (struct shm_place){ .segment = (uint32_t)get_le(from + 4, 4),
-		                   .offset = get_le(from + 8, 8),
-		                   .nbytes = get_le(from + 16, 8) };
+		                   (unsigned long long)load_le32(from), SHM_VERSION);
+	*out = (struct shm_place){ .segment = (uint32_t)load_le32(from + 4),
+		                   .offset = load_le64(from + 8),
+		                   .nbytes = load_le64(from + 16) };
 	if (!checked_add(out->offset, out->nbytes, &end) || end > INT64_MAX)
 		return error_raise(SIMPLER_EPROTOCOL, "a place in shared memory goes past 2^63-1");
 	return SIMPLER_OK;

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "exec/node_session.h"
 #include "exec/remote.h"
+#include "fabric/fabric.h"
 #include "rpc/rpc.h"
 #include "wire/lane.h"
 #include "wire/tensor.h"
@@ -140,6 +142,29 @@ static simpler_status take_library_dir(simpler_worker *worker, const char *path)
 	               : error_raise(SIMPLER_ENOMEM, "out of memory for the path of a directory");
 }
 
+static simpler_status open_fabric(simpler_worker *worker, const simpler_worker_options *options)
+{
+	static const unsigned providers[] = { [SIMPLER_FABRIC_AUTO] = FABRIC_ANY,
+		                              [SIMPLER_FABRIC_VERBS] = FABRIC_VERBS,
+		                              [SIMPLER_FABRIC_TCP] = FABRIC_TCP };
+	struct fabric_options fabric = { .address = options->fabric_address };
+	simpler_status status;
+
+	if (options->fabric == SIMPLER_FABRIC_OFF)
+		return SIMPLER_OK;
+	if ((unsigned)options->fabric > SIMPLER_FABRIC_TCP)
+		return error_raise(SIMPLER_EINVAL, "fabric is %d, and no simpler_fabric",
+		                   (int)options->fabric);
+	if (!fabric.address)
+		return error_raise(SIMPLER_EINVAL, "fabric_address is needed, not NULL");
+	fabric.provider = providers[options->fabric];
+	status = fabric_open(&fabric, &worker->fabric);
+	if (status != SIMPLER_EUNAVAILABLE || options->fabric != SIMPLER_FABRIC_AUTO)
+		return status;
+	simpler_log(SIMPLER_LOG_WARN, "there is no fabric: %s", simpler_last_error_step(0));
+	return SIMPLER_OK;
+}
+
 simpler_status simpler_worker_create(const simpler_worker_options *options, simpler_worker **out)
 {
 	static const simpler_worker_options defaults = SIMPLER_WORKER_OPTIONS_INIT;
@@ -164,7 +189,9 @@ simpler_status simpler_worker_create(const simpler_worker_options *options, simp
 		                                     options->heartbeat_timeout_ms,
 		                                     options->heartbeat_failures };
 	worker->listener = (struct exec_listener){ worker, on_lost, on_changed, on_returned };
-	status = take_library_dir(worker, options->library_dir);
+	status = open_fabric(worker, options);
+	if (status == SIMPLER_OK)
+		status = take_library_dir(worker, options->library_dir);
 	if (status == SIMPLER_OK)
 		status = make_core(worker, options);
 	if (status != SIMPLER_OK) {
@@ -251,6 +278,7 @@ simpler_status simpler_worker_add_remote_with(simpler_worker *worker, const char
 	if (status != SIMPLER_OK)
 		return status;
 	child->listener = &worker->listener;
+	remote_use_fabric(child, worker->fabric);
 	status = core_add_child(worker->core, child, &index);
 	if (status != SIMPLER_OK) {
 		child->ops->close(child);
@@ -276,6 +304,8 @@ static void count_remote(struct exec_child *child, simpler_traffic *out)
 	out->inlined = of_bytes(traffic.inlined);
 	out->stream = of_bytes(traffic.stream);
 	out->shm = of_bytes(traffic.shm);
+	out->fabric = of_bytes(traffic.fabric);
+	out->fabric_fallbacks = traffic.fabric_fallbacks;
 	out->auto_moves = traffic.auto_moves;
 	out->staging_reused = traffic.staging_reused;
 	out->lane = traffic.lane;
@@ -351,12 +381,12 @@ static simpler_status connect_all(simpler_worker *worker)
 }
 
 /* How threads that wait for runs help. With children of both sorts they collect local outcomes, and
- * are woken by the RPC client's thread for the others. */
+ * are woken by the RPC client's thread for the others; and likewise where a fabric ends some. */
 static void choose_progress(simpler_worker *worker)
 {
 	if (worker->group)
 		worker->core->progress = local_progress(worker->group);
-	else if (worker->client)
+	else if (worker->client && !worker->fabric)
 		worker->core->progress =
 			(struct exec_progress){ .context = worker->client, .attend = attend_nodes };
 }
@@ -421,6 +451,8 @@ void simpler_worker_close(simpler_worker *worker)
 	node_session_stop(worker->session);
 	if (worker->core)
 		core_close_children(worker->core);
+	if (worker->fabric)
+		fabric_close(worker->fabric);
 	if (worker->registration)
 		registration_join(worker->registration);
 	if (worker->client)

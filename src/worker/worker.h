@@ -14,6 +14,7 @@
 
 struct registration;
 struct rpc_client;
+struct fabric;
 
 enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
 
@@ -30,7 +31,8 @@ struct simpler_worker {
 	uint32_t node_tasks, max_tasks;
 	simpler_module *modules;
 	_Atomic uint32_t async_runs;
-	char *library_dir; /* NULL: libraries are on nodes only */
+	char *library_dir;     /* NULL: libraries are on nodes only */
+	struct fabric *fabric; /* towards nodes; NULL: there is none */
 	struct registration *registration;
 };
 

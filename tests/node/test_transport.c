@@ -1,5 +1,6 @@
 /*
- * One suite over everything that moves bytes: the stream and the shared memory of a daemon, and a
+ * One suite over everything that moves bytes: the stream, the shared memory and the fabric of a
+ * daemon, and a
  * fake that delays, moves in pieces, and fails when it is told to.
  */
 #include "front_end.h"
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 
 #include "transport/transport.h"
+#include "wire/shm.h"
 
 #define MIB     ((size_t)1 << 20)
 #define SESSION 0x7e57u
@@ -15,6 +17,8 @@ struct rig {
 	struct front_end *front_end;
 	struct rpc_channel *channel;
 	char shm_address[MSG_SHM_ADDRESS_MAX + 1];
+	struct fabric *fabric; /* NULL: there is none on this machine */
+	struct fabric_address endpoint;
 };
 
 struct subject {
@@ -184,7 +188,8 @@ static struct transport_storage node_store(const struct rig *rig, uint64_t nbyte
 	assert_int_equal(msg_handle_decode(answer, size, &bump, &handle), SIMPLER_OK);
 	memset(&storage, 0, sizeof(storage));
 	transport_storage_take(&storage, &handle);
-	storage.handle.transport_desc.data = NULL; /* it is in `desc`, wherever that is copied */
+	/* They are in `desc` and `also`, wherever that is copied. */
+	storage.handle.transport_desc.data = storage.handle.also_desc.data = NULL;
 	bump_release(&bump);
 	free(answer);
 	return storage;
@@ -211,12 +216,46 @@ static void attach(struct rig *rig)
 }
 
 static struct rig rig;
-static struct subject subjects[3];
+static struct subject subjects[4];
+static size_t subject_count = 3;
+
+/* Where there is no provider, three are left, and that is said. */
+static void join_fabric(void)
+{
+	const struct fabric_options options = { FABRIC_TCP, "127.0.0.1" };
+	const struct msg_fabric message = { .provider = "tcp" };
+	struct msg_fabric_joined joined;
+	struct rpc_buffer buffer;
+	struct bump bump;
+	uint8_t *answer;
+	size_t size;
+
+	if (fabric_open(&options, &rig.fabric) != SIMPLER_OK) {
+		print_message("the fabric is not tried: %s\n", simpler_last_error());
+		return;
+	}
+	assert_int_equal(msg_fabric_encode(&message, &buffer), SIMPLER_OK);
+	if (rpc_unary_wait(rig.channel, MSG_JOIN_FABRIC, clock_after_ms(30000), true, &buffer,
+	                   &answer, &size) != SIMPLER_OK)
+		fail_msg("%s", simpler_last_error());
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	assert_int_equal(msg_fabric_joined_decode(answer, size, &bump, &joined), SIMPLER_OK);
+	rig.endpoint.size = (uint8_t)joined.address.size;
+	memcpy(rig.endpoint.bytes, joined.address.data, joined.address.size);
+	bump_release(&bump);
+	free(answer);
+	subjects[3] = (struct subject){ .name = "fabric", .store = node_store };
+	assert_int_equal(fabric_transport_create(rig.fabric, &rig.endpoint, &subjects[3].transport),
+	                 SIMPLER_OK);
+	subject_count = 4;
+}
 
 static int start(void **state)
 {
+	static const char *const options[] = { "--fabric", "auto", NULL };
+
 	(void)state;
-	rig.front_end = front_end_start(NULL);
+	rig.front_end = front_end_start(options);
 	assert_int_equal(rpc_channel_open(rig.front_end->client, rig.front_end->daemon.address,
 	                                  &rig.channel),
 	                 SIMPLER_OK);
@@ -228,14 +267,17 @@ static int start(void **state)
 	subjects[2] = (struct subject){ .name = "shm", .store = node_store };
 	if (shm_transport_create(rig.shm_address, SESSION, &subjects[2].transport) != SIMPLER_OK)
 		fail_msg("%s", simpler_last_error());
+	join_fabric();
 	return 0;
 }
 
 static int stop(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < subject_count; i++)
 		subjects[i].transport->ops->close(subjects[i].transport);
+	if (rig.fabric)
+		fabric_close(rig.fabric);
 	rpc_channel_close(rig.channel);
 	front_end_stop(rig.front_end);
 	return 0;
@@ -314,7 +356,7 @@ static void all_of_it_goes_and_comes_at_all_sizes(void **state)
 	static const size_t sizes[] = { 0, 1, 4095, 4096, 4097, MIB - 1, MIB, MIB + 1, 3 * MIB };
 
 	(void)state;
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < subject_count; k++) {
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			struct transport *transport = subjects[k].transport;
 			struct transport_storage storage = subjects[k].store(&rig, sizes[i]);
@@ -349,7 +391,7 @@ static void runs_go_to_columns_and_back(void **state)
 	simpler_tensor local;
 
 	(void)state;
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < subject_count; k++) {
 		struct transport_storage storage = subjects[k].store(&rig, sizeof(all));
 		simpler_tensor rest = bytes_at((uint8_t *)all, sizeof(all));
 
@@ -378,7 +420,7 @@ static void runs_go_to_columns_and_back(void **state)
 static void a_cancelled_move_ends_once_and_lets_go_of_its_memory(void **state)
 {
 	(void)state;
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < subject_count; k++) {
 		struct transport_storage storage = subjects[k].store(&rig, 4 * MIB);
 		const struct span all = { .run_bytes = 4 * MIB, .runs = 1 };
 
@@ -437,6 +479,61 @@ static void each_knows_what_it_reaches(void **state)
 	assert_true(subjects[1].transport->ops->reaches(subjects[1].transport, &node));
 	assert_true(subjects[2].transport->ops->reaches(subjects[2].transport, &node));
 	assert_false(subjects[2].transport->ops->reaches(subjects[2].transport, &fake));
+	if (subject_count < 4)
+		return;
+	assert_true(subjects[3].transport->ops->reaches(subjects[3].transport, &node));
+	assert_false(subjects[3].transport->ops->reaches(subjects[3].transport, &fake));
+}
+
+static void free_on_node(const struct transport_storage *storage)
+{
+	struct msg_handle handle = storage->handle;
+	struct rpc_buffer buffer;
+	uint8_t *answer;
+	size_t size;
+
+	handle.transport_desc.size = 0;
+	handle.also[0] = '\0';
+	assert_int_equal(msg_free_encode(&handle, &buffer), SIMPLER_OK);
+	assert_int_equal(rpc_unary_wait(rig.channel, MSG_FREE_TENSOR, clock_after_ms(30000), true,
+	                                &buffer, &answer, &size),
+	                 SIMPLER_OK);
+	free(answer);
+}
+
+/* What is freed is not reached any more, whoever has its memory now; nor is it by a guess. */
+static void a_key_of_what_is_freed_opens_nothing(void **state)
+{
+	struct transport_storage mine, next, forged;
+	const struct span all = { .run_bytes = 4096, .runs = 1 };
+	uint8_t memory[4096], zeros[4096] = { 0 }, found[4096];
+	simpler_tensor from = bytes_at(memory, sizeof(memory)), to = bytes_at(found, sizeof(found));
+
+	(void)state;
+	if (subject_count < 4) {
+		print_message("skipped: there is no fabric\n");
+		skip();
+	}
+	memset(memory, 7, sizeof(memory));
+	mine = node_store(&rig, 4096);
+	assert_int_equal(go(&subjects[3], true, &mine, &all, &from), SIMPLER_OK);
+	free_on_node(&mine);
+	next = node_store(&rig, 4096);
+	assert_memory_equal(mine.desc, next.desc, SHM_PLACE_BYTES); /* the same memory */
+	assert_int_equal(go(&subjects[3], true, &mine, &all, &from), SIMPLER_EUNAVAILABLE);
+	assert_int_equal(go(&subjects[3], false, &mine, &all, &to), SIMPLER_EUNAVAILABLE);
+	forged = next;
+	forged.also[12] ^= 1;
+	assert_int_equal(go(&subjects[3], true, &forged, &all, &from), SIMPLER_EUNAVAILABLE);
+	assert_int_equal(go(&subjects[3], false, &next, &all, &to), SIMPLER_OK);
+	assert_memory_equal(found, zeros, sizeof(zeros));
+	/* A place of another endpoint, and one that makes no sense. */
+	forged = next;
+	forged.also[40] ^= 1;
+	assert_int_equal(go(&subjects[3], true, &forged, &all, &from), SIMPLER_EPROTOCOL);
+	forged = next;
+	forged.also[0] = 9;
+	assert_int_equal(go(&subjects[3], true, &forged, &all, &from), SIMPLER_EPROTOCOL);
 }
 
 int main(void)
@@ -447,6 +544,7 @@ int main(void)
 		cmocka_unit_test(a_cancelled_move_ends_once_and_lets_go_of_its_memory),
 		cmocka_unit_test(a_move_that_fails_says_so_and_the_next_one_goes),
 		cmocka_unit_test(each_knows_what_it_reaches),
+		cmocka_unit_test(a_key_of_what_is_freed_opens_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -1,0 +1,301 @@
+#include "node/fabric_ports.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/log.h"
+#include "os/random.h"
+
+struct session_port {
+	struct fabric_ports *ports;
+	uint64_t session;
+	struct fabric_port *port;
+	struct landing *landings;  /* by their number */
+	struct session_port *next; /* of those that have left */
+	UT_hash_handle hh;         /* by session */
+};
+
+/* A handle that a fabric reaches. */
+struct landing {
+	uint64_t handle;
+	uint32_t number; /* that writes carry, no other handle's of the session */
+	uint32_t landed; /* modulo 2^32 */
+	struct session_port *owner;
+	struct fabric_region *region;
+	uint64_t nbytes;
+	UT_hash_handle hh;        /* by handle */
+	UT_hash_handle by_number; /* of the owner's */
+};
+
+struct fabric_ports {
+	struct fabric *fabric;
+	pthread_mutex_t lock; /* guards: */
+	struct session_port *joined;
+	struct session_port *left;
+	struct landing *landings; /* of all */
+	bool told;                /* that something could not be registered */
+};
+
+simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out)
+{
+	struct fabric_ports *ports = calloc(1, sizeof(*ports));
+	simpler_status status;
+
+	if (!ports)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a fabric");
+	status = fabric_open(options, &ports->fabric);
+	if (status != SIMPLER_OK) {
+		free(ports);
+		return status;
+	}
+	(void)pthread_mutex_init(&ports->lock, NULL);
+	*out = ports;
+	return SIMPLER_OK;
+}
+
+enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports)
+{
+	return fabric_provider(ports->fabric);
+}
+
+struct fabric *fabric_ports_fabric(const struct fabric_ports *ports)
+{
+	return ports->fabric;
+}
+
+/* --- sessions --- */
+
+static void on_landed(void *context, uint32_t number)
+{
+	struct session_port *owner = context;
+	struct landing *landing;
+
+	pthread_mutex_lock(&owner->ports->lock);
+	HASH_FIND(by_number, owner->landings, &number, sizeof(number), landing);
+	if (landing)
+		landing->landed++;
+	pthread_mutex_unlock(&owner->ports->lock);
+}
+
+static struct session_port *find_port(struct fabric_ports *ports, uint64_t session)
+{
+	struct session_port *port;
+
+	HASH_FIND(hh, ports->joined, &session, sizeof(session), port);
+	return port;
+}
+
+/* Two calls of one session may be here at once: the first to come in keeps its port. */
+static struct session_port *keep_first(struct fabric_ports *ports, struct session_port *made)
+{
+	struct session_port *there = find_port(ports, made->session);
+
+	if (!there)
+		HASH_ADD(hh, ports->joined, session, sizeof(made->session), made);
+	else
+		LL_PREPEND(ports->left, made);
+	return there ? there : made;
+}
+
+static simpler_status make_port(struct fabric_ports *ports, uint64_t session,
+                                struct session_port **out)
+{
+	struct session_port *made = calloc(1, sizeof(*made));
+	const struct fabric_port_options options = { .landed = on_landed, .context = made };
+	simpler_status status;
+
+	if (!made)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a fabric's port");
+	made->ports = ports;
+	made->session = session;
+	status = fabric_port_open(ports->fabric, &options, &made->port);
+	if (status == SIMPLER_OK)
+		*out = made;
+	else
+		free(made);
+	return status;
+}
+
+simpler_status fabric_ports_join(struct fabric_ports *ports, uint64_t session,
+                                 struct fabric_address *out)
+{
+	struct session_port *port;
+	simpler_status status = SIMPLER_OK;
+
+	pthread_mutex_lock(&ports->lock);
+	port = find_port(ports, session);
+	pthread_mutex_unlock(&ports->lock);
+	if (!port) {
+		status = make_port(ports, session, &port);
+		if (status != SIMPLER_OK)
+			return status;
+		pthread_mutex_lock(&ports->lock);
+		port = keep_first(ports, port);
+		pthread_mutex_unlock(&ports->lock);
+	}
+	*out = *fabric_port_address(port->port);
+	return status;
+}
+
+void fabric_ports_leave(struct fabric_ports *ports, uint64_t session)
+{
+	struct session_port *port;
+
+	pthread_mutex_lock(&ports->lock);
+	port = find_port(ports, session);
+	if (port) {
+		HASH_DELETE(hh, ports->joined, port);
+		LL_PREPEND(ports->left, port);
+	}
+	pthread_mutex_unlock(&ports->lock);
+}
+
+/* Its handles are revoked, or their regions go with it. */
+static void close_port(struct session_port *port)
+{
+	struct fabric_ports *ports = port->ports;
+	struct landing *landing, *next;
+
+	pthread_mutex_lock(&ports->lock);
+	HASH_ITER (by_number, port->landings, landing, next) {
+		HASH_DELETE(by_number, port->landings, landing);
+		HASH_DELETE(hh, ports->landings, landing);
+		free(landing);
+	}
+	pthread_mutex_unlock(&ports->lock);
+	fabric_port_close(port->port);
+	free(port);
+}
+
+void fabric_ports_step(struct fabric_ports *ports)
+{
+	struct session_port *left, *next;
+
+	if (!ports)
+		return;
+	pthread_mutex_lock(&ports->lock);
+	left = ports->left;
+	ports->left = NULL;
+	pthread_mutex_unlock(&ports->lock);
+	LL_FOREACH_SAFE (left, left, next)
+		close_port(left);
+}
+
+void fabric_ports_destroy(struct fabric_ports *ports)
+{
+	struct session_port *port, *next;
+
+	if (!ports)
+		return;
+	fabric_ports_step(ports);
+	HASH_ITER (hh, ports->joined, port, next) {
+		HASH_DELETE(hh, ports->joined, port);
+		close_port(port);
+	}
+	fabric_close(ports->fabric);
+	(void)pthread_mutex_destroy(&ports->lock);
+	free(ports);
+}
+
+/* --- handles --- */
+
+static void tell_once(struct fabric_ports *ports)
+{
+	bool told;
+
+	pthread_mutex_lock(&ports->lock);
+	told = ports->told;
+	ports->told = true;
+	pthread_mutex_unlock(&ports->lock);
+	simpler_log(told ? SIMPLER_LOG_DEBUG : SIMPLER_LOG_WARN,
+	            "a tensor cannot be reached by the fabric: %s", simpler_last_error_step(0));
+}
+
+/* Under the lock: with a number that no other landing of the port has. */
+static void add(struct fabric_ports *ports, struct landing *landing)
+{
+	struct session_port *owner = landing->owner;
+	struct landing *other;
+
+	do {
+		landing->number = (uint32_t)random_u64();
+		HASH_FIND(by_number, owner->landings, &landing->number, sizeof(landing->number),
+		          other);
+	} while (other);
+	HASH_ADD(by_number, owner->landings, number, sizeof(landing->number), landing);
+	HASH_ADD(hh, ports->landings, handle, sizeof(landing->handle), landing);
+}
+
+static simpler_status make_landing(struct session_port *port, uint64_t handle, void *bytes,
+                                   uint64_t nbytes, struct landing **out)
+{
+	struct landing *landing = calloc(1, sizeof(*landing));
+	simpler_status status;
+
+	if (!landing)
+		return error_raise(SIMPLER_ENOMEM, "out of memory to note it");
+	landing->handle = handle;
+	landing->owner = port;
+	landing->nbytes = nbytes;
+	status = fabric_region_open(port->port, bytes, nbytes, FABRIC_READABLE | FABRIC_WRITABLE,
+	                            &landing->region);
+	if (status == SIMPLER_OK)
+		*out = landing;
+	else
+		free(landing);
+	return status;
+}
+
+void fabric_ports_register(struct fabric_ports *ports, uint64_t session, uint64_t handle,
+                           void *bytes, uint64_t nbytes)
+{
+	struct session_port *port;
+	struct landing *landing;
+
+	pthread_mutex_lock(&ports->lock);
+	port = find_port(ports, session);
+	pthread_mutex_unlock(&ports->lock);
+	if (!port)
+		return;
+	if (make_landing(port, handle, bytes, nbytes, &landing) != SIMPLER_OK) {
+		tell_once(ports);
+		return;
+	}
+	pthread_mutex_lock(&ports->lock);
+	add(ports, landing);
+	pthread_mutex_unlock(&ports->lock);
+}
+
+void fabric_ports_revoke(struct fabric_ports *ports, uint64_t handle)
+{
+	struct landing *landing;
+
+	pthread_mutex_lock(&ports->lock);
+	HASH_FIND(hh, ports->landings, &handle, sizeof(handle), landing);
+	if (landing) {
+		HASH_DELETE(hh, ports->landings, landing);
+		HASH_DELETE(by_number, landing->owner->landings, landing);
+	}
+	pthread_mutex_unlock(&ports->lock);
+	if (!landing)
+		return;
+	fabric_region_close(landing->region);
+	free(landing);
+}
+
+bool fabric_ports_find(struct fabric_ports *ports, uint64_t handle, struct fabric_place *out)
+{
+	struct landing *landing;
+
+	pthread_mutex_lock(&ports->lock);
+	HASH_FIND(hh, ports->landings, &handle, sizeof(handle), landing);
+	if (landing) {
+		fabric_region_place(landing->region, out);
+		out->nbytes = landing->nbytes;
+		out->landing = landing->number;
+	}
+	pthread_mutex_unlock(&ports->lock);
+	return landing != NULL;
+}

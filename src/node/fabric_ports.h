@@ -1,0 +1,51 @@
+/*
+ * What of a node's memory a fabric reaches: a port for each session that asked for one, and in it a
+ * region for each handle of the session's own, from its making until it is revoked.
+ *
+ * The session's storage lies in a memory segment of its own (tensor/store.h), its regions in a
+ * protection domain of its own (fabric/fabric.h). So a key is worth nothing to another session, and
+ * what a provider still puts where a key led that was revoked a moment ago spoils tensors of the
+ * same session and of nobody else. When the session is over, its port is shut before its segment is
+ * unmapped.
+ *
+ *   JOINED --fabric_ports_leave(): the session is over--> LEFT --fabric_ports_step()--> gone
+ *
+ * A region holds exactly the bytes of its handle, whole pages of memory that is there: never the
+ * reserve behind them, which `verbs` would pin.
+ *
+ * Writes that carry a region's landing number are counted when they have landed.
+ *
+ * Thread-safe. Nothing blocks but registering, as long as the provider takes, and step().
+ */
+#ifndef NODE_FABRIC_PORTS_H
+#define NODE_FABRIC_PORTS_H
+
+#include "fabric/fabric.h"
+
+struct fabric_ports;
+
+simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out);
+/* NULL is allowed. */
+void fabric_ports_destroy(struct fabric_ports *ports);
+enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports);
+struct fabric *fabric_ports_fabric(const struct fabric_ports *ports);
+
+/* Make the session's port, unless it has one. What it allocates from now on is to lie in a segment
+ * of its own. */
+simpler_status fabric_ports_join(struct fabric_ports *ports, uint64_t session,
+                                 struct fabric_address *out);
+void fabric_ports_leave(struct fabric_ports *ports, uint64_t session);
+/* Close the ports of sessions that have left. By one thread. */
+void fabric_ports_step(struct fabric_ports *ports);
+
+/* A region for the handle, which lies in the session's segment and is not revoked meanwhile. For a
+ * session without a port nothing happens, and a handle that cannot be registered is reached by
+ * other transports only, which is logged. */
+void fabric_ports_register(struct fabric_ports *ports, uint64_t session, uint64_t handle,
+                           void *bytes, uint64_t nbytes);
+/* Its key is refused when this returns. A handle without a region is left alone. */
+void fabric_ports_revoke(struct fabric_ports *ports, uint64_t handle);
+/* How it is reached; false when it is not. */
+bool fabric_ports_find(struct fabric_ports *ports, uint64_t handle, struct fabric_place *out);
+
+#endif
