@@ -389,6 +389,8 @@ static void on_moved(struct transport_move *move, const struct error *error)
 		return;
 	if (error && !run->failed) {
 		run->failed = true;
+		run->way_failed =
+			move->transport == run->node->transports[SIMPLER_TRANSPORT_FABRIC];
 		run->error = *error;
 		error_add(&run->error,
 		          move->write ? "sending tensor %u"
@@ -583,12 +585,15 @@ static bool free_next(struct remote_task *run)
 	return true;
 }
 
-/* In a step before the dispatch: of what is the program's, nothing has been touched. */
+/* In a step before the dispatch: of what is the program's, nothing has been touched. But the way to
+ * the node that the program named, and that fails, is no other in a moment. */
 static bool may_be_elsewhere(const struct remote_task *run)
 {
 	simpler_status status = run->error.status;
 
-	return run->sent == 0 && (atomic_load(&run->lost) || status == SIMPLER_EUNAVAILABLE);
+	if (run->sent > 0)
+		return false;
+	return atomic_load(&run->lost) || (status == SIMPLER_EUNAVAILABLE && !run->way_failed);
 }
 
 static enum exec_fate fate_of(const struct remote_task *run)
@@ -729,7 +734,7 @@ void remote_start(struct exec_child *child, struct exec_task *task)
 	run->lane = NULL;
 	run->note = RPC_NOTE_NONE;
 	run->answered = false;
-	run->reused = run->fresh = false;
+	run->reused = run->fresh = run->way_failed = false;
 	run->step = any_stored(task) ? STEP_ALLOCATE : STEP_DISPATCH;
 	run->id = task->id;
 	run->call = NULL;

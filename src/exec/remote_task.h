@@ -31,6 +31,7 @@ struct remote_task {
 	bool answered;              /* the node told how it ended */
 	bool reused;                /* the present tensor's storage is another task's */
 	bool fresh;                 /* no more of that, as it failed */
+	bool way_failed;            /* a transport with a connection of its own has */
 	struct staging_mark mark;   /* when storage was asked for the last time */
 	struct transport_move move; /* of the present tensor */
 	/* Under the child's lock: */

@@ -177,7 +177,7 @@ static simpler_status add_staged(simpler_args *args, const simpler_tensor *tenso
 {
 	simpler_status status;
 
-	if ((unsigned)transport > SIMPLER_TRANSPORT_SHM)
+	if ((unsigned)transport > SIMPLER_TRANSPORT_FABRIC)
 		return error_raise(SIMPLER_EINVAL, "%d is no transport (simpler_transport)",
 		                   (int)transport);
 	status = add_tensor(args, tensor, tag, SIMPLER_STAGED);

@@ -16,7 +16,10 @@ static simpler_orch_fn find(const struct fixture *fixture, const char *name)
 
 void connect_worker(struct fixture *fixture, unsigned nodes)
 {
-	assert_int_equal(simpler_worker_create(NULL, &fixture->worker), SIMPLER_OK);
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
+
+	options.fabric = SIMPLER_FABRIC_AUTO;
+	assert_int_equal(simpler_worker_create(&options, &fixture->worker), SIMPLER_OK);
 	for (unsigned i = 0; i < nodes; i++)
 		assert_int_equal(
 			simpler_worker_add_remote(fixture->worker, fixture->nodes[i].address, NULL),
@@ -32,7 +35,9 @@ void connect_worker(struct fixture *fixture, unsigned nodes)
 
 int tensors_set_up(void **state)
 {
-	static const char *const options[] = { "--sub-workers", "2", "--pool-bytes", "64M", NULL };
+	static const char *const options[] = {
+		"--sub-workers", "2", "--pool-bytes", "64M", "--fabric", "auto", NULL
+	};
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
@@ -148,10 +153,12 @@ simpler_traffic traffic_of(struct fixture *fixture, unsigned node)
 
 uint64_t sent(const simpler_traffic *traffic)
 {
-	return traffic->inlined.sent + traffic->stream.sent + traffic->shm.sent;
+	return traffic->inlined.sent + traffic->stream.sent + traffic->shm.sent +
+	       traffic->fabric.sent;
 }
 
 uint64_t received(const simpler_traffic *traffic)
 {
-	return traffic->inlined.received + traffic->stream.received + traffic->shm.received;
+	return traffic->inlined.received + traffic->stream.received + traffic->shm.received +
+	       traffic->fabric.received;
 }

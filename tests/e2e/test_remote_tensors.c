@@ -219,12 +219,16 @@ static void storage_for_reading_only_is_not_written(void **state)
 
 /* --- transports --- */
 
-static const simpler_transport transports[] = { SIMPLER_TRANSPORT_STREAM, SIMPLER_TRANSPORT_SHM };
+#define TRANSPORTS 3
+static const simpler_transport transports[] = { SIMPLER_TRANSPORT_STREAM, SIMPLER_TRANSPORT_SHM,
+	                                        SIMPLER_TRANSPORT_FABRIC };
 
 static simpler_tensor_traffic by(struct fixture *fixture, simpler_transport transport)
 {
 	simpler_traffic traffic = traffic_of(fixture, 0);
 
+	if (transport == SIMPLER_TRANSPORT_FABRIC)
+		return traffic.fabric;
 	return transport == SIMPLER_TRANSPORT_SHM ? traffic.shm : traffic.stream;
 }
 
@@ -235,10 +239,10 @@ static void a_named_transport_carries_the_bytes_and_no_other(void **state)
 	int64_t out[5000], in[5000];
 	simpler_tensor from = over(out, SIMPLER_INT64, 5000), to = over(in, SIMPLER_INT64, 5000);
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
 		simpler_tensor_traffic before = by(fixture, transports[i]);
-		simpler_tensor_traffic other = by(fixture, transports[1 - i]);
+		simpler_tensor_traffic other = by(fixture, transports[(i + 1) % TRANSPORTS]);
 
 		options.transport = transports[i];
 		for (int k = 0; k < 5000; k++) {
@@ -251,8 +255,9 @@ static void a_named_transport_carries_the_bytes_and_no_other(void **state)
 		assert_int_equal(by(fixture, transports[i]).sent - before.sent, sizeof(out));
 		assert_int_equal(by(fixture, transports[i]).received - before.received,
 		                 sizeof(out));
-		assert_int_equal(by(fixture, transports[1 - i]).sent, other.sent);
-		assert_int_equal(by(fixture, transports[1 - i]).received, other.received);
+		assert_int_equal(by(fixture, transports[(i + 1) % TRANSPORTS]).sent, other.sent);
+		assert_int_equal(by(fixture, transports[(i + 1) % TRANSPORTS]).received,
+		                 other.received);
 	}
 	free_tensor(fixture, handle);
 }
@@ -263,9 +268,9 @@ static void R12_a_staged_argument_goes_by_the_transport_it_names(void **state)
 	simpler_args *args = simpler_args_create();
 	int64_t values[3000];
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		simpler_tensor_traffic before = by(fixture, transports[i]);
-		simpler_tensor_traffic other = by(fixture, transports[1 - i]);
+		simpler_tensor_traffic other = by(fixture, transports[(i + 1) % TRANSPORTS]);
 		simpler_tensor tensor = over(values, SIMPLER_INT64, 3000);
 
 		for (int k = 0; k < 3000; k++)
@@ -279,7 +284,7 @@ static void R12_a_staged_argument_goes_by_the_transport_it_names(void **state)
 		assert_int_equal(by(fixture, transports[i]).sent - before.sent, sizeof(values));
 		assert_int_equal(by(fixture, transports[i]).received - before.received,
 		                 sizeof(values));
-		assert_int_equal(by(fixture, transports[1 - i]).sent, other.sent);
+		assert_int_equal(by(fixture, transports[(i + 1) % TRANSPORTS]).sent, other.sent);
 	}
 	simpler_args_reset(args);
 	simpler_args_destroy(args);
@@ -342,7 +347,7 @@ static void a_mapped_tensor_is_what_tasks_see(void **state)
 
 static void a_quarter_of_a_gibibyte_goes_and_comes(void **state)
 {
-	static const char *const large[] = { "--pool-bytes", "1G", NULL };
+	static const char *const large[] = { "--pool-bytes", "1G", "--fabric", "auto", NULL };
 	const size_t size = (size_t)256 << 20;
 	struct fixture other = { .worker = NULL };
 	uint8_t *out = malloc(size), *in = malloc(size);
@@ -353,7 +358,7 @@ static void a_quarter_of_a_gibibyte_goes_and_comes(void **state)
 		out[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
 	daemon_start(&other.nodes[0], large);
 	connect_worker(&other, 1);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
 		simpler_tensor_handle handle = alloc(&other, 0, SIMPLER_UINT8, (int64_t)size);
 		simpler_tensor from = over(out, SIMPLER_UINT8, (int64_t)size);

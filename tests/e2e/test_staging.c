@@ -18,7 +18,9 @@
 
 #define MIB ((size_t)1 << 20)
 
-static const simpler_transport transports[] = { SIMPLER_TRANSPORT_STREAM, SIMPLER_TRANSPORT_SHM };
+#define TRANSPORTS 3
+static const simpler_transport transports[] = { SIMPLER_TRANSPORT_STREAM, SIMPLER_TRANSPORT_SHM,
+	                                        SIMPLER_TRANSPORT_FABRIC };
 
 struct fixture {
 	struct daemon node;
@@ -42,16 +44,20 @@ static simpler_orch_fn find(simpler_module *module, const char *name)
 
 static simpler_worker *connect_worker(const struct daemon *node)
 {
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	simpler_worker *worker;
 
-	assert_ok(simpler_worker_create(NULL, &worker));
+	options.fabric = SIMPLER_FABRIC_AUTO;
+	assert_ok(simpler_worker_create(&options, &worker));
 	assert_ok(simpler_worker_add_remote(worker, node->address, NULL));
 	return worker;
 }
 
 static int set_up(void **state)
 {
-	static const char *const options[] = { "--sub-workers", "2", "--pool-bytes", "64M", NULL };
+	static const char *const options[] = {
+		"--sub-workers", "2", "--pool-bytes", "64M", "--fabric", "auto", NULL
+	};
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	simpler_module *module;
 
@@ -91,7 +97,7 @@ static uint64_t sent(struct fixture *fixture)
 	simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
 
 	assert_ok(simpler_worker_traffic(fixture->worker, 0, &traffic));
-	return traffic.stream.sent + traffic.shm.sent;
+	return traffic.stream.sent + traffic.shm.sent + traffic.fabric.sent;
 }
 
 struct one_task {
@@ -148,7 +154,7 @@ static void a_tensor_that_is_sent_has_the_storage_of_one_of_its_size(void **stat
 	struct fixture *fixture = *state;
 	int64_t values[COUNT] = { 0 };
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		size_t bytes = sizeof(values) - i * 8; /* each transport has its own */
 		uint64_t before = reused(fixture);
 
@@ -171,7 +177,7 @@ static void R13_an_output_finds_zeros_and_no_bytes_of_a_task_before_it(void **st
 	struct fixture *fixture = *state;
 	int64_t values[COUNT];
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		uint64_t before;
 
 		for (int k = 0; k < COUNT; k++)
@@ -241,7 +247,7 @@ static void a_node_without_room_has_back_what_was_left_to_others(void **state)
 	int64_t *values = calloc(1, 41 * MIB);
 	simpler_tensor_handle handle;
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < TRANSPORTS; i++) {
 		simpler_transport transport = transports[i];
 		uint64_t before = reused(fixture);
 

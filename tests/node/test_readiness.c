@@ -101,7 +101,11 @@ static void R17_status_tells_all_that_readiness_is_made_of(void **state)
 	assert_int_equal(status.pool.handles, 1);
 	assert_int_equal(status.pool.max_handles, 65536);
 	assert_true(status.pool.largest_free < status.pool.capacity);
-	assert_int_equal(status.transport_count, 2);
+	assert_int_equal(status.transport_count, 3);
+	assert_string_equal(status.transports[2].name, "fabric");
+	assert_false(status.transports[2].available);
+	assert_string_equal(status.transports[2].why_not,
+	                    "the daemon was started without --fabric");
 	assert_string_equal(status.transports[1].name, "shm");
 	assert_false(status.transports[1].available);
 	assert_string_equal(status.transports[1].why_not, "the daemon was started with --shm off");
