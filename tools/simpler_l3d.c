@@ -13,6 +13,14 @@ static int complain(int exit_status)
 	return exit_status;
 }
 
+static void print(enum options_action action)
+{
+	if (action == OPTIONS_VERSION)
+		fputs("simpler-l3d " SIMPLER_VERSION "\n", stdout);
+	for (size_t i = 0; i < OPTIONS_USAGE_PARTS && action == OPTIONS_HELP; i++)
+		fputs(options_usage[i], stdout);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -22,8 +30,7 @@ int main(int argc, char **argv)
 	if (options_parse(argc, argv, &options, &action) != SIMPLER_OK)
 		return complain(2);
 	if (action != OPTIONS_RUN) {
-		fputs(action == OPTIONS_HELP ? options_usage : "simpler-l3d " SIMPLER_VERSION "\n",
-		      stdout);
+		print(action);
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	log_set_role("simpler-l3d");

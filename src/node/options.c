@@ -18,7 +18,8 @@
 #include "wire/lane.h"
 #include "wire/tree.h"
 
-const char options_usage[] =
+/* In two, as a string constant may not be longer than compilers have to support. */
+const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 	"Usage: simpler-l3d [OPTION]...\n"
 	"Serve this machine as a level-3 node.\n"
 	"\n"
@@ -46,7 +47,7 @@ const char options_usage[] =
 	"  --fabric PROVIDER      reach tensors by libfabric, too: off, verbs, tcp, or auto, the\n"
 	"                         first that is there (default off)\n"
 	"  --fabric-address ADDR  this machine's address for that, in numbers; one that others\n"
-	"                         reach needs --insecure (default 127.0.0.1)\n"
+	"                         reach needs --insecure (default 127.0.0.1)\n",
 	"  --heap N[K|M|G]        capacity of the heap for tensors that orchestration functions\n"
 	"                         allocate, 1M to 16384G (default 1G)\n"
 	"  --module-bytes N[K|M|G]\n"
@@ -80,7 +81,8 @@ const char options_usage[] =
 	"                         (default 5000)\n"
 	"  --log-level LEVEL      error, warn, info or debug (default info)\n"
 	"  --help                 print this and exit\n"
-	"  --version              print the version and exit\n";
+	"  --version              print the version and exit\n",
+};
 
 #define LANE_BIT(name) (UINT32_C(1) << SIMPLER_LANE_##name)
 #define OPTIONS_LANES  (LANE_BIT(UNARY) | LANE_BIT(STREAM)) /* that there are */

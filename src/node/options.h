@@ -77,7 +77,8 @@ enum options_action {
 simpler_status options_parse(int argc, char **argv, struct options *out,
                              enum options_action *action);
 
-/* What --help prints. */
-extern const char options_usage[];
+/* What --help prints, one part behind the other. */
+#define OPTIONS_USAGE_PARTS 2
+extern const char *const options_usage[OPTIONS_USAGE_PARTS];
 
 #endif

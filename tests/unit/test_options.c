@@ -185,16 +185,18 @@ static void help_and_version_win_over_what_follows(void **state)
 /* Every option that the parser knows is in the usage. */
 static void usage_names_every_option(void **state)
 {
-	static const char *const names[] = { "--listen",      "--insecure",    "--sub-workers",
-		                             "--pool-bytes",  "--node-id",     "--port-file",
-		                             "--log-level",   "--help",        "--version",
-		                             "--drain-grace", "--stop-grace",  "--chips",
-		                             "--device",      "--heap",        "--code",
-		                             "--trust",       "--orphan-grace" };
+	static const char *const names[] = { "--listen",        "--insecure",     "--sub-workers",
+		                             "--pool-bytes",    "--node-id",      "--port-file",
+		                             "--log-level",     "--help",         "--version",
+		                             "--drain-grace",   "--stop-grace",   "--chips",
+		                             "--device",        "--heap",         "--code",
+		                             "--trust",         "--orphan-grace", "--fabric",
+		                             "--fabric-address" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		assert_non_null(strstr(options_usage, names[i]));
+		assert_true(strstr(options_usage[0], names[i]) ||
+		            strstr(options_usage[1], names[i]));
 }
 
 static const struct {
@@ -202,6 +204,15 @@ static const struct {
 	simpler_status status;
 	const char *told[3]; /* all of these are in the message */
 } refusals[] = {
+	{ { "--fabric", "sockets" },
+	  SIMPLER_EINVAL,
+	  { "--fabric", "'sockets'", "off, auto, verbs or tcp" } },
+	{ { "--fabric-address", "here" },
+	  SIMPLER_EINVAL,
+	  { "--fabric-address", "'here'", "in numbers" } },
+	{ { "--fabric", "tcp", "--fabric-address", "192.0.2.1" },
+	  SIMPLER_EPERM,
+	  { "--fabric-address '192.0.2.1'", "not authenticated", "--insecure" } },
 	{ { "--sub-workers", "0" }, SIMPLER_EINVAL, { "--sub-workers", "'0'", "1 to 256" } },
 	{ { "--sub-workers", "257" }, SIMPLER_EINVAL, { "--sub-workers", "'257'", "1 to 256" } },
 	{ { "--sub-workers", "-1" }, SIMPLER_EINVAL, { "--sub-workers", "'-1'" } },
