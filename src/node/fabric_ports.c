@@ -60,11 +60,6 @@ enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports)
 	return fabric_provider(ports->fabric);
 }
 
-struct fabric *fabric_ports_fabric(const struct fabric_ports *ports)
-{
-	return ports->fabric;
-}
-
 /* --- sessions --- */
 
 static void on_landed(void *context, uint32_t number)
