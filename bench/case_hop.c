@@ -132,7 +132,7 @@ static void go_often(double *samples, unsigned count)
 		uint32_t ticket = doorbell_ticket(&rig.done);
 		int64_t began = clock_now();
 
-		if (engine_client_submit(rig.client, &rig.task, on_done, NULL) != SIMPLER_OK)
+		if (engine_client_submit(rig.client, &rig.task, true, on_done, NULL) != SIMPLER_OK)
 			bench_give_up("a submit");
 		wait_from(ticket);
 		samples[i] = (double)(clock_now() - began);
@@ -174,7 +174,8 @@ static void go_many(uint32_t count)
 	atomic_store(&rig.ended, 0);
 	for (submitted = 0; submitted < count; submitted++) {
 		wait_until(has_room, &submitted);
-		if (engine_client_submit(rig.client, &rig.task, on_one_done, NULL) != SIMPLER_OK)
+		if (engine_client_submit(rig.client, &rig.task, false, on_one_done, NULL) !=
+		    SIMPLER_OK)
 			bench_give_up("a submit");
 	}
 	wait_until(have_ended, &submitted);

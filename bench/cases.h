@@ -37,6 +37,9 @@ bench_case case_lane_64;   /* as many outstanding, a second */
 bench_case case_lane_1000; /* likewise */
 bench_case case_floors;    /* those floors alone */
 
+/* What a remote no-op costs the parent with 8 nodes; floor: with one. */
+bench_case case_scale_nodes;
+
 /* Tensors on a node. */
 bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
 bench_case case_stream_pull; /* and from it */
@@ -71,6 +74,9 @@ bench_case case_task_latency;      /* a run of one */
 void bench_stir(void);
 /* A fifth of a millisecond, between two looks at what nobody rings for. */
 void bench_pause(void);
+
+/* A daemon with two sub workers. */
+void bench_start_node(struct daemon *node);
 
 /* The sub task that does nothing, for a case that goes without a worker. */
 const struct exec_callable *bench_callable(const struct bench *bench, struct modules *modules,

@@ -44,6 +44,8 @@ static const struct bench_entry {
 	{ "lane_stream_64", "the same a second, 64 outstanding", case_lane_64, true },
 	{ "lane_stream_1000", "the same a second, 1,000 outstanding", case_lane_1000, true },
 	{ "floors", "the floors of the lanes alone", case_floors, false },
+	{ "scale_nodes", "what a remote no-op costs the parent, 8 nodes; floor: 1 node",
+	  case_scale_nodes, true },
 	{ "stream_push", "MiB a second to a node; floor: a bare gRPC stream of the same chunks",
 	  case_stream_push, true },
 	{ "stream_pull", "MiB a second from a node; floor: as for stream_push", case_stream_pull,
@@ -148,9 +150,15 @@ const struct exec_callable *bench_callable(const struct bench *bench, struct mod
 
 /* --- cases, in processes of their own --- */
 
-static void run_remote(const struct bench_entry *entry, struct bench *bench)
+void bench_start_node(struct daemon *node)
 {
 	static const char *const options[] = { "--sub-workers", "2", "--log-level", "warn", NULL };
+
+	daemon_start(node, options);
+}
+
+static void run_remote(const struct bench_entry *entry, struct bench *bench)
+{
 	struct bare_grpc_server echo;
 
 	/* First of all, since it forks. */
@@ -159,7 +167,7 @@ static void run_remote(const struct bench_entry *entry, struct bench *bench)
 	bench->bare = bare_grpc_connect(echo.address);
 	if (!bench->bare)
 		bench_give_up("connecting to the bare echo");
-	daemon_start(&bench->node, options);
+	bench_start_node(&bench->node);
 	entry->run(entry->name, bench);
 	(void)daemon_stop(&bench->node);
 	bare_grpc_close(bench->bare);

@@ -301,7 +301,7 @@ static void visit(struct engine_client *client, bool pushed)
 }
 
 simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
-                                    engine_done *done, void *context)
+                                    bool may_stay, engine_done *done, void *context)
 {
 	uint64_t token;
 	simpler_status status =
@@ -311,7 +311,7 @@ simpler_status engine_client_submit(struct engine_client *client, struct record_
 	if (status != SIMPLER_OK)
 		return status;
 	task->token = token;
-	visiting = begin_visit(client);
+	visiting = may_stay && begin_visit(client);
 	status = push_task(client, task);
 	if (visiting)
 		visit(client, status == SIMPLER_OK);

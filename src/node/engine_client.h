@@ -64,13 +64,14 @@ void engine_client_report(struct engine_client *client, struct engine_report *ou
 
 /*
  * Hand a task to the engine. `task->token` is set by this, also for the caller to stop it with.
- * Thread-safe; does not block.
+ * Thread-safe; does not block, but for as long as a short task takes if the caller `may_stay` and
+ * it is the only one in flight.
  *
  * @return SIMPLER_EUNAVAILABLE when the engine is not READY; SIMPLER_ENOSPACE naming the limit.
  *         `done` is called only if this returned SIMPLER_OK.
  */
 simpler_status engine_client_submit(struct engine_client *client, struct record_task *task,
-                                    engine_done *done, void *context);
+                                    bool may_stay, engine_done *done, void *context);
 
 /*
  * Have a task that was handed over end early. Its outcome comes by `done`, as ever, and until then

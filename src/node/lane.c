@@ -267,12 +267,14 @@ void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_an
 
 /* --- what comes in --- */
 
-static simpler_status take_dispatch(struct node_lane *lane, const struct lane_record *record)
+static simpler_status take_dispatch(struct node_lane *lane, const struct lane_record *record,
+                                    bool more)
 {
 	struct incoming in = { .node = lane->node,
 		               .session = lane->session,
 		               .waiter = { .lane = lane, .tag = record->tag },
-		               .deadline = CLOCK_NEVER };
+		               .deadline = CLOCK_NEVER,
+		               .more = more };
 	struct msg_dispatch request;
 	uint64_t timeout_us;
 	simpler_status status;
@@ -323,7 +325,7 @@ void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size)
 	while (size > 0 && status == SIMPLER_OK && !atomic_load(&lane->closed)) {
 		status = lane_next_record(&bytes, &size, &record);
 		if (status == SIMPLER_OK)
-			status = take_dispatch(lane, &record);
+			status = take_dispatch(lane, &record, size > 0);
 	}
 	if (status != SIMPLER_OK)
 		node_lane_close(lane, rpc_code_of(status), simpler_last_error_step(0));

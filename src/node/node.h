@@ -86,6 +86,7 @@ struct incoming {
 	const struct msg_dispatch *request;
 	struct waiter waiter; /* is answered, whatever becomes of it */
 	int64_t deadline;
+	bool more;          /* have come with it and are behind it */
 	enum rpc_note note; /* for the answer when it fails; node_dispatch()'s own */
 };
 void node_dispatch(struct incoming *in);

@@ -356,7 +356,8 @@ static simpler_status submit(struct dispatch *dispatch, struct incoming *in,
 	task->config = request->config;
 	task->scalar_count = request->scalar_count;
 	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
-	status = may_retry(in, engine_client_submit(node->engine, task, dispatch_done, dispatch));
+	status = may_retry(
+		in, engine_client_submit(node->engine, task, !in->more, dispatch_done, dispatch));
 	if (status == SIMPLER_OK)
 		note_token(node, in, key, task->token);
 	else
