@@ -116,6 +116,7 @@ static void measure_many(const char *name, const struct bench *bench, unsigned o
 	}
 	printf("%s_floor batch=%u value=%.0f unit=per_s\n", name, batch,
 	       stats_floor_median(&of_batches));
+	printf("%s batch=%.1f\n", name, dispatching_batch(&work));
 	stats_report(name, &rounds);
 	dispatching_close(&work);
 	bare_echo_stop(&echo);

@@ -58,8 +58,9 @@ static void report(const char *name, struct step *steps)
 
 	for (unsigned i = 0; i < STEPS; i++) {
 		most = stats_floor_median(&steps[i].costs);
-		printf("%s nodes=%u cost=%.0f unit=ns rate=%.0f unit=per_s\n", name, steps[i].nodes,
-		       most, stats_floor_median(&steps[i].rates));
+		printf("%s nodes=%u cost=%.0f unit=ns rate=%.0f unit=per_s batch=%.1f\n", name,
+		       steps[i].nodes, most, stats_floor_median(&steps[i].rates),
+		       dispatching_batch(&steps[i].work));
 	}
 	printf("%s ratio=%.3f value=%.1f floor=%.1f unit=ns\n", name, most / one, most, one);
 }

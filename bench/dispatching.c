@@ -16,7 +16,7 @@ void dispatching_connect(const struct bench *bench, const struct dispatching_opt
 		bench_give_up("making a worker");
 	for (unsigned i = 0; i < options->node_count; i++) {
 		if (simpler_worker_add_remote_with(out->worker, options->nodes[i].address, &node,
-		                                   NULL) != SIMPLER_OK)
+		                                   &out->node) != SIMPLER_OK)
 			bench_give_up("adding a node");
 	}
 	if (simpler_module_load(out->worker, bench->module, &module) != SIMPLER_OK ||
@@ -60,6 +60,17 @@ void dispatching_one_by_one(const struct dispatching *work, double *samples, uns
 		dispatching_run(work);
 		samples[i] = (double)(clock_now() - began);
 	}
+}
+
+double dispatching_batch(const struct dispatching *work)
+{
+	simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
+
+	if (simpler_worker_traffic(work->worker, work->node, &traffic) != SIMPLER_OK)
+		bench_give_up("reading what was sent");
+	return traffic.lane_batches == 0
+	               ? 1
+	               : (double)traffic.lane_dispatches / (double)traffic.lane_batches;
 }
 
 int64_t dispatching_many(struct dispatching *work, unsigned tasks)

@@ -7,6 +7,7 @@
 
 struct dispatching {
 	simpler_worker *worker;
+	simpler_worker_id node; /* the last one */
 	simpler_orch_fn fn;
 	unsigned tasks; /* a run */
 };
@@ -26,6 +27,8 @@ void dispatching_close(struct dispatching *work);
 
 void dispatching_run(const struct dispatching *work);
 void dispatching_one_by_one(const struct dispatching *work, double *samples, unsigned count);
+/* How many dispatches a message to the last node had so far. */
+double dispatching_batch(const struct dispatching *work);
 /* A run of so many. Returns the nanoseconds. */
 int64_t dispatching_many(struct dispatching *work, unsigned tasks);
 
