@@ -315,19 +315,14 @@ static simpler_status take_hello(struct lane_batch *lane, const struct lane_reco
 
 /* --- batches that come --- */
 
-/* The state; and nothing is sent until uncork(). */
-static enum lane_state cork(struct lane_batch *lane)
+void lane_batch_cork(struct lane_batch *lane)
 {
-	enum lane_state state;
-
 	pthread_mutex_lock(&lane->lane.lock);
 	lane->corks++;
-	state = lane->state;
 	pthread_mutex_unlock(&lane->lane.lock);
-	return state;
 }
 
-static void uncork(struct lane_batch *lane)
+void lane_batch_uncork(struct lane_batch *lane)
 {
 	pthread_mutex_lock(&lane->lane.lock);
 	lane->corks--;
@@ -335,12 +330,23 @@ static void uncork(struct lane_batch *lane)
 	pthread_mutex_unlock(&lane->lane.lock);
 }
 
+static enum lane_state state_of(struct lane_batch *lane)
+{
+	enum lane_state state;
+
+	pthread_mutex_lock(&lane->lane.lock);
+	state = lane->state;
+	pthread_mutex_unlock(&lane->lane.lock);
+	return state;
+}
+
 void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size)
 {
-	enum lane_state state = cork(lane);
+	enum lane_state state = state_of(lane);
 	simpler_status status = SIMPLER_OK;
 	struct lane_record record;
 
+	lane_batch_cork(lane);
 	while (size > 0 && status == SIMPLER_OK && state != LANE_DEAD) {
 		status = lane_next_record(&bytes, &size, &record);
 		if (status == SIMPLER_OK)
@@ -348,7 +354,7 @@ void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size)
 			                               : take_outcome(lane, &record);
 		state = LANE_OPEN;
 	}
-	uncork(lane);
+	lane_batch_uncork(lane);
 	if (status != SIMPLER_OK)
 		lane_batch_lost(lane, simpler_last_error_step(0));
 }

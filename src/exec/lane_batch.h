@@ -56,7 +56,7 @@ struct lane_batch {
 	uint32_t slot_count, first_free, taken;
 	struct lane_dispatch *waiting; /* for a slot */
 	struct lane_bytes out;         /* to be sent */
-	uint32_t corks;                /* batches of outcomes being taken */
+	uint32_t corks;                /* see lane_batch_cork() */
 	bool sending;
 	/* The sender's: whoever has set `sending`. */
 	struct lane_bytes under_way;
@@ -71,6 +71,9 @@ void lane_batch_destroy(struct lane_batch *lane);
 
 /* --- by the carrier, without locks --- */
 
+/* From now on nothing is sent, as what comes may make more to send; until the other. */
+void lane_batch_cork(struct lane_batch *lane);
+void lane_batch_uncork(struct lane_batch *lane);
 /* A batch has come, one at a time. */
 void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size);
 /* It can take the next batch. */

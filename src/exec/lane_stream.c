@@ -18,6 +18,7 @@ struct stream {
 	struct lane_batch batch;
 	pthread_mutex_t lock;         /* guards: */
 	struct rpc_client_call *call; /* NULL once it has ended */
+	bool corked;                  /* the call's callbacks' */
 };
 
 static void lock_and_cancel(struct stream *stream)
@@ -91,12 +92,23 @@ static void on_message(void *context, struct rpc_client_call *call, const uint8_
 	size_t count;
 
 	(void)call;
+	if (!stream->corked)
+		lane_batch_cork(&stream->batch);
+	stream->corked = true;
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	if (msg_lane_batch_decode(data, size, &bump, &records, &count) == SIMPLER_OK)
 		lane_batch_take(&stream->batch, records, count);
 	else
 		lane_batch_lost(&stream->batch, simpler_last_error_step(0));
 	bump_release(&bump);
+}
+
+static void on_settled(void *context)
+{
+	struct stream *stream = context;
+
+	stream->corked = false;
+	lane_batch_uncork(&stream->batch);
 }
 
 static void on_sent(void *context, struct rpc_client_call *call)
@@ -125,6 +137,7 @@ simpler_status lane_stream_open(struct rpc_channel *channel, const struct lane_o
                                 struct lane **out)
 {
 	static const struct rpc_stream_handlers handlers = { .on_message = on_message,
+		                                             .on_settled = on_settled,
 		                                             .on_sent = on_sent,
 		                                             .on_end = on_end };
 	struct stream *stream = calloc(1, sizeof(*stream));

@@ -240,6 +240,9 @@ struct rpc_stream_handlers {
 	/* Instead of on_message, when it is not NULL; see rpc_method.on_parts. */
 	void (*on_parts)(void *context, struct rpc_client_call *call, const struct rpc_part *parts,
 	                 size_t count);
+	/* After on_message, once or several times: nothing else is to be handled at once, so what
+	 * was made ready to be sent is best sent now. May be NULL. */
+	void (*on_settled)(void *context);
 };
 /* `handlers` is borrowed. `first` is a message to begin with, handed over, or NULL; on_sent comes
  * for it, too. What goes wrong is reported by on_end. */

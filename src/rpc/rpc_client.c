@@ -55,6 +55,13 @@
 #define LOOK_MS     100 /* between two looks at `finished` */
 #define LINGER_MS   1
 
+/* Events that are handled before streams are told that all is settled. Whether there are any is
+ * asked while the answer was yes in one of the last ASK_ON times, and else each ASK_EVERY-th time,
+ * as it takes a microsecond. */
+#define AT_ONCE   64u
+#define ASK_ON    8u
+#define ASK_EVERY 16u
+
 enum event_kind { STATUS, READ, OPENED, SENT, CLOSED, EVENT_KINDS };
 
 enum role { KEPT, FREE, ATTENDED };
@@ -77,8 +84,9 @@ struct rpc_client {
 	bool wanted;     /* somebody would have attended */
 	bool recalled;   /* the keeper is needed: a call is left behind, or the end has come */
 	unsigned visits; /* attendances begun */
-	/* Of who sits in the queue: ended, but for lent bytes. */
-	struct rpc_client_call *lingering;
+	/* Of who sits in the queue: ended, but for lent bytes; and to be told on_settled. */
+	struct rpc_client_call *lingering, *unsettled;
+	unsigned ask_on, not_asked;
 };
 
 struct rpc_channel {
@@ -97,7 +105,8 @@ struct rpc_client_call {
 	grpc_call *call; /* NULL once it is over and lent bytes are waited for */
 	struct tag tags[EVENT_KINDS];
 	atomic_uint refs;
-	bool has_status, ended; /* of who sits in the queue */
+	bool has_status, ended, is_unsettled;   /* of who sits in the queue */
+	struct rpc_client_call *next_unsettled; /* likewise */
 	atomic_bool awaited, reading;
 	atomic_bool cancelled;                  /* by rpc_client_call_cancel() */
 	struct rpc_client_call *next_lingering; /* likewise */
@@ -354,6 +363,28 @@ static void deliver_parts(void *context, const struct rpc_part *parts, size_t co
 	call->handlers->on_parts(call->context, call, parts, count);
 }
 
+static void note_unsettled(struct rpc_client_call *call)
+{
+	struct rpc_client *client = call->channel->client;
+
+	if (!call->handlers->on_settled || call->is_unsettled)
+		return;
+	call->is_unsettled = true;
+	call->next_unsettled = client->unsettled;
+	client->unsettled = call;
+}
+
+static void settle_all(struct rpc_client *client)
+{
+	struct rpc_client_call *call;
+
+	while ((call = client->unsettled) != NULL) {
+		client->unsettled = call->next_unsettled;
+		call->is_unsettled = false;
+		call->handlers->on_settled(call->context);
+	}
+}
+
 static void on_read(struct rpc_client_call *call)
 {
 	grpc_byte_buffer *message = call->incoming;
@@ -368,6 +399,7 @@ static void on_read(struct rpc_client_call *call)
 		core_view_open(&view, message);
 		call->handlers->on_message(call->context, call, view.data, view.size);
 		core_view_close(&view);
+		note_unsettled(call);
 	} else {
 		grpc_call_cancel_with_status(call->call, GRPC_STATUS_INTERNAL,
 		                             "a compressed message came", NULL);
@@ -425,6 +457,8 @@ static void end_call(struct rpc_client_call *call)
 	struct rpc_client *client = call->channel->client;
 
 	call->ended = true;
+	if (call->is_unsettled)
+		settle_all(client);
 	if (!is_all_back(call))
 		let_core_go(call);
 	if (is_all_back(call)) {
@@ -466,25 +500,57 @@ static void handle(struct rpc_client_call *call, const struct tag *tag)
 
 /* --- who sits in the queue --- */
 
-/* Wait for an event until `deadline` and handle it; false at the queue's end. */
-static bool handle_next(struct rpc_client *client, gpr_timespec deadline)
+/* Wait for an event until `deadline` and handle it. */
+static grpc_completion_type take_event(struct rpc_client *client, gpr_timespec deadline)
 {
-	gpr_timespec soon = core_from_deadline(clock_after_ms(LINGER_MS));
-	grpc_event event = grpc_completion_queue_next(
-		client->queue,
-		client->lingering && gpr_time_cmp(soon, deadline) < 0 ? soon : deadline, NULL);
+	grpc_event event = grpc_completion_queue_next(client->queue, deadline, NULL);
 	struct tag *tag = event.tag;
 
 	if (client->lingering)
 		end_lingering(client);
-	if (event.type == GRPC_QUEUE_SHUTDOWN)
-		return false;
-	if (event.type == GRPC_QUEUE_TIMEOUT)
+	if (event.type == GRPC_OP_COMPLETE) {
+		(void)atomic_load_explicit(&client->handed, memory_order_acquire);
+		tag->ok = event.success != 0;
+		handle(tag->call, tag);
+	}
+	return event.type;
+}
+
+static bool is_worth_asking(struct rpc_client *client)
+{
+	if (client->ask_on > 0 || ++client->not_asked >= ASK_EVERY) {
+		client->not_asked = 0;
 		return true;
-	(void)atomic_load_explicit(&client->handed, memory_order_acquire);
-	tag->ok = event.success != 0;
-	handle(tag->call, tag);
-	return true;
+	}
+	return false;
+}
+
+/* The messages of several streams, or of one, may have come meanwhile. */
+static void settle(struct rpc_client *client)
+{
+	bool more = is_worth_asking(client);
+
+	for (unsigned i = 0; i < AT_ONCE && more; i++) {
+		more = take_event(client, gpr_inf_past(GPR_CLOCK_MONOTONIC)) == GRPC_OP_COMPLETE;
+		if (more)
+			client->ask_on = ASK_ON;
+		else if (i == 0 && client->ask_on > 0)
+			client->ask_on--;
+	}
+	settle_all(client);
+}
+
+/* Wait for an event until `deadline` and handle it, and what else there is at once; false at the
+ * queue's end. */
+static bool handle_next(struct rpc_client *client, gpr_timespec deadline)
+{
+	gpr_timespec soon = core_from_deadline(clock_after_ms(LINGER_MS));
+	bool lingers = client->lingering && gpr_time_cmp(soon, deadline) < 0;
+	grpc_completion_type type = take_event(client, lingers ? soon : deadline);
+
+	if (client->unsettled)
+		settle(client);
+	return type != GRPC_QUEUE_SHUTDOWN;
 }
 
 /* With the lock. */

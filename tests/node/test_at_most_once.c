@@ -170,8 +170,9 @@ static int64_t runs(struct rig *rig)
 	assert_int_equal(msg_handle_encode(&rig->counter, &buffer), SIMPLER_OK);
 	rpc_stream_begin(rpc_client_call_create(rig->channel, MSG_PULL_TENSOR, CLOCK_NEVER),
 	                 &buffer,
-	                 &(const struct rpc_stream_handlers){ outcome_message, outcome_sent,
-	                                                      outcome_end, NULL },
+	                 &(const struct rpc_stream_handlers){ .on_message = outcome_message,
+	                                                      .on_sent = outcome_sent,
+	                                                      .on_end = outcome_end },
 	                 &outcome);
 	outcome_wait(&outcome, &outcome.ended, 1);
 	assert_int_equal(outcome.code, RPC_OK);
