@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "fabric/settings.h"
 #include "os/dl.h"
 
 #define LIBRARY     "libfabric.so.1"
@@ -49,6 +50,14 @@ static bool find(void *library, const char *name, void *function)
 	return address != NULL;
 }
 
+static void begin(void)
+{
+	struct fi_info *info = NULL;
+
+	if (libfabric.getinfo(FI_VERSION(1, 11), NULL, NULL, FI_PROV_ATTR_ONLY, NULL, &info) == 0)
+		libfabric.freeinfo(info);
+}
+
 static simpler_status load(void *context)
 {
 	void *library;
@@ -64,7 +73,7 @@ static simpler_status load(void *context)
 	    !find(library, "fi_fabric", &libfabric.fabric) ||
 	    !find(library, "fi_strerror", &libfabric.strerror))
 		return error_raise(SIMPLER_EUNAVAILABLE, LIBRARY " lacks a function");
-	return SIMPLER_OK;
+	return settings_apply(begin);
 }
 
 simpler_status library_load(void)
