@@ -12,11 +12,13 @@
  * are worth nothing at another port. Whoever is to be kept apart gets a port each. Connections are
  * the provider's; it makes one to each peer, at the first operation, and keeps it.
  *
- *   UP --an operation does not let go of its memory in time; fabric_port_close()--> DOWN
+ *   UP --an operation does not let go of its memory in time, or, with `verbs`, fails;
+ *        fabric_port_close()--> DOWN
  *
  * A port that is down has let go of all memory; its operations end with an error, and so does what
  * is started on it later. Only so can the memory of an operation be had back from a provider while
- * the other side neither answers nor is known to be gone. Its owner closes it and opens another.
+ * the other side neither answers nor is known to be gone, and a connection of `verbs` be made anew.
+ * Its owner closes it and opens another.
  *
  * Memory that others may write and read is a region. When fabric_region_close() has returned, its
  * key is refused. Of a write that had begun before, the provider `tcp` may still put bytes there

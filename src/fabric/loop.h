@@ -65,6 +65,7 @@ struct fabric_port {
 	int fd;            /* of the queue, for poll() */
 	struct message_head head;
 	/* Under the fabric's lock: */
+	bool broken;               /* one of its connections is, and stays so */
 	bool shutting, closing;    /* it is to go down, and to be gone, */
 	bool abandoned;            /* which nobody waits for */
 	bool down, gone;           /* it is; only the loop sets these */

@@ -196,9 +196,14 @@ void op_completed(struct fabric_op *op)
 	settle(op);
 }
 
-static simpler_status status_of(int error)
+/* IBV_WC_REM_ACCESS_ERR of libibverbs, which libfabric hands on as it is. */
+#define VERBS_REMOTE_ACCESS 10
+
+static simpler_status status_of(const struct fabric *fabric, const struct fi_cq_err_entry *entry)
 {
-	switch (error) {
+	if (fabric->provider == FABRIC_VERBS && entry->prov_errno == VERBS_REMOTE_ACCESS)
+		return SIMPLER_EPERM;
+	switch (entry->err) {
 	case FI_EKEYREJECTED:
 	case FI_EACCES:
 	case FI_EPERM:
@@ -213,6 +218,14 @@ static simpler_status status_of(int error)
 	}
 }
 
+/* With `verbs` no operation fails without its connection, which ofi_rxm keeps all the same: nothing
+ * but closing the endpoint gets rid of it. */
+static void look_at_connection(struct fabric_port *port)
+{
+	if (port->fabric->provider == FABRIC_VERBS)
+		port->broken = true;
+}
+
 void op_failed(struct fabric_op *op, const struct fi_cq_err_entry *entry)
 {
 	static const char *const what[] = {
@@ -221,10 +234,11 @@ void op_failed(struct fabric_op *op, const struct fi_cq_err_entry *entry)
 
 	op->in_flight--;
 	if (!op->ending)
-		(void)error_raise(status_of(entry->err),
+		(void)error_raise(status_of(op->port->fabric, entry),
 		                  "%s by the fabric failed: %s (the other side is gone, or refuses "
 		                  "the key)",
 		                  what[op->kind], libfabric.strerror(entry->err));
+	look_at_connection(op->port);
 	begin_end(op);
 	settle(op);
 }
