@@ -1,10 +1,13 @@
 /*
- * Ports of a fabric, by the provider tcp over loopback: bytes land where they should and nowhere
- * else, keys are worth what they should be, and whatever becomes of the other side, an operation
- * ends.
+ * Ports of a fabric: bytes land where they should and nowhere else, keys are worth what they should
+ * be, and whatever becomes of the other side, an operation ends.
  *
- * The other side is a port of this process, or, where it is to die, another process: this program
- * with the argument "serve", which tells a region's place over standard output and waits.
+ *     test_fabric [ADDRESS]
+ *
+ * By the provider tcp over loopback, or with an address of this machine by verbs, as tests/rdma
+ * does. The other side is a port of this process, or, where it is to die, another process: this
+ * program with one more argument, "serve", which tells a region's place over standard output and
+ * waits.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -24,7 +27,6 @@
 #include "base/clock.h"
 #include "fabric/fabric.h"
 
-#define BYTES      ((uint64_t)64 << 20)
 #define PATIENT_MS 20000u
 
 /* Which libraries of vendors take for themselves, and what they are set to before. */
@@ -35,15 +37,20 @@ static void mark(int signal)
 	_exit(signal);
 }
 
-static const struct fabric_options loopback = { FABRIC_TCP, "127.0.0.1" };
+static struct fabric_options fabric_options = { FABRIC_TCP, "127.0.0.1" };
+/* Of the memory on either side. Enough that an operation of all of it takes a while: by tcp. Verbs
+ * without hardware needs less. */
+static uint64_t all_bytes = (uint64_t)64 << 20;
+#define VERBS_BYTES ((uint64_t)8 << 20)
 
 /* --- two ports, and what came to the second --- */
 
 struct pair {
 	struct fabric *fabric;
+	struct fabric_port_options options; /* of both ports */
 	struct fabric_port *here, *there;
 	struct fabric_peer *peer; /* `there`, as `here` has it */
-	uint8_t *local, *remote;  /* BYTES each */
+	uint8_t *local, *remote;  /* all_bytes each */
 	struct fabric_region *region;
 	struct fabric_place place; /* of `remote` */
 	_Atomic uint32_t landed, last_data, messages;
@@ -87,29 +94,34 @@ static bool comes_to(const _Atomic uint32_t *count, uint32_t want)
 	return *count == want;
 }
 
-static int set_up(void **state)
+static void open_here(struct pair *pair)
 {
-	struct pair *pair = calloc(1, sizeof(*pair));
-	const struct fabric_port_options options = { .landed = note_landed,
-		                                     .received = note_received,
-		                                     .context = pair,
-		                                     .receives = 4,
-		                                     .message_bytes = FABRIC_MESSAGE_MAX };
-
-	assert_non_null(pair);
-	pair->local = malloc(BYTES);
-	pair->remote = calloc(1, BYTES);
-	assert_non_null(pair->local);
-	assert_non_null(pair->remote);
-	for (uint64_t i = 0; i < BYTES; i++)
-		pair->local[i] = (uint8_t)(i * 7 + i / 256);
-	assert_int_equal(fabric_open(&loopback, &pair->fabric), SIMPLER_OK);
-	assert_int_equal(fabric_port_open(pair->fabric, &options, &pair->here), SIMPLER_OK);
-	assert_int_equal(fabric_port_open(pair->fabric, &options, &pair->there), SIMPLER_OK);
+	assert_int_equal(fabric_port_open(pair->fabric, &pair->options, &pair->here), SIMPLER_OK);
 	assert_int_equal(
 		fabric_peer_open(pair->here, fabric_port_address(pair->there), &pair->peer),
 		SIMPLER_OK);
-	assert_int_equal(fabric_region_open(pair->there, pair->remote, BYTES,
+}
+
+static int set_up(void **state)
+{
+	struct pair *pair = calloc(1, sizeof(*pair));
+
+	assert_non_null(pair);
+	pair->options = (struct fabric_port_options){ .landed = note_landed,
+		                                      .received = note_received,
+		                                      .context = pair,
+		                                      .receives = 4,
+		                                      .message_bytes = FABRIC_MESSAGE_MAX };
+	pair->local = malloc(all_bytes);
+	pair->remote = calloc(1, all_bytes);
+	assert_non_null(pair->local);
+	assert_non_null(pair->remote);
+	for (uint64_t i = 0; i < all_bytes; i++)
+		pair->local[i] = (uint8_t)(i * 7 + i / 256);
+	assert_int_equal(fabric_open(&fabric_options, &pair->fabric), SIMPLER_OK);
+	assert_int_equal(fabric_port_open(pair->fabric, &pair->options, &pair->there), SIMPLER_OK);
+	open_here(pair);
+	assert_int_equal(fabric_region_open(pair->there, pair->remote, all_bytes,
 	                                    FABRIC_READABLE | FABRIC_WRITABLE, &pair->region),
 	                 SIMPLER_OK);
 	fabric_region_place(pair->region, &pair->place);
@@ -190,18 +202,24 @@ static simpler_status run(struct pair *pair, enum fabric_kind kind, uint8_t *loc
 
 /* --- moving bytes --- */
 
-static const uint64_t sizes[] = { 0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, BYTES };
+static const uint64_t sizes[] = { 0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, UINT64_MAX };
+#define SIZES (sizeof(sizes) / sizeof(sizes[0]))
+
+static uint64_t size_of(size_t i)
+{
+	return sizes[i] < all_bytes ? sizes[i] : all_bytes;
+}
 
 static void what_is_written_is_there(void **state)
 {
 	struct pair *pair = *state;
 
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		memset(pair->remote, 0, BYTES);
-		assert_int_equal(run(pair, FABRIC_WRITE, pair->local, sizes[i]), SIMPLER_OK);
-		assert_memory_equal(pair->remote, pair->local, sizes[i]);
-		if (sizes[i] < BYTES)
-			assert_int_equal(pair->remote[sizes[i]], 0);
+	for (size_t i = 0; i < SIZES; i++) {
+		memset(pair->remote, 0, all_bytes);
+		assert_int_equal(run(pair, FABRIC_WRITE, pair->local, size_of(i)), SIMPLER_OK);
+		assert_memory_equal(pair->remote, pair->local, size_of(i));
+		if (size_of(i) < all_bytes)
+			assert_int_equal(pair->remote[size_of(i)], 0);
 	}
 	assert_int_equal(pair->landed, 0);
 }
@@ -210,13 +228,13 @@ static void what_is_read_is_what_is_there(void **state)
 {
 	struct pair *pair = *state;
 
-	memcpy(pair->remote, pair->local, BYTES);
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		memset(pair->local, 0, BYTES);
-		assert_int_equal(run(pair, FABRIC_READ, pair->local, sizes[i]), SIMPLER_OK);
-		assert_memory_equal(pair->remote, pair->local, sizes[i]);
-		if (sizes[i] < BYTES)
-			assert_int_equal(pair->local[sizes[i]], 0);
+	memcpy(pair->remote, pair->local, all_bytes);
+	for (size_t i = 0; i < SIZES; i++) {
+		memset(pair->local, 0, all_bytes);
+		assert_int_equal(run(pair, FABRIC_READ, pair->local, size_of(i)), SIMPLER_OK);
+		assert_memory_equal(pair->remote, pair->local, size_of(i));
+		if (size_of(i) < all_bytes)
+			assert_int_equal(pair->local[size_of(i)], 0);
 	}
 }
 
@@ -237,7 +255,8 @@ static void a_write_in_the_middle_leaves_the_rest_alone(void **state)
 static void each_piece_of_a_write_is_told_when_it_has_landed(void **state)
 {
 	struct pair *pair = *state;
-	struct waited *waited = make_op(pair->peer, FABRIC_WRITE, pair->local, BYTES, &pair->place);
+	struct waited *waited =
+		make_op(pair->peer, FABRIC_WRITE, pair->local, all_bytes, &pair->place);
 	uint32_t pieces;
 
 	waited->op.carries = true;
@@ -246,10 +265,10 @@ static void each_piece_of_a_write_is_told_when_it_has_landed(void **state)
 	assert_true(comes_to(&waited->done, 1));
 	pieces = waited->op.pieces;
 	assert_int_equal(finish(waited), SIMPLER_OK);
-	assert_int_equal(pieces, BYTES / FABRIC_PIECE_BYTES);
+	assert_int_equal(pieces, all_bytes / FABRIC_PIECE_BYTES);
 	assert_true(comes_to(&pair->landed, pieces));
 	assert_int_equal(pair->last_data, 0xdeadbeef);
-	assert_memory_equal(pair->remote, pair->local, BYTES);
+	assert_memory_equal(pair->remote, pair->local, all_bytes);
 }
 
 static void many_at_once_all_end(void **state)
@@ -330,22 +349,37 @@ static void a_message_that_is_too_long_is_refused(void **state)
 
 /* --- keys --- */
 
-/* Refused: and whoever holds the right key is served on, by a connection that is made anew if the
- * refusal has cost it. */
-static void is_refused(struct pair *pair, struct fabric_peer *peer,
-                       const struct fabric_place *place, enum fabric_kind kind)
+/* What a refusal has cost: with verbs, the port. */
+static void mend(struct pair *pair)
+{
+	if (fabric_port_is_up(pair->here))
+		return;
+	assert_int_equal(fabric_options.provider, FABRIC_VERBS);
+	fabric_port_close(pair->here);
+	pair->here = NULL;
+	open_here(pair);
+}
+
+static void is_refused(struct pair *pair, const struct fabric_place *place, enum fabric_kind kind)
 {
 	uint8_t bytes[64] = { 1, 2, 3 };
-	struct waited *waited = make_op(peer, kind, bytes, sizeof(bytes), place);
+	struct fabric_peer *peer;
+	struct waited *waited;
 	simpler_status status;
 
+	assert_int_equal(fabric_peer_open(pair->here, &place->address, &peer), SIMPLER_OK);
+	waited = make_op(peer, kind, bytes, sizeof(bytes), place);
 	waited->op.delivered = true;
 	fabric_start(&waited->op);
 	status = finish(waited);
-	assert_true(status == SIMPLER_EUNAVAILABLE || status == SIMPLER_EPERM);
+	assert_true(status == SIMPLER_EPERM ||
+	            (status == SIMPLER_EUNAVAILABLE && fabric_options.provider == FABRIC_TCP));
 	assert_int_equal(pair->remote[0], 0);
+	fabric_peer_close(peer);
+	mend(pair);
 }
 
+/* Whoever holds the right key, by a connection that is made anew if a refusal has cost it. */
 static void serves_on(struct pair *pair)
 {
 	int64_t until = clock_after_ms(PATIENT_MS);
@@ -364,8 +398,8 @@ static void a_wrong_key_is_refused(void **state)
 	struct fabric_place wrong = pair->place;
 
 	wrong.key ^= 0x5555;
-	is_refused(pair, pair->peer, &wrong, FABRIC_WRITE);
-	is_refused(pair, pair->peer, &wrong, FABRIC_READ);
+	is_refused(pair, &wrong, FABRIC_WRITE);
+	is_refused(pair, &wrong, FABRIC_READ);
 	serves_on(pair);
 }
 
@@ -374,11 +408,11 @@ static void what_goes_past_the_region_is_refused(void **state)
 	struct pair *pair = *state;
 	struct fabric_place past = pair->place;
 
-	past.base += BYTES - 63;
-	is_refused(pair, pair->peer, &past, FABRIC_WRITE);
-	assert_int_equal(pair->remote[BYTES - 1], 0);
+	past.base += all_bytes - 63;
+	is_refused(pair, &past, FABRIC_WRITE);
+	assert_int_equal(pair->remote[all_bytes - 1], 0);
 	past.base = pair->place.base - 1;
-	is_refused(pair, pair->peer, &past, FABRIC_READ);
+	is_refused(pair, &past, FABRIC_READ);
 	serves_on(pair);
 }
 
@@ -389,13 +423,13 @@ static void a_closed_regions_key_is_refused(void **state)
 
 	fabric_region_place(pair->region, &closed);
 	fabric_region_close(pair->region);
-	is_refused(pair, pair->peer, &closed, FABRIC_WRITE);
-	is_refused(pair, pair->peer, &closed, FABRIC_READ);
-	assert_int_equal(fabric_region_open(pair->there, pair->remote, BYTES,
+	is_refused(pair, &closed, FABRIC_WRITE);
+	is_refused(pair, &closed, FABRIC_READ);
+	assert_int_equal(fabric_region_open(pair->there, pair->remote, all_bytes,
 	                                    FABRIC_READABLE | FABRIC_WRITABLE, &pair->region),
 	                 SIMPLER_OK);
 	fabric_region_place(pair->region, &pair->place);
-	is_refused(pair, pair->peer, &closed, FABRIC_WRITE);
+	is_refused(pair, &closed, FABRIC_WRITE);
 	serves_on(pair);
 }
 
@@ -408,10 +442,10 @@ static void a_region_for_reading_cannot_be_written(void **state)
 	struct waited *waited;
 
 	assert_int_equal(
-		fabric_region_open(pair->there, pair->remote, BYTES, FABRIC_READABLE, &region),
+		fabric_region_open(pair->there, pair->remote, all_bytes, FABRIC_READABLE, &region),
 		SIMPLER_OK);
 	fabric_region_place(region, &place);
-	is_refused(pair, pair->peer, &place, FABRIC_WRITE);
+	is_refused(pair, &place, FABRIC_WRITE);
 	waited = make_op(pair->peer, FABRIC_READ, bytes, sizeof(bytes), &place);
 	fabric_start(&waited->op);
 	assert_int_equal(finish(waited), SIMPLER_OK);
@@ -423,14 +457,12 @@ static void a_key_is_worth_nothing_at_another_port(void **state)
 {
 	struct pair *pair = *state;
 	const struct fabric_port_options options = { .context = pair };
+	struct fabric_place elsewhere = pair->place;
 	struct fabric_port *other;
-	struct fabric_peer *peer;
 
 	assert_int_equal(fabric_port_open(pair->fabric, &options, &other), SIMPLER_OK);
-	assert_int_equal(fabric_peer_open(pair->here, fabric_port_address(other), &peer),
-	                 SIMPLER_OK);
-	is_refused(pair, peer, &pair->place, FABRIC_WRITE);
-	fabric_peer_close(peer);
+	elsewhere.address = *fabric_port_address(other);
+	is_refused(pair, &elsewhere, FABRIC_WRITE);
 	fabric_port_close(other);
 	serves_on(pair);
 }
@@ -462,7 +494,7 @@ static void a_cancelled_operation_ends_soon(void **state)
 
 	for (int i = 0; i < 20; i++) {
 		struct waited *waited =
-			make_op(pair->peer, FABRIC_WRITE, pair->local, BYTES, &pair->place);
+			make_op(pair->peer, FABRIC_WRITE, pair->local, all_bytes, &pair->place);
 
 		fabric_start(&waited->op);
 		if (i % 2)
@@ -481,8 +513,8 @@ static void closing_a_port_ends_what_is_in_progress(void **state)
 	struct waited *ops[MANY];
 
 	for (size_t i = 0; i < MANY; i++) {
-		ops[i] = make_op(pair->peer, i % 2 ? FABRIC_WRITE : FABRIC_READ, pair->local, BYTES,
-		                 &pair->place);
+		ops[i] = make_op(pair->peer, i % 2 ? FABRIC_WRITE : FABRIC_READ, pair->local,
+		                 all_bytes, &pair->place);
 		fabric_start(&ops[i]->op);
 	}
 	fabric_port_close(pair->here);
@@ -506,7 +538,8 @@ static void a_port_that_is_shut_takes_nothing_more(void **state)
 static void the_other_sides_port_is_closed_in_the_middle(void **state)
 {
 	struct pair *pair = *state;
-	struct waited *waited = make_op(pair->peer, FABRIC_WRITE, pair->local, BYTES, &pair->place);
+	struct waited *waited =
+		make_op(pair->peer, FABRIC_WRITE, pair->local, all_bytes, &pair->place);
 
 	waited->op.deadline = clock_after_ms(5000);
 	fabric_start(&waited->op);
@@ -529,7 +562,7 @@ static void a_fabric_with_nothing_to_do_sleeps(void **state)
 	const struct timespec while_idle = { .tv_nsec = 500 * CLOCK_MS };
 	int64_t before;
 
-	assert_int_equal(run(pair, FABRIC_WRITE, pair->local, BYTES), SIMPLER_OK);
+	assert_int_equal(run(pair, FABRIC_WRITE, pair->local, all_bytes), SIMPLER_OK);
 	nap();
 	before = cpu_ns();
 	(void)nanosleep(&while_idle, NULL);
@@ -551,13 +584,13 @@ static int serve(void)
 	struct fabric_port *port;
 	struct fabric_region *region;
 	struct fabric_place place = { 0 };
-	uint8_t *bytes = calloc(1, BYTES);
+	uint8_t *bytes = calloc(1, all_bytes);
 	char byte;
 
-	if (!bytes || fabric_open(&loopback, &fabric) != SIMPLER_OK ||
+	if (!bytes || fabric_open(&fabric_options, &fabric) != SIMPLER_OK ||
 	    fabric_port_open(fabric, &options, &port) != SIMPLER_OK ||
-	    fabric_region_open(port, bytes, BYTES, FABRIC_READABLE | FABRIC_WRITABLE, &region) !=
-	            SIMPLER_OK)
+	    fabric_region_open(port, bytes, all_bytes, FABRIC_READABLE | FABRIC_WRITABLE,
+	                       &region) != SIMPLER_OK)
 		return 1;
 	fabric_region_place(region, &place);
 	if (write(STDOUT_FILENO, &place, sizeof(place)) != (ssize_t)sizeof(place))
@@ -583,7 +616,8 @@ static void start_server(struct pair *pair, struct server *server)
 		(void)dup2(hold[0], STDIN_FILENO);
 		(void)dup2(told[1], STDOUT_FILENO);
 		(void)close(hold[1]);
-		(void)execl("/proc/self/exe", "test_fabric", "serve", (char *)NULL);
+		(void)execl("/proc/self/exe", "test_fabric", fabric_options.address, "serve",
+		            (char *)NULL);
 		_exit(1);
 	}
 	(void)close(told[1]);
@@ -610,7 +644,7 @@ static simpler_status write_until_wrong(struct pair *pair, struct server *server
 
 	for (int i = 0;; i++) {
 		struct waited *waited =
-			make_op(server->peer, kind, pair->local, BYTES, &server->place);
+			make_op(server->peer, kind, pair->local, all_bytes, &server->place);
 
 		waited->op.deadline = clock_after_ms(1500);
 		fabric_start(&waited->op);
@@ -641,6 +675,7 @@ static void a_peer_killed_in_the_middle_ends_it(void **state)
 		assert_true(took < 2000 * CLOCK_MS);
 		end_server(&server);
 		fabric_peer_close(server.peer);
+		mend(pair);
 	}
 	serves_on(pair); /* the others are none the worse for it */
 }
@@ -670,6 +705,8 @@ static void a_peer_that_stops_ends_it_at_the_deadline(void **state)
 	struct waited *waited;
 	int64_t took;
 
+	if (fabric_options.provider == FABRIC_VERBS) /* its device answers for it */
+		skip();
 	start_server(pair, &server);
 	assert_int_equal(write_until_wrong(pair, &server, FABRIC_WRITE, SIGSTOP, &took),
 	                 SIMPLER_EDEADLINE);
@@ -680,7 +717,7 @@ static void a_peer_that_stops_ends_it_at_the_deadline(void **state)
 	(void)kill(server.pid, SIGCONT);
 	assert_int_equal(fabric_port_open(pair->fabric, &options, &anew), SIMPLER_OK);
 	assert_int_equal(fabric_peer_open(anew, &server.place.address, &server.peer), SIMPLER_OK);
-	waited = make_op(server.peer, FABRIC_READ, pair->remote, BYTES, &server.place);
+	waited = make_op(server.peer, FABRIC_READ, pair->remote, all_bytes, &server.place);
 	fabric_start(&waited->op);
 	assert_int_equal(finish(waited), SIMPLER_OK);
 	assert_memory_equal(pair->remote, pair->local, FABRIC_PIECE_BYTES);
@@ -760,11 +797,15 @@ int main(int argc, char **argv)
 	};
 	struct fabric *fabric;
 
-	if (argc > 1 && strcmp(argv[1], "serve") == 0)
+	if (argc > 1 && strcmp(argv[1], fabric_options.address) != 0) {
+		fabric_options = (struct fabric_options){ FABRIC_VERBS, argv[1] };
+		all_bytes = VERBS_BYTES;
+	}
+	if (argc > 2 && strcmp(argv[2], "serve") == 0)
 		return serve();
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		(void)signal(signals[i], mark);
-	if (fabric_open(&loopback, &fabric) != SIMPLER_OK) {
+	if (fabric_open(&fabric_options, &fabric) != SIMPLER_OK) {
 		(void)fprintf(stderr, "skipped: %s\n", simpler_last_error());
 		return 77;
 	}
