@@ -575,7 +575,7 @@ static void stop_serving(struct daemon *daemon)
 	if (daemon->node.engine)
 		engine_client_stop(daemon->node.engine);
 	if (daemon->server)
-		node_lanes_close(&daemon->node, 0, "the node is ending");
+		node_lanes_end(&daemon->node);
 	if (daemon->health)
 		rpc_health_close(daemon->health);
 	if (daemon->server)

@@ -2,12 +2,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <utlist.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "node/task_log.h"
 #include "rpc/lane_record.h"
+
+/* For clients to take the last ones when the node ends. */
+#define LAST_OUTCOMES_MS 1000u
 
 struct node_lanes {
 	pthread_mutex_t lock;   /* guards: */
@@ -123,13 +127,37 @@ static void close_others(struct node *node, uint64_t session, const struct node_
 	}
 }
 
+/* Every outcome is on its way. */
+static bool all_sent(struct node_lanes *lanes)
+{
+	struct node_lane *lane;
+	bool sent = true;
+
+	pthread_mutex_lock(&lanes->lock);
+	DL_FOREACH (lanes->open, lane) {
+		pthread_mutex_lock(&lane->lock);
+		sent = sent && !lane->sending && lane->out.size == 0;
+		pthread_mutex_unlock(&lane->lock);
+	}
+	pthread_mutex_unlock(&lanes->lock);
+	return sent;
+}
+
+void node_lanes_end(struct node *node)
+{
+	const struct timespec moment = { 0, CLOCK_MS };
+	const int64_t until = clock_after_ms(LAST_OUTCOMES_MS);
+
+	pthread_mutex_lock(&node->lanes->lock);
+	node->lanes->over = true;
+	pthread_mutex_unlock(&node->lanes->lock);
+	while (!all_sent(node->lanes) && clock_now() < until)
+		(void)nanosleep(&moment, NULL);
+	node_lanes_close(node, 0, "the node is ending");
+}
+
 void node_lanes_close(struct node *node, uint64_t session, const char *why)
 {
-	if (session == 0) {
-		pthread_mutex_lock(&node->lanes->lock);
-		node->lanes->over = true;
-		pthread_mutex_unlock(&node->lanes->lock);
-	}
 	close_others(node, session, NULL, RPC_UNAVAILABLE, why);
 }
 

@@ -59,7 +59,10 @@ struct node_lanes;
 struct node_lanes *node_lanes_create(void);
 /* None is open. NULL is allowed. */
 void node_lanes_destroy(struct node_lanes *lanes);
-/* Those of the session, or, with 0, all, and none is opened any more. */
+/* No task runs any more, and no lane is opened. Closes all when the outcomes are on their way that
+ * wait in them; blocks until then, or until their clients have had time enough to take them. */
+void node_lanes_end(struct node *node);
+/* Those of the session, or, with 0, all. */
 void node_lanes_close(struct node *node, uint64_t session, const char *why);
 /* How many are open of a kind. */
 uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind);

@@ -229,7 +229,9 @@ static void make_abandoned(const struct dispatch *dispatch, struct reply *reply)
 	make_lost(dispatch, "nobody asked for it any more, and it was stopped,", reply);
 	if (dispatch->deadline > clock_now())
 		return;
+	/* As gRPC tells it of a call. */
 	reply->code = RPC_DEADLINE_EXCEEDED;
+	reply->note = RPC_NOTE_NONE;
 	(void)snprintf(reply->text, sizeof(reply->text),
 	               "the deadline of task %llu has passed, and it was stopped",
 	               (unsigned long long)dispatch->task_id);

@@ -381,8 +381,8 @@ simpler_status lane_dispatch_decode(const struct lane_record *record, struct msg
 	}
 	if (!fixed[47])
 		set_default(&out->config);
-	else
-		status = take_config(&body, &out->config);
+	else if (take_config(&body, &out->config) != SIMPLER_OK)
+		status = error_context("config_blob cannot be used");
 	if (status == SIMPLER_OK)
 		status = take_scalars(&body, out);
 	return status == SIMPLER_OK ? take_tensors(&body, out) : status;
