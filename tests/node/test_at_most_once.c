@@ -3,7 +3,7 @@
  * counted where only its runs count: in a tensor on the node, whose elements each run of
  * FAKE_ANSWER makes 1 more.
  */
-#include "front_end.h"
+#include "session_client.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -20,71 +20,6 @@ struct rig {
 	struct msg_handle counter; /* one int64 */
 };
 
-static struct msg_attached attach(struct rpc_channel *channel)
-{
-	const struct msg_attach message = { 60000 };
-	struct msg_attached attached;
-	struct rpc_buffer buffer;
-	struct bump bump;
-	uint8_t *bytes;
-	size_t size;
-
-	assert_int_equal(msg_attach_encode(&message, &buffer), SIMPLER_OK);
-	assert_int_equal(
-		rpc_unary_wait(channel, MSG_ATTACH, CLOCK_NEVER, true, &buffer, &bytes, &size),
-		SIMPLER_OK);
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	assert_int_equal(msg_attached_decode(bytes, size, &bump, &attached), SIMPLER_OK);
-	bump_release(&bump);
-	free(bytes);
-	return attached;
-}
-
-static void detach(struct rpc_channel *channel)
-{
-	struct rpc_buffer buffer;
-	uint8_t *bytes;
-	size_t size;
-
-	assert_int_equal(msg_empty_encode(&buffer), SIMPLER_OK);
-	assert_int_equal(
-		rpc_unary_wait(channel, MSG_DETACH, CLOCK_NEVER, true, &buffer, &bytes, &size),
-		SIMPLER_OK);
-	free(bytes);
-}
-
-static struct rpc_channel *connect_in_session(struct front_end *front_end)
-{
-	struct rpc_channel *channel;
-
-	assert_int_equal(rpc_channel_open(front_end->client, front_end->daemon.address, &channel),
-	                 SIMPLER_OK);
-	rpc_channel_set_session(channel, SESSION);
-	return channel;
-}
-
-static struct msg_handle make_counter(struct rpc_channel *channel)
-{
-	const struct msg_alloc message = { .nbytes = 8,
-		                           .shape = { 1, { 1 }, SIMPLER_INT64, SIMPLER_INOUT } };
-	struct msg_handle handle;
-	struct rpc_buffer buffer;
-	struct bump bump;
-	uint8_t *bytes;
-	size_t size;
-
-	assert_int_equal(msg_alloc_encode(&message, &buffer), SIMPLER_OK);
-	assert_int_equal(rpc_unary_wait(channel, MSG_ALLOC_TENSOR, CLOCK_NEVER, true, &buffer,
-	                                &bytes, &size),
-	                 SIMPLER_OK);
-	bump_init(&bump, MSG_BUMP_LIMIT(size));
-	assert_int_equal(msg_handle_decode(bytes, size, &bump, &handle), SIMPLER_OK);
-	bump_release(&bump);
-	free(bytes);
-	handle.transport_desc.size = 0;
-	return handle;
-}
-
 static int start(void **state)
 {
 	static const char *const options[] = { "--orphan-grace", GRACE_MS, NULL };
@@ -92,10 +27,10 @@ static int start(void **state)
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	rig->front_end = front_end_start(*state ? options : patient);
-	rig->channel = connect_in_session(rig->front_end);
-	rig->other = connect_in_session(rig->front_end);
-	rig->attached = attach(rig->channel);
-	rig->counter = make_counter(rig->channel);
+	rig->channel = session_connect(rig->front_end, SESSION);
+	rig->other = session_connect(rig->front_end, SESSION);
+	rig->attached = session_attach(rig->channel);
+	rig->counter = counter_make(rig->channel);
 	*state = rig;
 	return 0;
 }
@@ -148,6 +83,12 @@ static void expect_code(struct asked *asked, enum rpc_code code, enum rpc_note n
 	outcome_destroy(&asked->outcome);
 }
 
+/* How often tasks that have the counter ran to their end. */
+static int64_t runs(struct rig *rig)
+{
+	return counter_read(rig->channel, &rig->counter);
+}
+
 static struct msg_dispatch request_of(struct rig *rig, uint64_t task, enum fake_command command)
 {
 	struct msg_dispatch request = make_dispatch(&rig->front_end->orch, task, command, task);
@@ -155,43 +96,6 @@ static struct msg_dispatch request_of(struct rig *rig, uint64_t task, enum fake_
 	request.session_life = rig->attached.session_life;
 	add_handle(&request, SIMPLER_INOUT, &rig->counter, 1);
 	return request;
-}
-
-/* How often tasks that have the counter ran to their end. */
-static int64_t runs(struct rig *rig)
-{
-	struct rpc_buffer buffer;
-	struct outcome outcome;
-	struct msg_chunk chunk;
-	struct bump bump;
-	int64_t value;
-
-	outcome_init(&outcome);
-	assert_int_equal(msg_handle_encode(&rig->counter, &buffer), SIMPLER_OK);
-	rpc_stream_begin(rpc_client_call_create(rig->channel, MSG_PULL_TENSOR, CLOCK_NEVER),
-	                 &buffer,
-	                 &(const struct rpc_stream_handlers){ .on_message = outcome_message,
-	                                                      .on_sent = outcome_sent,
-	                                                      .on_end = outcome_end },
-	                 &outcome);
-	outcome_wait(&outcome, &outcome.ended, 1);
-	assert_int_equal(outcome.code, RPC_OK);
-	bump_init(&bump, MSG_BUMP_LIMIT(outcome.size));
-	assert_int_equal(msg_chunk_decode(outcome.data, outcome.size, &bump, &chunk), SIMPLER_OK);
-	assert_int_equal(chunk.data.size, sizeof(value));
-	memcpy(&value, chunk.data.data, sizeof(value));
-	bump_release(&bump);
-	outcome_destroy(&outcome);
-	return value;
-}
-
-static void release_held(struct rig *rig)
-{
-	struct msg_dispatch request = make_dispatch(&rig->front_end->orch, 1000, FAKE_RELEASE, 0);
-	struct outcome outcome;
-
-	dispatch(rig->front_end, &request, &outcome);
-	outcome_destroy(&outcome);
 }
 
 static void a_dispatch_that_comes_again_is_answered_and_not_run(void **state)
@@ -260,7 +164,7 @@ static void a_dispatch_that_comes_again_joins_the_one_in_flight(void **state)
 	wait_held(rig->front_end, 1);
 	ask(rig->other, &request, &again);
 	expect_code(&first, RPC_ABORTED, RPC_NOTE_NONE);
-	release_held(rig);
+	release_held(rig->front_end);
 	expect_code(&again, RPC_OK, RPC_NOTE_NONE);
 	assert_int_equal(runs(rig), 1);
 }
@@ -275,12 +179,12 @@ static void R05_a_task_outlives_its_connection_and_its_outcome_is_fetched_again(
 	wait_held(rig->front_end, 1);
 	rpc_channel_close(rig->other);
 	expect_code(&first, RPC_CANCELLED, RPC_NOTE_NONE);
-	rig->other = connect_in_session(rig->front_end);
+	rig->other = session_connect(rig->front_end, SESSION);
 	request.repeated = true;
 	ask(rig->other, &request, &again);
 	wait_taken(rig->front_end);
 	assert_int_equal(ask_stops(rig->front_end).stops, 0);
-	release_held(rig);
+	release_held(rig->front_end);
 	expect_code(&again, RPC_OK, RPC_NOTE_NONE);
 	assert_int_equal(runs(rig), 1);
 }
@@ -303,20 +207,6 @@ static void a_task_that_nobody_asks_for_again_is_stopped(void **state)
 	expect_code(&again, RPC_UNAVAILABLE, RPC_NOTE_LOST);
 }
 
-static void stop_task(struct rig *rig, uint64_t task)
-{
-	const struct msg_stop_task message = { task };
-	struct rpc_buffer buffer;
-	uint8_t *bytes;
-	size_t size;
-
-	assert_int_equal(msg_stop_task_encode(&message, &buffer), SIMPLER_OK);
-	assert_int_equal(rpc_unary_wait(rig->other, MSG_STOP_TASK, CLOCK_NEVER, true, &buffer,
-	                                &bytes, &size),
-	                 SIMPLER_OK);
-	free(bytes);
-}
-
 static void a_task_is_stopped_by_its_id_whatever_its_call_does(void **state)
 {
 	struct rig *rig = *state;
@@ -325,9 +215,9 @@ static void a_task_is_stopped_by_its_id_whatever_its_call_does(void **state)
 
 	ask(rig->channel, &request, &held);
 	wait_held(rig->front_end, 1);
-	stop_task(rig, 2);
+	session_stop_task(rig->other, 2);
 	assert_int_equal(ask_stops(rig->front_end).stops, 0);
-	stop_task(rig, 1);
+	session_stop_task(rig->other, 1);
 	outcome_wait(&held.outcome, &held.outcome.ended, 1);
 	outcome_destroy(&held.outcome);
 	assert_int_equal(ask_stops(rig->front_end).stops, 1);
@@ -341,10 +231,10 @@ static void another_life_of_the_session_knows_nothing_of_this_one(void **state)
 	struct msg_dispatch request = request_of(rig, 1, FAKE_ANSWER);
 	struct asked asked;
 
-	detach(rig->channel);
+	session_detach(rig->channel);
 	ask(rig->channel, &request, &asked);
 	expect_code(&asked, RPC_FAILED_PRECONDITION, RPC_NOTE_NOT_RUN);
-	assert_true(attach(rig->channel).session_life != rig->attached.session_life);
+	assert_true(session_attach(rig->channel).session_life != rig->attached.session_life);
 	ask(rig->channel, &request, &asked);
 	expect_code(&asked, RPC_FAILED_PRECONDITION, RPC_NOTE_NOT_RUN);
 	request.repeated = true;
@@ -366,7 +256,7 @@ static void a_node_that_drains_joins_and_answers_and_begins_nothing(void **state
 	expect_code(&asked, RPC_OK, RPC_NOTE_NONE);
 	process_signal(rig->front_end->daemon.pidfd, SIGTERM);
 	front_end_wait_not_serving(rig->front_end);
-	assert_true(attach(rig->channel).draining);
+	assert_true(session_attach(rig->channel).draining);
 	ask(rig->channel, &fresh, &asked);
 	expect_code(&asked, RPC_UNAVAILABLE, RPC_NOTE_NOT_RUN);
 	/* What was sent before may still come, for all that this node knows. */
