@@ -31,10 +31,10 @@ tsan: ## unit tests under ThreadSanitizer
 	@scripts/setup test
 	@scripts/test tsan
 
-bench: ## benchmarks, each beside the bare floor that it is measured against
-	@scripts/setup build
+bench: ## benchmarks, each beside its bare floor; with PEERS=1 what others take, instead
+	@scripts/setup $(if $(PEERS),peers,build)
 	@scripts/build release
-	@scripts/bench
+	@scripts/bench $(if $(PEERS),--peers)
 
 lint: ## format, static analysis, clang's warnings, headers, manual pages, scripts
 	@scripts/setup lint

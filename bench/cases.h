@@ -40,6 +40,9 @@ bench_case case_floors;    /* those floors alone */
 /* What a remote no-op costs the parent with 8 nodes; floor: with one. */
 bench_case case_scale_nodes;
 
+/* A table of what others take, whichever were there when this was built. */
+bench_case case_peers;
+
 /* Tensors on a node. */
 bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
 bench_case case_stream_pull; /* and from it */

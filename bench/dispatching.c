@@ -2,28 +2,61 @@
 
 #include "base/clock.h"
 
-void dispatching_connect(const struct bench *bench, const struct dispatching_options *options,
-                         struct dispatching *out)
+static simpler_status add_nodes(const struct dispatching_options *options, struct dispatching *work)
+{
+	simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
+	simpler_status status = SIMPLER_OK;
+
+	node.lane = options->lane;
+	for (unsigned i = 0; i < options->node_count && status == SIMPLER_OK; i++)
+		status = simpler_worker_add_remote_with(work->worker, options->nodes[i].address,
+		                                        &node, &work->node);
+	return status;
+}
+
+bool dispatching_try(const struct bench *bench, const struct dispatching_options *options,
+                     struct dispatching *out)
 {
 	simpler_worker_options worker = SIMPLER_WORKER_OPTIONS_INIT;
-	simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
 	simpler_module *module;
 
 	worker.node_tasks = options->outstanding;
-	node.lane = options->lane;
 	out->tasks = 1;
+	out->local = false;
 	if (simpler_worker_create(&worker, &out->worker) != SIMPLER_OK)
 		bench_give_up("making a worker");
-	for (unsigned i = 0; i < options->node_count; i++) {
-		if (simpler_worker_add_remote_with(out->worker, options->nodes[i].address, &node,
-		                                   &out->node) != SIMPLER_OK)
-			bench_give_up("adding a node");
-	}
-	if (simpler_module_load(out->worker, bench->module, &module) != SIMPLER_OK ||
-	    simpler_module_orch_fn(module, options->function, simpler_no_state(), &out->fn) !=
-	            SIMPLER_OK ||
-	    simpler_worker_init(out->worker) != SIMPLER_OK)
+	if (add_nodes(options, out) == SIMPLER_OK &&
+	    simpler_module_load(out->worker, bench->module, &module) == SIMPLER_OK &&
+	    simpler_module_orch_fn(module, options->function, simpler_no_state(), &out->fn) ==
+	            SIMPLER_OK &&
+	    simpler_worker_init(out->worker) == SIMPLER_OK)
+		return true;
+	simpler_worker_close(out->worker);
+	return false;
+}
+
+void dispatching_connect(const struct bench *bench, const struct dispatching_options *options,
+                         struct dispatching *out)
+{
+	if (!dispatching_try(bench, options, out))
 		bench_give_up("connecting");
+}
+
+void dispatching_start_local(const struct bench *bench, unsigned sub_workers,
+                             struct dispatching *out)
+{
+	simpler_worker_options worker = SIMPLER_WORKER_OPTIONS_INIT;
+	simpler_module *module;
+
+	worker.level = 3;
+	out->tasks = 1;
+	out->local = true;
+	if (simpler_worker_create(&worker, &out->worker) != SIMPLER_OK ||
+	    simpler_worker_add_subs(out->worker, sub_workers, NULL) != SIMPLER_OK ||
+	    simpler_module_load(out->worker, bench->module, &module) != SIMPLER_OK ||
+	    simpler_module_sub(module, "noop_sub", simpler_no_state(), &out->sub) != SIMPLER_OK ||
+	    simpler_worker_init(out->worker) != SIMPLER_OK)
+		bench_give_up("starting sub workers");
 }
 
 void dispatching_close(struct dispatching *work)
@@ -40,7 +73,8 @@ static simpler_status submit_tasks(simpler_orch *orch, const simpler_args *args,
 	(void)args;
 	(void)config;
 	for (unsigned i = 0; i < work->tasks && status == SIMPLER_OK; i++)
-		status = simpler_submit_next_level(orch, work->fn, NULL, NULL, NULL);
+		status = work->local ? simpler_submit_sub(orch, work->sub, NULL, NULL, NULL)
+		                     : simpler_submit_next_level(orch, work->fn, NULL, NULL, NULL);
 	return status;
 }
 

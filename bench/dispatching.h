@@ -1,4 +1,4 @@
-/* A parent whose runs dispatch tasks of one callable to nodes. */
+/* A parent whose runs dispatch tasks of one callable to nodes, or give them to sub workers here. */
 #ifndef BENCH_DISPATCHING_H
 #define BENCH_DISPATCHING_H
 
@@ -9,6 +9,8 @@ struct dispatching {
 	simpler_worker *worker;
 	simpler_worker_id node; /* the last one */
 	simpler_orch_fn fn;
+	simpler_sub sub;
+	bool local;     /* it is `sub` that is run */
 	unsigned tasks; /* a run */
 };
 
@@ -20,7 +22,12 @@ struct dispatching_options {
 	unsigned outstanding; /* on each node */
 };
 
-/* `tasks` is 1 then. Gives up when it fails; likewise the others. */
+/* `tasks` is 1 then. False when it does not work; the others give up. */
+bool dispatching_try(const struct bench *bench, const struct dispatching_options *options,
+                     struct dispatching *out);
+/* The same with so many sub workers of this machine. */
+void dispatching_start_local(const struct bench *bench, unsigned sub_workers,
+                             struct dispatching *out);
 void dispatching_connect(const struct bench *bench, const struct dispatching_options *options,
                          struct dispatching *out);
 void dispatching_close(struct dispatching *work);

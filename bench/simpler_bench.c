@@ -22,61 +22,65 @@
 #include "stats.h"
 #include "worker/callables.h"
 
+#define REMOTE  1u /* needs a daemon and the bare echo */
+#define BY_NAME 2u /* is not among "all" */
+
 static const struct bench_entry {
 	const char *name, *what;
 	bench_case *run;
-	bool remote; /* needs a daemon and the bare echo */
+	unsigned flags;
 } cases[] = {
-	{ "rpc_hop", "Heartbeat to the daemon; floor: bare gRPC unary echo", case_rpc_hop, true },
+	{ "rpc_hop", "Heartbeat to the daemon; floor: bare gRPC unary echo", case_rpc_hop, REMOTE },
 	{ "dispatch", "remote no-op, one outstanding; floor: bare gRPC unary echo", case_dispatch,
-	  true },
+	  REMOTE },
 	{ "dispatch_sub", "remote no-op with one sub task; floor: bare gRPC unary echo",
-	  case_dispatch_sub, true },
+	  case_dispatch_sub, REMOTE },
 	{ "dispatch_many",
 	  "remote no-ops a second, 64 outstanding; floor: bare echoes, 64 outstanding",
-	  case_dispatch_many, true },
+	  case_dispatch_many, REMOTE },
 	{ "lane_unary", "remote no-op by a call each; floor: bare gRPC stream echo", case_lane,
-	  true },
-	{ "lane_unary_64", "the same a second, 64 outstanding", case_lane_64, true },
-	{ "lane_unary_1000", "the same a second, 1,000 outstanding", case_lane_1000, true },
+	  REMOTE },
+	{ "lane_unary_64", "the same a second, 64 outstanding", case_lane_64, REMOTE },
+	{ "lane_unary_1000", "the same a second, 1,000 outstanding", case_lane_1000, REMOTE },
 	{ "lane_stream", "remote no-op by one stream; floor: bare gRPC stream echo", case_lane,
-	  true },
-	{ "lane_stream_64", "the same a second, 64 outstanding", case_lane_64, true },
-	{ "lane_stream_1000", "the same a second, 1,000 outstanding", case_lane_1000, true },
-	{ "floors", "the floors of the lanes alone", case_floors, false },
+	  REMOTE },
+	{ "lane_stream_64", "the same a second, 64 outstanding", case_lane_64, REMOTE },
+	{ "lane_stream_1000", "the same a second, 1,000 outstanding", case_lane_1000, REMOTE },
+	{ "floors", "the floors of the lanes alone", case_floors, BY_NAME },
+	{ "peers", "a table of what others take beside this, by name only", case_peers,
+	  REMOTE | BY_NAME },
 	{ "scale_nodes", "what a remote no-op costs the parent, 8 nodes; floor: 1 node",
-	  case_scale_nodes, true },
+	  case_scale_nodes, REMOTE },
 	{ "stream_push", "MiB a second to a node; floor: a bare gRPC stream of the same chunks",
-	  case_stream_push, true },
+	  case_stream_push, REMOTE },
 	{ "stream_pull", "MiB a second from a node; floor: as for stream_push", case_stream_pull,
-	  true },
+	  REMOTE },
 	{ "shm_write", "MiB a second into memory shared with a node; floor: memcpy", case_shm_write,
-	  true },
+	  REMOTE },
 	{ "interference", "99th percentile of remote no-ops beside 64 MiB pushes; floor: alone",
-	  case_interference, true },
+	  case_interference, REMOTE },
 	{ "tensor_task", "remote no-op with a tensor of 1 KiB to 256 MiB there; floor: without",
-	  case_tensor_task, true },
+	  case_tensor_task, REMOTE },
 	{ "staged_task", "remote no-op with a staged tensor; floor: a write, a no-op and a read",
-	  case_staged_task, true },
+	  case_staged_task, REMOTE },
 	{ "submit", "a task with two tensors into the graph; floor: malloc and free", case_submit,
-	  false },
+	  0 },
 	{ "turn", "a task through graph and scheduler, ended at once; floor: malloc and free",
-	  case_turn, false },
-	{ "hop", "a task to an engine and back, no gRPC; floor: as for mailbox", case_hop, false },
+	  case_turn, 0 },
+	{ "hop", "a task to an engine and back, no gRPC; floor: as for mailbox", case_hop, 0 },
 	{ "hop_many", "each of 1,000 tasks under way to an engine; floor: as for mailbox",
-	  case_hop_many, false },
+	  case_hop_many, 0 },
 	{ "recovery", "from an engine's death to the next task; floor: executing /bin/true",
-	  case_recovery, false },
+	  case_recovery, 0 },
 	{ "mailbox", "a task to a sub worker and back; floor: a cache line there and back",
-	  case_mailbox, false },
+	  case_mailbox, 0 },
 	{ "tasks_independent", "10,000 sub tasks, each of them; floor: as for mailbox",
-	  case_tasks_independent, false },
+	  case_tasks_independent, 0 },
 	{ "tasks_chain", "10,000 sub tasks in a chain, each of them; floor: as for mailbox",
-	  case_tasks_chain, false },
+	  case_tasks_chain, 0 },
 	{ "fan", "1 sub task, then 1,000, then 1, each of them; floor: as for mailbox", case_fan,
-	  false },
-	{ "task_latency", "a run of one sub task; floor: as for mailbox", case_task_latency,
-	  false },
+	  0 },
+	{ "task_latency", "a run of one sub task; floor: as for mailbox", case_task_latency, 0 },
 };
 
 #define STIR_MS   10
@@ -180,7 +184,7 @@ static _Noreturn void be_case(const struct bench_entry *entry, struct bench *ben
 	bench->samples = calloc(bench->round_trips, sizeof(double));
 	if (!bench->samples)
 		bench_give_up("memory");
-	if (entry->remote)
+	if (entry->flags & REMOTE)
 		run_remote(entry, bench);
 	else
 		entry->run(entry->name, bench);
@@ -207,7 +211,8 @@ static bool run_apart(const struct bench_entry *entry, struct bench *bench)
 
 static bool is_meant(const struct bench_entry *entry, const char *name)
 {
-	return strcmp(name, "all") == 0 || strcmp(name, entry->name) == 0;
+	return (strcmp(name, "all") == 0 && !(entry->flags & BY_NAME)) ||
+	       strcmp(name, entry->name) == 0;
 }
 
 static bool is_known(const char *name)
