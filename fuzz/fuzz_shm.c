@@ -25,7 +25,7 @@ static void try_place(const uint8_t *data, size_t size)
 
 static void try_ask(const uint8_t *data, size_t size)
 {
-	uint8_t bytes[SHM_ASK_BYTES];
+	uint8_t bytes[SHM_ASK_MAX];
 	struct shm_ask ask;
 
 	if (shm_ask_decode(data, size, &ask) != SIMPLER_OK)

@@ -103,9 +103,9 @@ static bool is_distance(const struct ring *ring, uint64_t bytes)
 	return bytes <= ring->capacity && bytes % UNIT == 0;
 }
 
-simpler_status ring_push(struct ring *ring, const void *record, size_t size)
+simpler_status ring_put(struct ring *ring, const void *record, size_t size)
 {
-	uint64_t need, waiting, begin = ring->position;
+	uint64_t need, waiting;
 
 	if (!footprint(ring, size, &need))
 		return error_raise(SIMPLER_EINVAL,
@@ -125,9 +125,25 @@ simpler_status ring_push(struct ring *ring, const void *record, size_t size)
 	ring->position += need;
 	atomic_store(&ring->shared->written, ring->position);
 	(void)INJECT("ring.pushed");
-	if (atomic_load(&ring->shared->taken) == begin)
-		doorbell_pair_ring(&ring->shared->bells);
 	return SIMPLER_OK;
+}
+
+simpler_status ring_push(struct ring *ring, const void *record, size_t size)
+{
+	uint64_t begin = ring->position;
+	simpler_status status = ring_put(ring, record, size);
+
+	if (status == SIMPLER_OK && atomic_load(&ring->shared->taken) == begin)
+		doorbell_pair_ring(&ring->shared->bells);
+	return status;
+}
+
+bool ring_has_room(struct ring *ring, size_t size)
+{
+	uint64_t need, waiting = ring->position - atomic_load(&ring->shared->taken);
+
+	return footprint(ring, size, &need) &&
+	       (!is_distance(ring, waiting) || need <= ring->capacity - waiting);
 }
 
 simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t *size)

@@ -40,11 +40,18 @@ void ring_attach(struct ring *ring, void *memory, uint64_t capacity);
  * no room now, SIMPLER_EINVAL when there never will be, SIMPLER_EPROTOCOL when the consumer's
  * position makes no sense. */
 simpler_status ring_push(struct ring *ring, const void *record, size_t size);
+/* The same without ringing, for a consumer that waits elsewhere. What it publishes with is
+ * sequentially consistent, as doorbell_wake() asks for. */
+simpler_status ring_put(struct ring *ring, const void *record, size_t size);
+/* Whether the producer would find room now. True as well when the consumer's position makes no
+ * sense, as the producer is to hear of that. Sequentially consistent, as ring_pop()'s giving back
+ * is. */
+bool ring_has_room(struct ring *ring, size_t size);
 /* Copy the next record out. Who has taken one looks for another, until there is none, or rings for
  * somebody who does: nobody else rings for those behind it. `*size` 0: there is none.
  * SIMPLER_EPROTOCOL as above, and when the record is larger than `capacity`. */
 simpler_status ring_pop(struct ring *ring, void *record, size_t capacity, size_t *size);
-/* Whether the consumer would find a record now. */
+/* Whether the consumer would find a record now. Sequentially consistent. */
 bool ring_has_record(struct ring *ring);
 /* What the consumer waits at. */
 struct doorbell_pair *ring_bells(struct ring *ring);

@@ -4,9 +4,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "os/descriptor.h"
 
 simpler_status events_signals(const int *signals, size_t count, int *fd)
 {
@@ -54,4 +58,37 @@ void events_clear(int fd)
 	ssize_t taken = read(fd, &count, sizeof(count));
 
 	(void)taken;
+}
+
+simpler_status events_set(int *set)
+{
+	*set = epoll_create1(EPOLL_CLOEXEC);
+	if (*set < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno,
+		                         "cannot make a set of descriptors");
+	return SIMPLER_OK;
+}
+
+simpler_status events_set_add(int set, int fd, uint64_t tag)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = tag };
+
+	if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0)
+		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot wait for a descriptor");
+	return SIMPLER_OK;
+}
+
+void events_set_remove(int set, int fd)
+{
+	(void)epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL);
+}
+
+bool events_set_next(int set, int64_t deadline, uint64_t *tag)
+{
+	struct epoll_event event;
+
+	if (!descriptor_wait_readable(set, deadline) || epoll_wait(set, &event, 1, 0) != 1)
+		return false;
+	*tag = event.data.u64;
+	return true;
 }

@@ -83,6 +83,22 @@ simpler_status memory_size(int fd, uint64_t *bytes)
 	return SIMPLER_OK;
 }
 
+simpler_status memory_check(int fd, uint64_t bytes)
+{
+	const int fixed = F_SEAL_SHRINK | F_SEAL_GROW;
+	int seals = fcntl(fd, F_GET_SEALS);
+	uint64_t there;
+
+	/* Other files have no seals. */
+	if (seals < 0 || (seals & fixed) != fixed || memory_size(fd, &there) != SIMPLER_OK)
+		return error_raise(SIMPLER_EPROTOCOL, "what came is no memory whose size is fixed");
+	if (there != bytes)
+		return error_raise(SIMPLER_EPROTOCOL,
+		                   "%" PRIu64 " bytes of memory came instead of %" PRIu64, there,
+		                   bytes);
+	return SIMPLER_OK;
+}
+
 static simpler_status map(int fd, uint64_t bytes, int protection, void **base)
 {
 	/* Pages are committed by memory_commit(), not counted by the mapping. */

@@ -25,6 +25,9 @@ simpler_status memory_write(int fd, uint64_t offset, const void *bytes, size_t s
 simpler_status memory_seal(int fd);
 
 simpler_status memory_size(int fd, uint64_t *bytes);
+/* For a descriptor that came from another process: SIMPLER_EPROTOCOL unless it is a memfd of just
+ * so many bytes, whose size is fixed for good. */
+simpler_status memory_check(int fd, uint64_t bytes);
 
 /* Map the first `bytes`, shared and writable; `base` is page-aligned. */
 simpler_status memory_map(int fd, uint64_t bytes, void **base);

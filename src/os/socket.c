@@ -100,6 +100,11 @@ bool socket_peer_is_ours(int socket)
 	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
+void socket_end(int socket)
+{
+	(void)shutdown(socket, SHUT_RDWR);
+}
+
 /* --- datagrams --- */
 
 static simpler_status raise_io(const char *what)

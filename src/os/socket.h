@@ -30,6 +30,10 @@ simpler_status socket_connect(const char *name, int *out);
 /* Whether the process at the other end was started by this user, or by root. */
 bool socket_peer_is_ours(int socket);
 
+/* Nothing goes either way any more; the other end finds the end of file once it has read what was
+ * sent, and so does this one. From any thread. */
+void socket_end(int socket);
+
 /* Send one datagram of at least a byte, with `fd_count` descriptors that stay the caller's. Blocks
  * while the socket is full. SIMPLER_EUNAVAILABLE when the other end is gone. */
 simpler_status socket_send(int socket, const void *bytes, size_t size, const int *fds,

@@ -63,11 +63,13 @@ static simpler_status get_version(struct reader *reader, const char *what)
 size_t shm_ask_encode(const struct shm_ask *ask, void *bytes, size_t capacity)
 {
 	struct writer writer = write_to(bytes, capacity);
-	const uint32_t reserved = 0;
+	const uint32_t wish = ask->wish;
 
 	put_version(&writer);
-	put(&writer, &reserved, sizeof(reserved));
+	put(&writer, &wish, sizeof(wish));
 	put(&writer, &ask->session, sizeof(ask->session));
+	if (ask->wish == SHM_LANE)
+		put(&writer, &ask->bit, sizeof(ask->bit));
 	return written(&writer);
 }
 
@@ -75,15 +77,19 @@ simpler_status shm_ask_decode(const void *bytes, size_t size, struct shm_ask *ou
 {
 	struct reader reader = read_from(bytes, size);
 	simpler_status status = get_version(&reader, "an ask");
-	uint32_t reserved;
+	uint32_t wish;
 
 	if (status != SIMPLER_OK)
 		return status;
-	get(&reader, &reserved, sizeof(reserved));
+	get(&reader, &wish, sizeof(wish));
 	get(&reader, &out->session, sizeof(out->session));
+	out->wish = wish == SHM_LANE ? SHM_LANE : SHM_SEGMENT;
+	out->bit = 0;
+	if (wish == SHM_LANE)
+		get(&reader, &out->bit, sizeof(out->bit));
 	status = get_end(&reader, "an ask");
-	if (status == SIMPLER_OK && reserved != 0)
-		status = malformed("an ask", "what is reserved is not 0");
+	if (status == SIMPLER_OK && wish > SHM_LANE)
+		status = malformed("an ask", "it asks for what we do not know");
 	if (status == SIMPLER_OK && out->session == 0)
 		status = malformed("an ask", "it names no session");
 	return status;

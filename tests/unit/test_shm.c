@@ -48,29 +48,45 @@ static void a_place_that_cannot_be_is_refused(void **state)
 	assert_int_equal(shm_place_decode(bytes, SHM_PLACE_BYTES, &out), SIMPLER_EPROTOCOL);
 }
 
-static void an_ask_names_a_session_and_nothing_else(void **state)
+static void an_ask_names_a_session_and_what_it_wants(void **state)
 {
-	const struct shm_ask in = { UINT64_MAX - 1 };
-	uint8_t bytes[SHM_ASK_BYTES + 1] = { 0 };
+	static const struct {
+		struct shm_ask ask;
+		size_t bytes;
+	} asks[] = {
+		{ { SHM_SEGMENT, UINT64_MAX - 1, 0 }, SHM_ASK_MAX - 4 },
+		{ { SHM_LANE, 7, 511 }, SHM_ASK_MAX },
+	};
+	uint8_t bytes[SHM_ASK_MAX + 1];
 	struct shm_ask out;
 
 	(void)state;
-	assert_int_equal(shm_ask_encode(&in, bytes, SHM_ASK_BYTES), SHM_ASK_BYTES);
-	assert_int_equal(shm_ask_encode(&in, bytes, SHM_ASK_BYTES - 1), 0);
-	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_BYTES, &out), SIMPLER_OK);
-	assert_true(out.session == in.session);
-	for (size_t size = 0; size <= sizeof(bytes); size++) {
-		if (size != SHM_ASK_BYTES)
-			assert_int_equal(shm_ask_decode(bytes, size, &out), SIMPLER_EPROTOCOL);
+	for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++) {
+		const struct shm_ask *in = &asks[i].ask;
+		size_t right = asks[i].bytes;
+
+		memset(bytes, 0, sizeof(bytes));
+		assert_int_equal(shm_ask_encode(in, bytes, right), right);
+		assert_int_equal(shm_ask_encode(in, bytes, right - 1), 0);
+		assert_int_equal(shm_ask_decode(bytes, right, &out), SIMPLER_OK);
+		assert_true(out.wish == in->wish && out.session == in->session &&
+		            out.bit == in->bit);
+		for (size_t size = 0; size <= sizeof(bytes); size++) {
+			if (size != right)
+				assert_int_equal(shm_ask_decode(bytes, size, &out),
+				                 SIMPLER_EPROTOCOL);
+		}
 	}
-	bytes[4] = 1;
-	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_BYTES, &out), SIMPLER_EPROTOCOL);
+	(void)shm_ask_encode(&asks[0].ask, bytes, sizeof(bytes));
+	bytes[4] = 2;
+	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_MAX - 4, &out), SIMPLER_EPROTOCOL);
+	assert_non_null(strstr(simpler_last_error(), "what we do not know"));
 	bytes[4] = 0;
 	memset(bytes + 8, 0, 8);
-	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_BYTES, &out), SIMPLER_EPROTOCOL);
+	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_MAX - 4, &out), SIMPLER_EPROTOCOL);
 	assert_non_null(strstr(simpler_last_error(), "no session"));
 	bytes[0] = 9;
-	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_BYTES, &out), SIMPLER_EPROTOCOL);
+	assert_int_equal(shm_ask_decode(bytes, SHM_ASK_MAX - 4, &out), SIMPLER_EPROTOCOL);
 	assert_non_null(strstr(simpler_last_error(), "version 9"));
 }
 
@@ -105,7 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_place_is_its_bytes_in_little_endian),
 		cmocka_unit_test(a_place_that_cannot_be_is_refused),
-		cmocka_unit_test(an_ask_names_a_session_and_nothing_else),
+		cmocka_unit_test(an_ask_names_a_session_and_what_it_wants),
 		cmocka_unit_test(an_answer_is_memory_or_a_reason),
 	};
 
