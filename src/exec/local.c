@@ -186,10 +186,10 @@ static simpler_status start_threads(struct local_group *group)
 
 	if (status != SIMPLER_OK)
 		return status;
-	failure = pthread_create(&group->collector, NULL, local_collector_main, group);
-	if (failure != 0)
-		return error_raise_errno(SIMPLER_ESYSTEM, failure, "starting a thread");
-	group->has_collector = true;
+	local_init_collector(group);
+	status = collector_start(&group->collector);
+	if (status != SIMPLER_OK)
+		return status;
 	failure = pthread_create(&group->supervisor, NULL, local_supervisor_main, group);
 	if (failure != 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, failure, "starting a thread");
@@ -213,17 +213,14 @@ simpler_status local_group_start(struct local_group *group)
 static void stop_threads(struct local_group *group)
 {
 	atomic_store(&group->stopping, true);
-	if (group->has_collector) {
-		doorbell_ring_all(&group->shared->finished.resident);
-		(void)pthread_join(group->collector, NULL);
-	}
+	collector_stop(&group->collector);
 	if (group->has_supervisor) {
 		events_wake(group->wakeup);
 		(void)pthread_join(group->supervisor, NULL);
 	}
 	if (group->wakeup >= 0)
 		(void)close(group->wakeup);
-	group->has_collector = group->has_supervisor = false;
+	group->has_supervisor = false;
 	group->wakeup = -1;
 }
 

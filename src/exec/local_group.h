@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "exec/collector.h"
 #include "exec/local.h"
 #include "ipc/worker_process.h"
 
@@ -106,12 +107,11 @@ struct local_group {
 	bool lost;       /* the helper died: children run nothing any more */
 
 	struct spawn_helper helper; /* the supervisor's, once that runs */
-	pthread_t supervisor, collector;
-	bool has_supervisor, has_collector;
+	pthread_t supervisor;
+	bool has_supervisor;
 	int wakeup; /* of the supervisor */
 	_Atomic bool stopping;
-	_Atomic bool attending;
-	struct spin_budget attend_spin; /* of whoever attends */
+	struct collector collector;
 };
 
 /* --- local_tasks.c --- */
@@ -143,7 +143,7 @@ void local_release_memory(struct local_group *group);
 
 /* --- local_outcomes.c --- */
 
-void *local_collector_main(void *argument);
+void local_init_collector(struct local_group *group);
 /* Finish all tasks whose outcomes lie ready; `everywhere`: also where no hint says so. */
 void local_collect(struct local_group *group, bool everywhere);
 

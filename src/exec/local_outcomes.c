@@ -1,7 +1,6 @@
 /*
  * Collecting. Workers tell of outcomes by a bit in the control segment and, if nobody looks there,
- * by a pair of bells (ipc/doorbell_pair.h): the collector thread is its resident, and a thread that
- * waits for a run is its visitor and collects for itself.
+ * by a pair of bells. The group's collector takes them (exec/collector.h).
  *
  * Bits and bells are hints. User code that overwrites them delays outcomes until the supervisor's
  * next look at everything, and loses none.
@@ -125,40 +124,26 @@ void local_collect(struct local_group *group, bool everywhere)
 
 /* --- the collector --- */
 
-static bool is_for_resident(void *context)
+/* What nobody told of is the supervisor's to look for. */
+static void collect(void *context, bool everywhere)
 {
-	struct local_group *group = context;
-
-	return has_hints(group) && doorbell_pair_is_residents(&group->shared->finished);
+	(void)everywhere;
+	local_collect(context, false);
 }
 
-void *local_collector_main(void *argument)
+void local_init_collector(struct local_group *group)
 {
-	struct local_group *group = argument;
-	struct doorbell *bell = &group->shared->finished.resident;
-	struct spin_budget spin = { 0 };
-
-	while (!atomic_load(&group->stopping)) {
-		uint32_t ticket = doorbell_ticket(bell);
-
-		local_collect(group, false);
-		if (!atomic_load(&group->stopping))
-			(void)doorbell_wait_for(bell, ticket, &spin, clock_after_ms(LOCAL_LOOK_MS),
-			                        is_for_resident, group);
-	}
-	return NULL;
+	group->collector = (struct collector){ .bells = &group->shared->finished,
+		                               .context = group,
+		                               .there = has_hints,
+		                               .collect = collect };
 }
-
-/* --- a thread that waits for a run --- */
 
 static bool announce(void *context)
 {
 	struct local_group *group = context;
 
-	if (atomic_exchange(&group->attending, true))
-		return false;
-	doorbell_pair_announce(&group->shared->finished);
-	return true;
+	return collector_announce(&group->collector);
 }
 
 static void poll_outcomes(void *context)
@@ -169,32 +154,15 @@ static void poll_outcomes(void *context)
 static bool attend(void *context, bool announced, const _Atomic bool *finished)
 {
 	struct local_group *group = context;
-	struct doorbell_pair *pair = &group->shared->finished;
 
-	if (!announced && atomic_exchange(&group->attending, true))
-		return false;
-	doorbell_pair_enter(pair);
-	while (!atomic_load(finished)) {
-		uint32_t ticket = doorbell_ticket(&pair->visitor);
-
-		local_collect(group, false);
-		/* Without a deadline: the supervisor rings now and then. */
-		if (!atomic_load(finished))
-			(void)doorbell_wait_for(&pair->visitor, ticket, &group->attend_spin,
-			                        CLOCK_NEVER, has_hints, group);
-	}
-	doorbell_pair_leave(pair);
-	atomic_store(&group->attending, false);
-	local_collect(group, false);
-	return true;
+	return collector_attend(&group->collector, announced, finished);
 }
 
 static void wake(void *context)
 {
 	struct local_group *group = context;
 
-	if (atomic_load(&group->attending))
-		doorbell_ring_all(&group->shared->finished.visitor);
+	collector_wake(&group->collector);
 }
 
 struct exec_progress local_progress(struct local_group *group)
