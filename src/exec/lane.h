@@ -4,6 +4,7 @@
  *   unary    a call for each; always there, and what every daemon knows (lane_unary.c)
  *   stream   records in the messages of one gRPC stream, as many in each as are ready when it can
  *            take one (lane_stream.c)
+ *   shm      the same records in memory that a node of this machine shares (lane_shm.c)
  *
  * All follow one contract, and one test holds all of them to it. The node does the same for each: a
  * task runs at most once, whichever lanes its dispatch comes by, so what was sent by one that has

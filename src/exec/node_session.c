@@ -51,6 +51,7 @@ struct node_attachment {
 	bool renewing;
 	bool told_why;            /* of a LOST one, why it cannot be attached */
 	char why[NODE_WHY_BYTES]; /* it was lost */
+	char shm_address[NODE_SESSION_SHM_MAX + 1];
 };
 
 struct node_session {
@@ -179,12 +180,20 @@ static void take_new_life(struct node_attachment *node, const struct msg_attache
 	node->life = answer->session_life;
 }
 
+/* With the lock. A daemon that was started anew has another one. */
+static void take_address(struct node_attachment *node, const struct msg_attached *answer)
+{
+	static_assert(sizeof(answer->shm_address) == sizeof(node->shm_address), "the same text");
+	memcpy(node->shm_address, answer->shm_address, sizeof(node->shm_address));
+}
+
 /* With the lock. */
 static void take_answer(struct node_attachment *node, const struct msg_attached *answer,
                         struct news *news)
 {
 	node->failures = 0;
 	news->beat = true;
+	take_address(node, answer);
 	if (answer->session_life != node->life)
 		take_new_life(node, answer, news);
 	news->changed = node->draining != answer->draining;
@@ -264,6 +273,23 @@ uint64_t node_session_life(struct node_attachment *node)
 	life = node->life;
 	pthread_mutex_unlock(&node->session->lock);
 	return life;
+}
+
+void node_session_shm_address(struct node_attachment *node, char out[NODE_SESSION_SHM_MAX + 1])
+{
+	pthread_mutex_lock(&node->session->lock);
+	memcpy(out, node->shm_address, sizeof(node->shm_address));
+	pthread_mutex_unlock(&node->session->lock);
+}
+
+bool node_session_is_ending(struct node_session *session)
+{
+	bool ending;
+
+	pthread_mutex_lock(&session->lock);
+	ending = session->ending;
+	pthread_mutex_unlock(&session->lock);
+	return ending;
 }
 
 /* --- renewing --- */
@@ -464,8 +490,7 @@ simpler_status node_session_attach(struct node_session *session,
 	node->events = options->events;
 	node->context = options->context;
 	node->boot_id = answer.boot_id;
-	static_assert(sizeof(answer.shm_address) == NODE_SESSION_SHM_MAX + 1, "the same text");
-	memcpy(options->shm_address, answer.shm_address, sizeof(answer.shm_address));
+	take_address(node, &answer);
 	*options->lanes = answer.lanes;
 	node->life = answer.session_life;
 	node->draining = answer.draining;

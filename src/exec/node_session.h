@@ -57,9 +57,7 @@ struct node_attach_options {
 	int64_t deadline;
 	const struct node_events *events;
 	void *context;
-	/* Gets where the node gives away the session's memory, or "". */
-	char *shm_address; /* NODE_SESSION_SHM_MAX + 1 */
-	uint32_t *lanes;   /* gets those that the node has: 1 << simpler_lane */
+	uint32_t *lanes; /* gets those that the node has: 1 << simpler_lane */
 };
 
 /*
@@ -80,6 +78,10 @@ bool node_session_is_away(struct node_attachment *node, char *why, size_t size);
 bool node_session_is_lost(struct node_attachment *node, char why[NODE_WHY_BYTES]);
 /* Which life the session has there; see msg_attached. */
 uint64_t node_session_life(struct node_attachment *node);
+/* Where the node gives away memory, or "". */
+void node_session_shm_address(struct node_attachment *node, char out[NODE_SESSION_SHM_MAX + 1]);
+/* node_session_stop() has begun. */
+bool node_session_is_ending(struct node_session *session);
 /* Ask all nodes now: there is reason to believe that something has changed. */
 void node_session_hurry(struct node_session *session);
 

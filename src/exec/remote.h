@@ -11,6 +11,7 @@
 #include "simpler/lane.h"
 
 struct fabric;
+struct lane_shm_hub;
 struct node_session;
 struct rpc_client;
 
@@ -18,8 +19,9 @@ struct remote_options {
 	struct rpc_client *client;    /* borrowed; outlives the child */
 	struct node_session *session; /* borrowed, likewise: all calls are made in it */
 	const char *address;
-	uint32_t capacity; /* tasks at once */
-	simpler_lane lane; /* for dispatches */
+	uint32_t capacity;          /* tasks at once */
+	simpler_lane lane;          /* for dispatches */
+	struct lane_shm_hub *lanes; /* borrowed, likewise; NULL: it has none by shared memory */
 };
 
 /* Opens a channel to the address; does not wait for a connection. */

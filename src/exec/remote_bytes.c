@@ -25,10 +25,12 @@ static const char *const names[REMOTE_TRANSPORTS] = {
 	[SIMPLER_TRANSPORT_FABRIC] = "fabric",
 };
 
-void remote_share_memory(struct remote_child *node, const char *address)
+void remote_share_memory(struct remote_child *node)
 {
 	struct transport **shm = &node->transports[SIMPLER_TRANSPORT_SHM];
+	char address[NODE_SESSION_SHM_MAX + 1];
 
+	node_session_shm_address(node->attachment, address);
 	node->shm_life = remote_life(&node->child);
 	if (address[0] != '\0' &&
 	    shm_transport_create(address, node_session_id(node->session), shm) != SIMPLER_OK)

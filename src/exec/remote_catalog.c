@@ -96,14 +96,12 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 {
 	static const struct node_events events = { on_lost, on_returned, on_changed, on_beat };
 	struct remote_child *node = (struct remote_child *)child;
-	char shm_address[NODE_SESSION_SHM_MAX + 1];
 	const struct node_attach_options options = {
 		.channel = node->channel,
 		.name = child->name,
 		.deadline = deadline,
 		.events = &events,
 		.context = node,
-		.shm_address = shm_address,
 		.lanes = &node->lanes.offered,
 	};
 	simpler_status status = node_session_attach(node->session, &options, &node->attachment);
@@ -115,7 +113,7 @@ simpler_status remote_connect(struct exec_child *child, int64_t deadline)
 		                   child->name);
 	if (status != SIMPLER_OK)
 		return error_context("attaching to %s", child->name);
-	remote_share_memory(node, shm_address);
+	remote_share_memory(node);
 	remote_join_fabric(node);
 	return remote_open_lane(node, deadline);
 }

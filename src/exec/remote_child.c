@@ -90,6 +90,7 @@ simpler_status remote_create(const struct remote_options *options, struct exec_c
 	node->client = options->client;
 	node->session = options->session;
 	node->lanes.wanted = options->lane;
+	node->lanes.shm = options->lanes;
 	(void)snprintf(node->address, sizeof(node->address), "%s", address);
 	(void)snprintf(node->child.name, sizeof(node->child.name), "node %s", address);
 	status = rpc_channel_open(node->client, address, &node->channel);

@@ -14,12 +14,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "exec/lane_shm.h"
+#include "exec/node_session.h"
 #include "exec/remote_node.h"
 
-static const simpler_lane best_first[] = { SIMPLER_LANE_STREAM };
+static const simpler_lane best_first[] = { SIMPLER_LANE_SHM, SIMPLER_LANE_STREAM };
 
 static bool is_wanted(const struct remote_lanes *lanes, simpler_lane lane)
 {
+	if (lane == SIMPLER_LANE_SHM && !lanes->shm)
+		return false;
 	return (lanes->wanted == SIMPLER_LANE_AUTO || lanes->wanted == lane) &&
 	       (lanes->offered >> lane & 1) != 0;
 }
@@ -50,8 +54,8 @@ static void count_gone(struct remote_lanes *lanes, const struct lane *lane)
 	lanes->batches += atomic_load(&lane->batches);
 }
 
-/* With the lock: it could not be opened. */
-static void fail(struct remote_child *node, const char *why)
+/* With the lock: it could not be opened; `expected` is nothing to tell of. */
+static void fail(struct remote_child *node, const char *why, bool expected)
 {
 	struct remote_lanes *lanes = &node->lanes;
 	uint32_t bit = UINT32_C(1) << lanes->is;
@@ -59,6 +63,8 @@ static void fail(struct remote_child *node, const char *why)
 	(void)snprintf(lanes->why, sizeof(lanes->why), "%s", why);
 	lanes->state = REMOTE_LANE_NONE;
 	lanes->failed |= bit;
+	if (expected)
+		return;
 	if (lanes->wanted == SIMPLER_LANE_AUTO && (lanes->told_failure & bit) == 0)
 		simpler_log(SIMPLER_LOG_WARN,
 		            "the lane '%s' to %s cannot be opened, and dispatches go another way "
@@ -67,12 +73,14 @@ static void fail(struct remote_child *node, const char *why)
 	lanes->told_failure |= bit;
 }
 
-/* With the lock. */
-static void lose(struct remote_child *node, const char *why)
+/* With the lock. The end of the session is that of its lanes. */
+static void lose(struct remote_child *node, const char *why, bool expected)
 {
 	struct remote_lanes *lanes = &node->lanes;
 
 	lanes->state = REMOTE_LANE_NONE;
+	if (expected)
+		return;
 	lanes->losses++;
 	if (!lanes->told_loss)
 		simpler_log(SIMPLER_LOG_WARN,
@@ -86,14 +94,14 @@ static void on_lost(void *context, struct lane *lane, const char *why)
 {
 	struct remote_child *node = context;
 	struct remote_lanes *lanes = &node->lanes;
-	bool ours;
+	bool ending = node_session_is_ending(node->session), ours;
 
 	pthread_mutex_lock(&node->lock);
 	ours = lanes->state != REMOTE_LANE_CLOSED;
 	if (lanes->state == REMOTE_LANE_OPEN)
-		lose(node, why);
+		lose(node, why, ending);
 	else if (lanes->state == REMOTE_LANE_OPENING)
-		fail(node, why);
+		fail(node, why, ending);
 	if (ours) {
 		lanes->fast = NULL;
 		count_gone(lanes, lane);
@@ -109,9 +117,12 @@ static void on_lost(void *context, struct lane *lane, const char *why)
 static simpler_status begin(struct remote_child *node, simpler_lane kind, struct lane **out)
 {
 	const struct lane_owner owner = { node, on_opened, on_lost };
+	char address[NODE_SESSION_SHM_MAX + 1];
 
-	(void)kind;
-	return lane_stream_open(node->channel, &owner, out);
+	if (kind == SIMPLER_LANE_STREAM)
+		return lane_stream_open(node->channel, &owner, out);
+	node_session_shm_address(node->attachment, address);
+	return lane_shm_open(node->lanes.shm, address, node_session_id(node->session), &owner, out);
 }
 
 /* With the lock. False when there is none; those that failed have their turn again then. */
@@ -127,6 +138,12 @@ static bool next_to_open(struct remote_lanes *lanes, simpler_lane *out)
 	}
 	lanes->failed = 0;
 	return false;
+}
+
+/* The node is on another machine. */
+static bool is_elsewhere(simpler_lane kind, simpler_status status)
+{
+	return kind == SIMPLER_LANE_SHM && status == SIMPLER_EUNAVAILABLE;
 }
 
 /*
@@ -159,7 +176,7 @@ static bool open_next(struct remote_child *node)
 		if (status == SIMPLER_OK)
 			lanes->fast = lane;
 		else
-			fail(node, simpler_last_error_step(0));
+			fail(node, simpler_last_error_step(0), is_elsewhere(kind, status));
 	}
 	pthread_mutex_unlock(&node->lock);
 	return true;

@@ -38,9 +38,10 @@ enum remote_lane_state {
 
 /* Under the node's lock, but for what says otherwise. */
 struct remote_lanes {
-	struct lane *unary;  /* fixed */
-	simpler_lane wanted; /* fixed */
-	uint32_t offered;    /* by the node, when it was attached; fixed then */
+	struct lane *unary;       /* fixed */
+	struct lane_shm_hub *shm; /* fixed; may be NULL */
+	simpler_lane wanted;      /* fixed */
+	uint32_t offered;         /* by the node, when it was attached; fixed then */
 	enum remote_lane_state state;
 	simpler_lane is;   /* which one is open, or being opened */
 	uint32_t attempt;  /* counts those that were begun to be opened */
@@ -105,8 +106,8 @@ void remote_close_lanes(struct remote_child *node);
 
 /* --- remote_bytes.c --- */
 
-/* Have a transport by shared memory, if `address`, which the node told, leads to some from here. */
-void remote_share_memory(struct remote_child *node, const char *address);
+/* Have a transport by shared memory, if the address that the node told leads to some from here. */
+void remote_share_memory(struct remote_child *node);
 
 /* Have one by the fabric, if there is one here and the node has the same. */
 void remote_join_fabric(struct remote_child *node);

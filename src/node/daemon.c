@@ -30,6 +30,7 @@
 #include "node/lane.h"
 #include "node/node.h"
 #include "node/port_file.h"
+#include "node/shm_lane.h"
 #include "node/shm_server.h"
 #include "node/task_log.h"
 #include "os/events.h"
@@ -60,6 +61,7 @@ struct daemon {
 	int arena_fd, signals;
 	struct shm_server *shm; /* NULL: memory is not shared */
 	char fabric_why[ERROR_STEP_BYTES];
+	struct shm_lanes *shm_lanes;
 	struct rpc_health *health;
 	struct rpc_service services[SERVICES];
 	struct rpc_server *server;
@@ -314,7 +316,8 @@ simpler_status node_open_segment(struct node *node, uint64_t session, struct seg
 
 static simpler_status open_for_peer(void *context, uint64_t session, struct segment_view *out)
 {
-	struct node *node = context;
+	struct daemon *daemon = context;
+	struct node *node = &daemon->node;
 	simpler_status status = sessions_enter(node->sessions, session);
 
 	if (status != SIMPLER_OK)
@@ -324,16 +327,34 @@ static simpler_status open_for_peer(void *context, uint64_t session, struct segm
 	return status;
 }
 
+static simpler_status open_lane_for_peer(void *context, const struct shm_ask *ask, int socket,
+                                         int bells)
+{
+	struct daemon *daemon = context;
+
+	return shm_lanes_open(daemon->shm_lanes, ask, socket, bells);
+}
+
 static simpler_status share_memory(struct daemon *daemon)
 {
-	simpler_status status;
+	const uint32_t lane = UINT32_C(1) << SIMPLER_LANE_SHM;
+	struct node *node = &daemon->node;
+	struct shm_server_owner owner = { .open = open_for_peer, .context = daemon };
+	simpler_status status = SIMPLER_OK;
 
-	daemon->node.shm_address = "";
+	node->shm_address = "";
+	node->offered_lanes = daemon->options->lanes & ~lane;
 	if (!daemon->options->shm)
 		return SIMPLER_OK;
-	status = shm_server_create(open_for_peer, &daemon->node, &daemon->shm);
+	if (daemon->options->lanes & lane) {
+		status = shm_lanes_create(node, &daemon->shm_lanes);
+		owner.open_lane = open_lane_for_peer;
+		node->offered_lanes |= lane;
+	}
 	if (status == SIMPLER_OK)
-		daemon->node.shm_address = shm_server_address(daemon->shm);
+		status = shm_server_create(&owner, &daemon->shm);
+	if (status == SIMPLER_OK)
+		node->shm_address = shm_server_address(daemon->shm);
 	return status;
 }
 
@@ -497,13 +518,14 @@ static int poll_timeout(int64_t deadline)
 
 static void wait_for_events(struct daemon *daemon, int64_t deadline)
 {
-	struct pollfd fds[2 + ENGINE_CLIENT_FDS + SHM_SERVER_FDS] = {
+	struct pollfd fds[3 + ENGINE_CLIENT_FDS + SHM_SERVER_FDS] = {
 		{ .fd = daemon->signals, .events = POLLIN },
 		{ .fd = daemon->node.wakeup, .events = POLLIN },
+		{ .fd = shm_lanes_fd(daemon->shm_lanes), .events = POLLIN },
 	};
 
-	engine_client_fds(daemon->node.engine, &fds[2]);
-	shm_server_fds(daemon->shm, &fds[2 + ENGINE_CLIENT_FDS]);
+	engine_client_fds(daemon->node.engine, &fds[3]);
+	shm_server_fds(daemon->shm, &fds[3 + ENGINE_CLIENT_FDS]);
 	atomic_store(&daemon->node.looks_at, deadline);
 	/* Whatever it returns: what there is to do is looked for afterwards. */
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
@@ -551,6 +573,7 @@ static simpler_status live(struct daemon *daemon)
 			return status;
 		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);
 		next = earlier(next, shm_server_step(daemon->shm));
+		shm_lanes_step(daemon->shm_lanes);
 		next = earlier(next, pool_expire(daemon->node.pool));
 		next = earlier(next, sessions_expire(daemon->node.sessions));
 		fabric_ports_step(daemon->node.fabric); /* before its memory is unmapped */
@@ -580,6 +603,7 @@ static void stop_serving(struct daemon *daemon)
 		rpc_health_close(daemon->health);
 	if (daemon->server)
 		rpc_server_stop(daemon->server, clock_after_ms(SERVER_STOP_MS));
+	shm_lanes_destroy(daemon->shm_lanes);
 }
 
 static void close_if_open(int fd)

@@ -82,7 +82,7 @@ void node_lane_destroy(struct node_lane *lane);
 
 /* --- by the carrier, without locks --- */
 
-/* A batch has come, one at a time. */
+/* A batch has come, one at a time. The thread may stay for the outcome of the last one. */
 void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size);
 /* It can take the next batch. */
 void node_lane_continue(struct node_lane *lane);

@@ -45,7 +45,8 @@ struct node {
 	const char *fabric_why;      /* and why not */
 	struct task_log *tasks;
 	struct node_lanes *lanes;
-	_Atomic bool draining; /* set once; no dispatch begins after that */
+	uint32_t offered_lanes; /* 1 << simpler_lane */
+	_Atomic bool draining;  /* set once; no dispatch begins after that */
 	/* When a drain ends at the latest, as clients asked for (base/clock.h); it only gets
 	 * earlier. CLOCK_NEVER: nobody has asked. */
 	_Atomic int64_t drain_until;

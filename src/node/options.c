@@ -42,8 +42,9 @@ const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 	"  --pool-bytes N[K|M|G]  capacity of the tensor pool, 1M to 16384G (default 1G)\n"
 	"  --shm on|off           whether parents of this machine share memory with the node\n"
 	"                         (default on)\n"
-	"  --lane LANE            how dispatches come: auto, which is all that there are, or\n"
-	"                         stream, or unary (default auto); calls are always served\n"
+	"  --lane LANE            how dispatches come: auto, which is all that there are, shm\n"
+	"                         from parents of this machine, stream, or unary (default\n"
+	"                         auto); calls are always served\n"
 	"  --fabric PROVIDER      reach tensors by libfabric, too: off, verbs, tcp, or auto, the\n"
 	"                         first that is there (default off)\n"
 	"  --fabric-address ADDR  this machine's address for that, in numbers; one that others\n"
@@ -85,7 +86,7 @@ const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 };
 
 #define LANE_BIT(name) (UINT32_C(1) << SIMPLER_LANE_##name)
-#define OPTIONS_LANES  (LANE_BIT(UNARY) | LANE_BIT(STREAM)) /* that there are */
+#define OPTIONS_LANES  (LANE_BIT(UNARY) | LANE_BIT(STREAM) | LANE_BIT(SHM)) /* that there are */
 
 #define CODE_BY_ADDRESS ((enum policy_mode) - 1) /* --code was not given */
 
@@ -395,7 +396,7 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_LANE:
 		return parse_lane(value, &out->lanes)
 		               ? SIMPLER_OK
-		               : refuse("lane", value, "auto, unary or stream");
+		               : refuse("lane", value, "auto, unary, stream or shm");
 	case OPTION_FABRIC:
 		return parse_fabric(value, out)
 		               ? SIMPLER_OK

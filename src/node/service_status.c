@@ -168,12 +168,15 @@ static void tell_lanes(struct node *node, struct msg_status *out)
 {
 	for (int i = SIMPLER_LANE_UNARY; i < SIMPLER_LANES; i++) {
 		simpler_lane lane = (simpler_lane)i;
-		bool offered = (node->options->lanes >> lane & 1) != 0;
+		bool offered = (node->offered_lanes >> lane & 1) != 0;
+		bool left_out = (node->options->lanes >> lane & 1) == 0;
 
 		out->lanes[out->lane_count++] = (struct msg_lane_status){
 			.name = simpler_lane_name(lane),
 			.available = offered,
-			.why_not = offered ? "" : "the daemon's --lane leaves it out",
+			.why_not = offered    ? ""
+			           : left_out ? "the daemon's --lane leaves it out"
+			                      : "the daemon was started with --shm off",
 			.open = lane == SIMPLER_LANE_UNARY ? 0
 			                                   : node_lanes_count(node->lanes, lane),
 		};

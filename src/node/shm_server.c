@@ -20,23 +20,21 @@ struct peer {
 };
 
 struct shm_server {
-	shm_open *open;
-	void *context;
+	struct shm_server_owner owner;
 	char address[SOCKET_NAME_MAX + 2];
 	int listener;
 	int64_t accepts_at; /* nobody before, for lack of descriptors; 0: at once */
 	struct peer peers[SHM_SERVER_PEERS];
 };
 
-simpler_status shm_server_create(shm_open *open, void *context, struct shm_server **out)
+simpler_status shm_server_create(const struct shm_server_owner *owner, struct shm_server **out)
 {
 	struct shm_server *server = calloc(1, sizeof(*server));
 	simpler_status status;
 
 	if (!server)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for the server of shared memory");
-	server->open = open;
-	server->context = context;
+	server->owner = *owner;
 	for (uint32_t i = 0; i < SHM_SERVER_PEERS; i++)
 		server->peers[i].socket = -1;
 	(void)snprintf(server->address, sizeof(server->address), "@simpler-%016" PRIx64,
@@ -105,13 +103,16 @@ static void answer_error(const struct peer *peer, simpler_status status)
 	answer(peer, &said, -1);
 }
 
-static simpler_status receive(const struct peer *peer, struct shm_ask *out)
+/* `*bells` is -1 when no descriptor came. */
+static simpler_status receive(const struct peer *peer, struct shm_ask *out, int *bells)
 {
-	uint8_t bytes[SHM_ASK_BYTES];
-	size_t size, fd_count;
+	uint8_t bytes[SHM_ASK_MAX];
+	size_t size, fd_count = 0;
 	simpler_status status =
-		socket_receive(peer->socket, bytes, sizeof(bytes), &size, NULL, 0, &fd_count);
+		socket_receive(peer->socket, bytes, sizeof(bytes), &size, bells, 1, &fd_count);
 
+	if (status != SIMPLER_OK || fd_count == 0)
+		*bells = -1;
 	return status == SIMPLER_OK ? shm_ask_decode(bytes, size, out) : status;
 }
 
@@ -119,7 +120,7 @@ static simpler_status receive(const struct peer *peer, struct shm_ask *out)
 static void serve(struct shm_server *server, struct peer *peer, uint64_t session, int64_t now)
 {
 	struct segment_view segment;
-	simpler_status status = server->open(server->context, session, &segment);
+	simpler_status status = server->owner.open(server->owner.context, session, &segment);
 
 	if (status == SIMPLER_OK) {
 		const struct shm_answer said = { .segment = segment.id, .bytes = segment.bytes };
@@ -134,19 +135,48 @@ static void serve(struct shm_server *server, struct peer *peer, uint64_t session
 	drop(peer);
 }
 
+/* The descriptor is the lane's, or the caller's still when this fails. The peer is gone then. */
+static simpler_status serve_lane(struct shm_server *server, struct peer *peer,
+                                 const struct shm_ask *ask, int bells)
+{
+	const struct shm_server_owner *owner = &server->owner;
+	simpler_status status;
+
+	if (!owner->open_lane)
+		status = error_raise(SIMPLER_EUNAVAILABLE,
+		                     "this node has no lanes by shared memory");
+	else if (bells < 0)
+		status = error_raise(SIMPLER_EPROTOCOL, "no memory of bells came with the ask");
+	else
+		status = owner->open_lane(owner->context, ask, peer->socket, bells);
+	if (status == SIMPLER_OK) {
+		peer->socket = -1;
+		return SIMPLER_OK;
+	}
+	answer_error(peer, status);
+	drop(peer);
+	return status;
+}
+
 /* It has said something, or hung up. Who asks once more while it waits is done with. */
 static void hear(struct shm_server *server, struct peer *peer, int64_t now)
 {
 	struct shm_ask ask;
-	simpler_status status = receive(peer, &ask);
+	int bells;
+	simpler_status status = receive(peer, &ask, &bells);
 
 	if (status == SIMPLER_OK && peer->session == 0) {
-		serve(server, peer, ask.session, now);
-		return;
+		if (ask.wish == SHM_SEGMENT)
+			serve(server, peer, ask.session, now);
+		else if (serve_lane(server, peer, &ask, bells) == SIMPLER_OK)
+			bells = -1;
+	} else {
+		if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
+			answer_error(peer, status);
+		drop(peer);
 	}
-	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
-		answer_error(peer, status);
-	drop(peer);
+	if (bells >= 0)
+		(void)close(bells);
 }
 
 /* --- peers --- */

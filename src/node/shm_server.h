@@ -1,6 +1,6 @@
 /*
- * Where parents of this machine get the memory of their sessions: an abstract unix socket. A peer
- * says which session it is (wire/shm.h), and is handed the session's segment.
+ * Where parents of this machine get memory: an abstract unix socket. A peer says which session it
+ * is (wire/shm.h), and is handed the session's segment, or the memory of a lane.
  *
  * Nobody can hold it up: whoever is not of this user, or of root, is turned away unheard; one that
  * says nothing is dropped after SHM_SERVER_PEER_MS; and when all places are taken, the one who has
@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "tensor/store.h"
+#include "wire/shm.h"
 
 #define SHM_SERVER_PEERS    8u
 #define SHM_SERVER_FDS      (1 + SHM_SERVER_PEERS)
@@ -28,8 +29,19 @@ struct shm_server;
 /* The segment of a session, or why it has none; SIMPLER_EUNAVAILABLE for not yet. Called by
  * shm_server_step(). */
 typedef simpler_status shm_open(void *context, uint64_t session, struct segment_view *out);
+/* A lane for a session, whose client is at `socket` and gave `bells`: both are the lane's from now
+ * on, unless this fails. It answers the client itself. NULL for a server without lanes. */
+typedef simpler_status shm_open_lane(void *context, const struct shm_ask *ask, int socket,
+                                     int bells);
 
-simpler_status shm_server_create(shm_open *open, void *context, struct shm_server **out);
+struct shm_server_owner {
+	shm_open *open;
+	shm_open_lane *open_lane;
+	void *context;
+};
+
+/* `owner` is copied. */
+simpler_status shm_server_create(const struct shm_server_owner *owner, struct shm_server **out);
 /* NULL is allowed. */
 void shm_server_destroy(struct shm_server *server);
 

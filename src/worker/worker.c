@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "exec/lane_shm.h"
 #include "exec/node_session.h"
 #include "exec/remote.h"
 #include "fabric/fabric.h"
@@ -55,10 +56,43 @@ static void on_returned(void *context, struct exec_child *child)
 	registration_returned(worker->registration, child);
 }
 
-static bool attend_nodes(void *client, bool announced, const _Atomic bool *finished)
+/* --- threads that wait for runs of nodes --- */
+
+static struct collector *lanes_of(void *context)
 {
-	(void)announced;
-	return rpc_client_attend(client, finished);
+	simpler_worker *worker = context;
+
+	return lane_shm_hub_collector(worker->lanes);
+}
+
+static bool announce_nodes(void *context)
+{
+	simpler_worker *worker = context;
+
+	return lane_shm_hub_is_used(worker->lanes) && collector_announce(lanes_of(context));
+}
+
+static void poll_nodes(void *context)
+{
+	struct collector *lanes = lanes_of(context);
+
+	lanes->collect(lanes->context, false);
+}
+
+/* One of the ways that outcomes come by; what comes by others, other threads take. Who attends the
+ * RPC client is not woken by them, so where a fabric ends some, nobody does. */
+static bool attend_nodes(void *context, bool announced, const _Atomic bool *finished)
+{
+	simpler_worker *worker = context;
+
+	if (announced || lane_shm_hub_is_used(worker->lanes))
+		return collector_attend(lanes_of(context), announced, finished);
+	return !worker->fabric && rpc_client_attend(worker->client, finished);
+}
+
+static void wake_nodes(void *context)
+{
+	collector_wake(lanes_of(context));
 }
 
 static simpler_status check_heartbeat(const simpler_worker_options *options)
@@ -220,6 +254,8 @@ static simpler_status prepare_for_nodes(simpler_worker *worker)
 	if (!worker->session)
 		status = node_session_create(worker->session_ttl_ms, &worker->heartbeat,
 		                             &worker->session);
+	if (status == SIMPLER_OK && !worker->lanes)
+		status = lane_shm_hub_create(&worker->lanes);
 	if (status == SIMPLER_OK && !worker->client)
 		status = rpc_client_create(&worker->client);
 	return status;
@@ -271,7 +307,8 @@ simpler_status simpler_worker_add_remote_with(simpler_worker *worker, const char
 			                               .session = worker->session,
 			                               .address = address,
 			                               .capacity = worker->node_tasks,
-			                               .lane = options->lane };
+			                               .lane = options->lane,
+			                               .lanes = worker->lanes };
 
 		status = remote_create(&remote, &child);
 	}
@@ -381,14 +418,14 @@ static simpler_status connect_all(simpler_worker *worker)
 }
 
 /* How threads that wait for runs help. With children of both sorts they collect local outcomes, and
- * are woken by the RPC client's thread for the others; and likewise where a fabric ends some. */
+ * are woken by the threads that take the others. */
 static void choose_progress(simpler_worker *worker)
 {
 	if (worker->group)
 		worker->core->progress = local_progress(worker->group);
-	else if (worker->client && !worker->fabric)
-		worker->core->progress =
-			(struct exec_progress){ .context = worker->client, .attend = attend_nodes };
+	else if (worker->client)
+		worker->core->progress = (struct exec_progress){ worker, announce_nodes, poll_nodes,
+			                                         attend_nodes, wake_nodes };
 }
 
 simpler_status simpler_worker_init(simpler_worker *worker)
@@ -457,6 +494,7 @@ void simpler_worker_close(simpler_worker *worker)
 		registration_join(worker->registration);
 	if (worker->client)
 		rpc_client_destroy(worker->client);
+	lane_shm_hub_destroy(worker->lanes);
 	if (worker->group)
 		local_group_stop(worker->group);
 	if (worker->core)

@@ -12,7 +12,9 @@
 
 #define WORKER_MAX_ASYNC_RUNS 256u
 
+struct lane_shm_hub;
 struct registration;
+struct lane_shm_hub;
 struct rpc_client;
 struct fabric;
 
@@ -22,6 +24,7 @@ enum worker_state { WORKER_NEW, WORKER_READY, WORKER_FAILED };
 struct simpler_worker {
 	struct worker_core *core;
 	struct rpc_client *client;    /* of remote nodes; NULL while there are none */
+	struct lane_shm_hub *lanes;   /* by shared memory, to the nodes of this machine */
 	struct node_session *session; /* with them; there if `client` is */
 	struct local_group *group;    /* of children of this machine; NULL while there are none */
 	enum worker_state state;

@@ -240,13 +240,18 @@ static void node_restart(struct daemon *node)
 
 static void parent_start(struct fixture *fixture, simpler_worker_options *options)
 {
+	simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
+
+	/* Shared memory would lead past the proxy. */
+	if (fixture->has_proxy)
+		node.lane = SIMPLER_LANE_STREAM;
 	assert_int_equal(simpler_worker_create(options, &fixture->worker), SIMPLER_OK);
 	for (unsigned i = 0; i < fixture->count; i++)
-		assert_int_equal(simpler_worker_add_remote(fixture->worker,
-		                                           fixture->has_proxy
-		                                                   ? fixture->proxy.address
-		                                                   : fixture->nodes[i].address,
-		                                           NULL),
+		assert_int_equal(simpler_worker_add_remote_with(fixture->worker,
+		                                                fixture->has_proxy
+		                                                        ? fixture->proxy.address
+		                                                        : fixture->nodes[i].address,
+		                                                &node, NULL),
 		                 SIMPLER_OK);
 	assert_int_equal(simpler_module_load(fixture->worker, TEST_MODULES_DIR "/recovery_cases.so",
 	                                     &fixture->module),

@@ -146,7 +146,6 @@ static void *parent_attach(void *argument)
 {
 	static const struct node_events events = { on_lost, on_returned, on_changed, on_beat };
 	struct parent *parent = argument;
-	char shm_address[NODE_SESSION_SHM_MAX + 1];
 	uint32_t lanes;
 	const struct node_attach_options options = {
 		.channel = parent->channel,
@@ -154,7 +153,6 @@ static void *parent_attach(void *argument)
 		.deadline = clock_after_ms(parent->timeout_ms),
 		.events = &events,
 		.context = parent,
-		.shm_address = shm_address,
 		.lanes = &lanes,
 	};
 

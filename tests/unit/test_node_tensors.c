@@ -136,7 +136,10 @@ static void make_node(struct served *served, unsigned number)
 	node->shm_address = "";
 	if (number > 0)
 		return;
-	assert_int_equal(shm_server_create(give_segment, node, &served->shm), SIMPLER_OK);
+	assert_int_equal(shm_server_create(&(const struct shm_server_owner){ .open = give_segment,
+	                                                                     .context = node },
+	                                   &served->shm),
+	                 SIMPLER_OK);
 	node->shm_address = shm_server_address(served->shm);
 	assert_int_equal(pthread_create(&served->pump, NULL, pump_main, served), 0);
 }

@@ -31,8 +31,8 @@ def connect(address):
     return connection
 
 
-def ask(session, version=1, reserved=0):
-    return struct.pack("=IIQ", version, reserved, session)
+def ask(session, version=1, wish=0):
+    return struct.pack("=IIQ", version, wish, session)
 
 
 class Answer:
@@ -324,8 +324,8 @@ class Shared(DaemonTest):
 
     def test_asks_that_make_no_sense_are_refused(self):
         for data, text in ((ask(0), "no session"), (ask(1, version=2), "version 2"),
-                           (ask(1, reserved=1), "reserved"), (b"x", "too short"),
-                           (ask(1) + b"x", "larger than 16 bytes"), (b"x" * 4000, "larger"),
+                           (ask(1, wish=2), "what we do not know"), (b"x", "too short"),
+                           (ask(1) + b"x", "bytes follow its end"), (b"x" * 4000, "larger"),
                            (ask(0xdead), "session dead is not attached")):
             with self.subTest(data[:20]), connect(self.address) as connection:
                 connection.send(data)
