@@ -33,6 +33,7 @@ struct rpc_client_call;
 
 struct lane_answer {
 	enum rpc_code code; /* as of a call. RPC_UNAVAILABLE with RPC_NOTE_NONE: nobody answered */
+	/* Not run: by this dispatch, as of the ones before it that the lane cannot know. */
 	enum rpc_note note;
 	/* The outcome did not fit, and is to be asked for by the unary lane. Nobody answered. */
 	bool ask_elsewhere;

@@ -379,11 +379,11 @@ static struct lane_dispatch *take_all(struct lane_batch *lane)
 	return all;
 }
 
-static void die(struct lane_batch *lane, const char *why, bool closing)
+static void die(struct lane_batch *lane, const char *why, enum rpc_note note, bool closing)
 {
 	/* It may be an error of this thread, which those that are told overwrite. */
 	char text[ERROR_STEP_BYTES];
-	struct lane_answer answer = { .code = RPC_UNAVAILABLE, .text = text };
+	struct lane_answer answer = { .code = RPC_UNAVAILABLE, .note = note, .text = text };
 	struct lane_dispatch *all, *next;
 	bool dies, tells;
 
@@ -409,12 +409,17 @@ static void die(struct lane_batch *lane, const char *why, bool closing)
 
 void lane_batch_lost(struct lane_batch *lane, const char *why)
 {
-	die(lane, why, false);
+	die(lane, why, RPC_NOTE_NONE, false);
+}
+
+void lane_batch_ended(struct lane_batch *lane, const char *why)
+{
+	die(lane, why, RPC_NOTE_NOT_RUN, false);
 }
 
 static void batch_close(struct lane *base)
 {
-	die((struct lane_batch *)base, "the lane was closed", true);
+	die((struct lane_batch *)base, "the lane was closed", RPC_NOTE_NONE, true);
 }
 
 static void batch_release(struct lane *base)

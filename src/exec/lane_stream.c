@@ -123,13 +123,18 @@ static void on_end(void *context, enum rpc_code code, const char *text)
 {
 	struct stream *stream = context;
 	char why[MSG_TEXT_MAX];
+	enum rpc_note note;
 
 	pthread_mutex_lock(&stream->lock);
+	note = rpc_client_call_note(stream->call);
 	stream->call = NULL;
 	pthread_mutex_unlock(&stream->lock);
 	(void)snprintf(why, sizeof(why), "%s",
 	               text && text[0] != '\0' ? text : rpc_code_name(code));
-	lane_batch_lost(&stream->batch, why);
+	if (note == RPC_NOTE_NOT_RUN)
+		lane_batch_ended(&stream->batch, why);
+	else
+		lane_batch_lost(&stream->batch, why);
 	lane_drop(&stream->batch.lane);
 }
 

@@ -154,6 +154,9 @@ static void on_done(struct lane_dispatch *dispatch, const struct lane_answer *an
 		(struct remote_task *)((char *)dispatch - offsetof(struct remote_task, dispatch));
 
 	run->note = answer->note;
+	/* The end of a lane says so of what it was given, and knows of no other. */
+	if (run->note == RPC_NOTE_NOT_RUN && run->sent > 1)
+		run->note = RPC_NOTE_LOST;
 	run->by_call = run->by_call || answer->ask_elsewhere;
 	if (!is_cut_off(run, answer->code))
 		take_answer(run, answer);

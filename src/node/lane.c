@@ -2,16 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "node/task_log.h"
 #include "rpc/lane_record.h"
-
-/* For clients to take the last ones when the node ends. */
-#define LAST_OUTCOMES_MS 1000u
 
 struct node_lanes {
 	pthread_mutex_t lock;   /* guards: */
@@ -104,7 +100,7 @@ static struct node_lane *find_open(struct node_lanes *lanes, uint64_t session,
 
 	pthread_mutex_lock(&lanes->lock);
 	DL_FOREACH (lanes->open, lane) {
-		if (lane == but || session == 0 || lane->session == session)
+		if (lane == but || lane->session == session)
 			break;
 	}
 	if (lane == but)
@@ -127,39 +123,56 @@ static void close_others(struct node *node, uint64_t session, const struct node_
 	}
 }
 
-/* Every outcome is on its way. */
-static bool all_sent(struct node_lanes *lanes)
-{
-	struct node_lane *lane;
-	bool sent = true;
-
-	pthread_mutex_lock(&lanes->lock);
-	DL_FOREACH (lanes->open, lane) {
-		pthread_mutex_lock(&lane->lock);
-		sent = sent && !lane->sending && lane->out.size == 0;
-		pthread_mutex_unlock(&lane->lock);
-	}
-	pthread_mutex_unlock(&lanes->lock);
-	return sent;
-}
-
-void node_lanes_end(struct node *node)
-{
-	const struct timespec moment = { 0, CLOCK_MS };
-	const int64_t until = clock_after_ms(LAST_OUTCOMES_MS);
-
-	pthread_mutex_lock(&node->lanes->lock);
-	node->lanes->over = true;
-	pthread_mutex_unlock(&node->lanes->lock);
-	while (!all_sent(node->lanes) && clock_now() < until)
-		(void)nanosleep(&moment, NULL);
-	node_lanes_close(node, 0, "the node is ending");
-}
-
 void node_lanes_close(struct node *node, uint64_t session, const char *why)
 {
 	close_others(node, session, NULL, RPC_UNAVAILABLE, why);
 }
+
+/* --- the end of the node --- */
+
+/* Without the lock. */
+static void close_if_ended(struct node_lane *lane)
+{
+	bool ends;
+
+	pthread_mutex_lock(&lane->lock);
+	ends = lane->ending && !lane->sending && !lane->closed && lane->out.size == 0 &&
+	       lane->sent == lane->under_way.size;
+	if (ends)
+		lane->ended = true;
+	pthread_mutex_unlock(&lane->lock);
+	if (ends)
+		node_lane_close(lane, RPC_UNAVAILABLE, "the node is ending");
+}
+
+/* The first that is not ending yet, with a reference; NULL: none. */
+static struct node_lane *next_to_end(struct node_lanes *lanes)
+{
+	struct node_lane *lane;
+
+	pthread_mutex_lock(&lanes->lock);
+	lanes->over = true;
+	DL_FOREACH (lanes->open, lane) {
+		if (!atomic_exchange(&lane->ending, true))
+			break;
+	}
+	if (lane)
+		hold(lane);
+	pthread_mutex_unlock(&lanes->lock);
+	return lane;
+}
+
+void node_lanes_end(struct node *node)
+{
+	struct node_lane *lane;
+
+	while ((lane = next_to_end(node->lanes)) != NULL) {
+		close_if_ended(lane);
+		node_lane_drop(lane);
+	}
+}
+
+/* --- opening --- */
 
 /* Into the list. */
 static simpler_status list(struct node_lane *lane)
@@ -249,6 +262,8 @@ void node_lane_continue(struct node_lane *lane)
 	lane->sending = false;
 	flush(lane);
 	pthread_mutex_unlock(&lane->lock);
+	if (atomic_load(&lane->ending))
+		close_if_ended(lane);
 }
 
 /* With the lock. False when there is no room, of which there may be `most` bytes; for one record
@@ -290,6 +305,8 @@ void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_an
 	pthread_mutex_unlock(&lane->lock);
 	if (!put_in)
 		node_lane_close(lane, RPC_RESOURCE_EXHAUSTED, "nobody takes the lane's outcomes");
+	else if (atomic_load(&lane->ending))
+		close_if_ended(lane);
 	node_lane_drop(lane);
 }
 

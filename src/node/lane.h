@@ -3,10 +3,15 @@
  * each dispatch of which goes the way of all dispatches; outcomes go out, as many in a batch as are
  * there when the carrier can take one.
  *
- *   open --lost, displaced by another lane of its session, or that or the node ends--> closed
+ *   open --lost, displaced by another lane of its session, or that is over--> closed
+ *     `--the node ends--> ENDING --all outcomes have gone out--> closed
  *
  * What a closed lane waited for is held for its client to ask again (node/task_log.h). A session
  * has one lane: opening another closes the one before, which its client has lost.
+ *
+ * At a node that ends nobody can ask again. But it has answered for all that it took, and takes
+ * nothing more, so that what its client then has no outcome of has not run, as the end of the lane
+ * says.
  *
  * Thread-safe. A lane is counted: its carrier has a reference, the list of open ones, and each
  * dispatch whose outcome it waits for.
@@ -34,7 +39,8 @@ struct node_lane_carrier {
 	size_t batch_bytes, record_bytes;
 	/* As in exec/lane_batch.h: takes the bytes with it; true when it can take more at once. */
 	bool (*send)(struct node_lane *lane, const uint8_t *bytes, size_t size);
-	/* Have the client know that it is closed, and why. Once; send() may be on the way. */
+	/* Have the client know that it is closed, and why; and, if the lane has `ended`, that what
+	 * it has no outcome of has not run. Once; send() may be on the way. */
 	void (*close)(struct node_lane *lane, enum rpc_code code, const char *why);
 	void (*release)(struct node_lane *lane); /* frees it */
 };
@@ -48,6 +54,8 @@ struct node_lane {
 	pthread_mutex_t lock;          /* guards: */
 	_Atomic bool closed;           /* looked at without the lock as well */
 	bool sending;
+	_Atomic bool ending;   /* it is closed when nothing is to be sent; likewise */
+	_Atomic bool ended;    /* it is closed for that; likewise */
 	struct lane_bytes out; /* to be sent */
 	/* The sender's: whoever set `sending`. */
 	struct lane_bytes under_way;
@@ -59,11 +67,11 @@ struct node_lanes;
 struct node_lanes *node_lanes_create(void);
 /* None is open. NULL is allowed. */
 void node_lanes_destroy(struct node_lanes *lanes);
-/* No task runs any more, and no lane is opened. Closes all when the outcomes are on their way that
- * wait in them; blocks until then, or until their clients have had time enough to take them. */
-void node_lanes_end(struct node *node);
-/* Those of the session, or, with 0, all. */
+/* Those of the session. */
 void node_lanes_close(struct node *node, uint64_t session, const char *why);
+/* All, each as soon as it has sent its outcomes, and none is opened any more. The node has taken
+ * the last dispatch, and answered for it. */
+void node_lanes_end(struct node *node);
 /* How many are open of a kind. */
 uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind);
 

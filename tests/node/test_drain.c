@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "os/process.h"
+#include "rpc/lane_record.h"
 
 /* A daemon with one task that the engine holds. */
 struct held_task {
@@ -181,9 +182,134 @@ static void the_engine_is_out_of_reach_of_ctrl_c(void **state)
 	front_end_stop(front_end);
 }
 
+/* --- a lane whose node ends --- */
+
+struct lane_client {
+	struct rpc_channel *channel;
+	struct rpc_client_call *call;
+	struct outcome outcome; /* of the stream; its lock guards the rest, too */
+	enum rpc_note note;     /* that came with its end */
+	unsigned answers;
+	struct {
+		enum rpc_code code;
+		enum rpc_note note;
+	} answered[3]; /* by tag */
+};
+
+static void lane_message(void *context, struct rpc_client_call *call, const uint8_t *data,
+                         size_t size)
+{
+	struct lane_client *lane = context;
+	struct lane_outcome outcome;
+	struct lane_record record;
+	const uint8_t *records;
+	struct bump bump;
+	size_t count;
+
+	(void)call;
+	bump_init(&bump, MSG_BUMP_LIMIT(size));
+	if (msg_lane_batch_decode(data, size, &bump, &records, &count) != SIMPLER_OK)
+		abort(); /* not the test's thread */
+	pthread_mutex_lock(&lane->outcome.lock);
+	while (count > 0) {
+		if (lane_next_record(&records, &count, &record) != SIMPLER_OK)
+			abort();
+		lane->outcome.messages++;
+		if (record.kind != LANE_OUTCOME)
+			continue;
+		if (record.tag >= 3 || lane_outcome_decode(&record, &outcome) != SIMPLER_OK)
+			abort();
+		lane->answered[record.tag].code = outcome.code;
+		lane->answered[record.tag].note = outcome.note;
+		lane->answers++;
+	}
+	pthread_cond_broadcast(&lane->outcome.changed);
+	pthread_mutex_unlock(&lane->outcome.lock);
+	bump_release(&bump);
+}
+
+static void lane_end(void *context, enum rpc_code code, const char *text)
+{
+	struct lane_client *lane = context;
+
+	lane->note = rpc_client_call_note(lane->call);
+	outcome_end(&lane->outcome, code, text);
+}
+
+static void open_lane(struct front_end *front_end, struct lane_client *lane)
+{
+	static const struct rpc_stream_handlers handlers = { .on_message = lane_message,
+		                                             .on_end = lane_end };
+	const struct msg_attach attach = { 60000 };
+	struct rpc_buffer buffer;
+	uint8_t *bytes;
+	size_t size;
+
+	memset(lane, 0, sizeof(*lane));
+	assert_int_equal(
+		rpc_channel_open(front_end->client, front_end->daemon.address, &lane->channel),
+		SIMPLER_OK);
+	rpc_channel_set_session(lane->channel, 0xd2a1);
+	assert_int_equal(msg_attach_encode(&attach, &buffer), SIMPLER_OK);
+	assert_int_equal(rpc_unary_wait(lane->channel, MSG_ATTACH, CLOCK_NEVER, true, &buffer,
+	                                &bytes, &size),
+	                 SIMPLER_OK);
+	free(bytes);
+	outcome_init(&lane->outcome);
+	lane->call = rpc_client_call_create(lane->channel, MSG_LANE, CLOCK_NEVER);
+	assert_non_null(lane->call);
+	rpc_stream_begin(lane->call, NULL, &handlers, lane);
+	outcome_wait(&lane->outcome, &lane->outcome.messages, 1); /* the hello */
+}
+
+static void send_by_lane(struct lane_client *lane, const struct msg_dispatch *request, uint64_t tag)
+{
+	size_t size = lane_dispatch_bytes(request);
+	uint8_t *record = malloc(size);
+	struct rpc_buffer buffer;
+
+	assert_non_null(record);
+	lane_dispatch_encode(request, tag, 0, record);
+	assert_int_equal(msg_lane_batch_encode(record, size, &buffer), SIMPLER_OK);
+	rpc_stream_send(lane->call, &buffer);
+	free(record);
+}
+
+/* Its client cannot ask for them again. */
+static void a_lane_has_all_outcomes_before_its_node_ends_and_what_has_none_did_not_run(void **state)
+{
+	struct front_end *front_end = front_end_start(NULL);
+	const pid_t engine = ask_engine(front_end).pid;
+	struct msg_dispatch request = make_dispatch(&front_end->orch, 33, FAKE_HOLD, 0);
+	struct lane_client lane;
+
+	(void)state;
+	open_lane(front_end, &lane);
+	send_by_lane(&lane, &request, 1);
+	wait_held(front_end, 1);
+	process_signal(front_end->daemon.pidfd, SIGTERM);
+	front_end_wait_not_serving(front_end);
+	request = make_dispatch(&front_end->orch, 34, FAKE_ANSWER, 0);
+	send_by_lane(&lane, &request, 2);
+	outcome_wait(&lane.outcome, &lane.answers, 1);
+	assert_int_equal(lane.answered[2].code, RPC_UNAVAILABLE);
+	assert_int_equal(lane.answered[2].note, RPC_NOTE_NOT_RUN);
+	assert_int_equal(kill(engine, SIGUSR1), 0);
+	outcome_wait(&lane.outcome, &lane.outcome.ended, 1);
+	assert_int_equal(lane.answers, 2);
+	assert_int_equal(lane.answered[1].code, RPC_OK);
+	expect(&lane.outcome, RPC_UNAVAILABLE, "the node is ending");
+	assert_int_equal(lane.note, RPC_NOTE_NOT_RUN);
+	outcome_destroy(&lane.outcome);
+	rpc_channel_close(lane.channel);
+	front_end_finish(front_end);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_lane_has_all_outcomes_before_its_node_ends_and_what_has_none_did_not_run),
 		cmocka_unit_test(a_drain_flips_readiness_refuses_new_work_and_waits_for_the_rest),
 		cmocka_unit_test(a_client_of_this_machine_may_have_a_node_drain),
 		cmocka_unit_test(a_drain_with_a_shorter_grace_hurries),
