@@ -237,7 +237,7 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 	run->move.local = (struct layout){ .data = tensor->data,
 		                           .bytes = tensor->nbytes,
 		                           .run = tensor->nbytes };
-	run->move.lands = false;
+	run->move.lands = write; /* the dispatch says what has to land before it */
 	run->move.deadline = CLOCK_NEVER;
 	run->move.done = on_moved;
 	transport_move_init(&run->move);

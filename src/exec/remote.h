@@ -40,10 +40,10 @@ struct remote_bytes {
 struct remote_traffic {
 	struct remote_bytes inlined, stream, shm, fabric;
 	uint64_t fabric_fallbacks; /* from a fabric to a stream, in the midst of it */
-	uint64_t auto_moves;     /* that named no transport */
-	uint64_t staging_reused; /* storage for staged tensors that an earlier task left */
-	simpler_lane lane;       /* the present one */
-	uint64_t lane_losses;    /* of faster ones, while the session went on */
+	uint64_t auto_moves;       /* that named no transport */
+	uint64_t staging_reused;   /* storage for staged tensors that an earlier task left */
+	simpler_lane lane;         /* the present one */
+	uint64_t lane_losses;      /* of faster ones, while the session went on */
 	/* Sent, the ones that were sent again among them; those that went by another lane than
 	 * `unary`; and in so many messages. */
 	uint64_t dispatches, lane_dispatches, lane_batches;

@@ -21,6 +21,7 @@ static void describe_tensor(const struct remote_task *run, uint32_t index,
 		out->handle = remote_storage_of(tensor->storage)->place.handle;
 	} else if (out->is_handle) {
 		out->handle = run->places[index].handle;
+		out->landed = run->places[index].landed;
 	} else if (exec_tag_reads(tensor->tag)) {
 		out->inline_data.data = tensor->data;
 		out->inline_data.size = (size_t)tensor->nbytes;

@@ -576,7 +576,8 @@ static simpler_status live(struct daemon *daemon)
 		shm_lanes_step(daemon->shm_lanes);
 		next = earlier(next, pool_expire(daemon->node.pool));
 		next = earlier(next, sessions_expire(daemon->node.sessions));
-		fabric_ports_step(daemon->node.fabric); /* before its memory is unmapped */
+		/* Before its memory is unmapped. */
+		next = earlier(next, fabric_ports_step(daemon->node.fabric));
 		drop_segments(&daemon->node);
 		next = earlier(next, catalog_expire(daemon->node.catalog));
 		next = earlier(next, node_expire_tasks(&daemon->node));

@@ -5,6 +5,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "os/random.h"
 
@@ -36,6 +37,7 @@ struct fabric_ports {
 	struct session_port *left;
 	struct landing *landings; /* of all */
 	bool told;                /* that something could not be registered */
+	struct fabric_wait *waits;
 };
 
 simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out)
@@ -60,18 +62,131 @@ enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports)
 	return fabric_provider(ports->fabric);
 }
 
+/* --- waits --- */
+
+/* Under the lock, as all but let_go(). Whether all of it has landed; SIMPLER_ESTALE when that can
+ * never be. */
+static simpler_status judge(struct fabric_ports *ports, const struct fabric_wait *wait,
+                            bool *landed)
+{
+	*landed = true;
+	for (uint32_t i = 0; i < wait->count; i++) {
+		uint64_t handle = wait->needs[i].handle;
+		struct landing *landing;
+
+		HASH_FIND(hh, ports->landings, &handle, sizeof(handle), landing);
+		if (!landing)
+			return error_raise(
+				SIMPLER_ESTALE,
+				"bytes were to land in a tensor that no fabric reaches, or "
+				"that was freed");
+		if ((int32_t)(landing->landed - wait->needs[i].landed) < 0)
+			*landed = false;
+	}
+	return SIMPLER_OK;
+}
+
+static bool names(const struct fabric_wait *wait, uint64_t handle)
+{
+	for (uint32_t i = 0; i < wait->count; i++) {
+		if (wait->needs[i].handle == handle)
+			return true;
+	}
+	return false;
+}
+
+/* Those that the handle concerns, and that wait no longer. */
+static struct fabric_wait *take_ready(struct fabric_ports *ports, uint64_t handle)
+{
+	struct fabric_wait *wait, *next, *ready = NULL;
+	bool landed;
+
+	DL_FOREACH_SAFE (ports->waits, wait, next) {
+		if (!names(wait, handle))
+			continue;
+		wait->error.status = judge(ports, wait, &landed);
+		if (wait->error.status != SIMPLER_OK)
+			error_save(&wait->error);
+		else if (!landed)
+			continue;
+		DL_DELETE(ports->waits, wait);
+		DL_APPEND(ready, wait);
+	}
+	return ready;
+}
+
+static struct fabric_wait *take_late(struct fabric_ports *ports, int64_t *next_one)
+{
+	struct fabric_wait *wait, *next, *late = NULL;
+	int64_t now = clock_now();
+
+	*next_one = CLOCK_NEVER;
+	DL_FOREACH_SAFE (ports->waits, wait, next) {
+		if (wait->until > now) {
+			*next_one = wait->until < *next_one ? wait->until : *next_one;
+			continue;
+		}
+		error_init(
+			&wait->error, SIMPLER_EUNAVAILABLE,
+			"bytes that were written to its tensors by the fabric have not landed in "
+			"time");
+		DL_DELETE(ports->waits, wait);
+		DL_APPEND(late, wait);
+	}
+	return late;
+}
+
+/* At the next step. */
+static void end_waits(struct fabric_ports *ports, uint64_t handle)
+{
+	struct fabric_wait *wait;
+
+	DL_FOREACH (ports->waits, wait) {
+		if (names(wait, handle))
+			wait->until = 0;
+	}
+}
+
+static void let_go(struct fabric_wait *ready)
+{
+	struct fabric_wait *wait, *next;
+
+	DL_FOREACH_SAFE (ready, wait, next) {
+		DL_DELETE(ready, wait);
+		wait->go(wait, wait->error.status != SIMPLER_OK ? &wait->error : NULL);
+	}
+}
+
+simpler_status fabric_ports_wait(struct fabric_ports *ports, struct fabric_wait *wait, bool *waits)
+{
+	simpler_status status;
+	bool landed;
+
+	pthread_mutex_lock(&ports->lock);
+	status = judge(ports, wait, &landed);
+	*waits = status == SIMPLER_OK && !landed;
+	if (*waits)
+		DL_APPEND(ports->waits, wait);
+	pthread_mutex_unlock(&ports->lock);
+	return status;
+}
+
 /* --- sessions --- */
 
 static void on_landed(void *context, uint32_t number)
 {
 	struct session_port *owner = context;
+	struct fabric_wait *ready = NULL;
 	struct landing *landing;
 
 	pthread_mutex_lock(&owner->ports->lock);
 	HASH_FIND(by_number, owner->landings, &number, sizeof(number), landing);
-	if (landing)
+	if (landing) {
 		landing->landed++;
+		ready = take_ready(owner->ports, landing->handle);
+	}
 	pthread_mutex_unlock(&owner->ports->lock);
+	let_go(ready);
 }
 
 static struct session_port *find_port(struct fabric_ports *ports, uint64_t session)
@@ -164,18 +279,23 @@ static void close_port(struct session_port *port)
 	free(port);
 }
 
-void fabric_ports_step(struct fabric_ports *ports)
+int64_t fabric_ports_step(struct fabric_ports *ports)
 {
 	struct session_port *left, *next;
+	struct fabric_wait *late;
+	int64_t again;
 
 	if (!ports)
-		return;
+		return CLOCK_NEVER;
 	pthread_mutex_lock(&ports->lock);
 	left = ports->left;
 	ports->left = NULL;
+	late = take_late(ports, &again);
 	pthread_mutex_unlock(&ports->lock);
+	let_go(late);
 	LL_FOREACH_SAFE (left, left, next)
 		close_port(left);
+	return again;
 }
 
 void fabric_ports_destroy(struct fabric_ports *ports)
@@ -184,7 +304,7 @@ void fabric_ports_destroy(struct fabric_ports *ports)
 
 	if (!ports)
 		return;
-	fabric_ports_step(ports);
+	(void)fabric_ports_step(ports);
 	HASH_ITER (hh, ports->joined, port, next) {
 		HASH_DELETE(hh, ports->joined, port);
 		close_port(port);
@@ -272,6 +392,9 @@ void fabric_ports_revoke(struct fabric_ports *ports, uint64_t handle)
 	if (landing) {
 		HASH_DELETE(hh, ports->landings, landing);
 		HASH_DELETE(by_number, landing->owner->landings, landing);
+		/* Those that wait for it are late at the next step: go() may call the pool, and the
+		 * caller may be in it. */
+		end_waits(ports, handle);
 	}
 	pthread_mutex_unlock(&ports->lock);
 	if (!landing)

@@ -13,7 +13,9 @@
  * A region holds exactly the bytes of its handle, whole pages of memory that is there: never the
  * reserve behind them, which `verbs` would pin.
  *
- * Writes that carry a region's landing number are counted when they have landed.
+ * Writes that carry a region's landing number are counted when they have landed. A wait ends when
+ * enough have of each of its handles; or with an error, at the next step
+ * when one was revoked, and at `until`.
  *
  * Thread-safe. Nothing blocks but registering, as long as the provider takes, and step().
  */
@@ -21,6 +23,7 @@
 #define NODE_FABRIC_PORTS_H
 
 #include "fabric/fabric.h"
+#include "simpler/args.h"
 
 struct fabric_ports;
 
@@ -34,8 +37,9 @@ enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports);
 simpler_status fabric_ports_join(struct fabric_ports *ports, uint64_t session,
                                  struct fabric_address *out);
 void fabric_ports_leave(struct fabric_ports *ports, uint64_t session);
-/* Close the ports of sessions that have left. By one thread. */
-void fabric_ports_step(struct fabric_ports *ports);
+/* Close the ports of sessions that have left, and end waits that are late. By one thread. Returns
+ * when to be called again at the latest (base/clock.h). */
+int64_t fabric_ports_step(struct fabric_ports *ports);
 
 /* A region for the handle, which lies in the session's segment and is not revoked meanwhile. For a
  * session without a port nothing happens, and a handle that cannot be registered is reached by
@@ -46,5 +50,24 @@ void fabric_ports_register(struct fabric_ports *ports, uint64_t session, uint64_
 void fabric_ports_revoke(struct fabric_ports *ports, uint64_t handle);
 /* How it is reached; false when it is not. */
 bool fabric_ports_find(struct fabric_ports *ports, uint64_t handle, struct fabric_place *out);
+
+struct fabric_wait {
+	/* The caller's; it stays as it is until go() is called, once: by a fabric's loop, or the
+	 * thread of step(). */
+	void (*go)(struct fabric_wait *wait, const struct error *error); /* NULL: all has landed */
+	uint32_t count;
+	struct {
+		uint64_t handle;
+		uint32_t landed; /* how many, modulo 2^32 */
+	} needs[SIMPLER_MAX_TENSORS];
+	int64_t until; /* base/clock.h */
+	/* The ports': */
+	struct fabric_wait *prev, *next;
+	struct error error;
+};
+
+/* Begin to wait, unless all has landed, which sets `*waits` to false. SIMPLER_ESTALE for a handle
+ * that is not reached by a fabric, or no more. */
+simpler_status fabric_ports_wait(struct fabric_ports *ports, struct fabric_wait *wait, bool *waits);
 
 #endif

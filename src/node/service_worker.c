@@ -29,6 +29,7 @@
 #include "base/error.h"
 #include "node/dispatch.h"
 #include "node/engine_link.h"
+#include "node/fabric_ports.h"
 #include "node/lane.h"
 #include "node/stream.h"
 #include "node/task_log.h"
@@ -344,12 +345,111 @@ static void note_token(struct node *node, const struct incoming *in, struct task
 		engine_client_cancel(node->engine, token);
 }
 
+/* --- a task whose bytes are on their way by a fabric --- */
+
+struct parked {
+	struct fabric_wait wait; /* first */
+	struct dispatch *dispatch;
+	struct record_task task;
+};
+
+static void end_parked(struct dispatch *dispatch)
+{
+	struct node *node = dispatch->node;
+	struct task_key key = key_of(dispatch);
+	struct waiter waiting;
+	struct error error;
+
+	(void)error_context("node '%s' did not run task %llu", node->id,
+	                    (unsigned long long)dispatch->task_id);
+	error_save(&error);
+	unbind_tensors(node, &dispatch->bound);
+	catalog_unpin(node->catalog, dispatch->callable);
+	sessions_leave_task(node->sessions, dispatch->session);
+	give_back(node->dispatches, dispatch);
+	waiting = task_log_drop(node->tasks, key);
+	(void)error_restore(&error);
+	/* What has not landed will not do so for another dispatch either. */
+	waiter_fail(&waiting, RPC_NOTE_LOST);
+	leave(node);
+}
+
+/* By a fabric's loop, or by the daemon's thread. */
+static void go_on(struct fabric_wait *wait, const struct error *error)
+{
+	struct parked *parked = (struct parked *)wait;
+	struct dispatch *dispatch = parked->dispatch;
+	struct node *node = dispatch->node;
+	struct task_key key = key_of(dispatch);
+	simpler_status status =
+		error ? error_restore(error)
+		      : engine_client_submit(node->engine, &parked->task, dispatch_done, dispatch);
+
+	if (status != SIMPLER_OK)
+		end_parked(dispatch);
+	else if (task_log_running(node->tasks, key, parked->task.token))
+		engine_client_cancel(node->engine, parked->task.token);
+	free(parked);
+}
+
+static void list_landings(const struct msg_dispatch *request, struct fabric_wait *out)
+{
+	out->count = 0;
+	for (uint32_t i = 0; i < request->tensor_count; i++) {
+		const struct msg_tensor_ref *ref = &request->tensors[i];
+
+		if (!ref->is_handle || ref->landed == 0)
+			continue;
+		out->needs[out->count].handle = ref->handle.handle_id;
+		out->needs[out->count++].landed = ref->landed;
+	}
+}
+
+/* Whether it waits for bytes to land: then it is submitted when they have. Not for long: its client
+ * has sent them before the dispatch. */
+static simpler_status park(struct dispatch *dispatch, const struct incoming *in,
+                           const struct record_task *task, bool *parks)
+{
+	int64_t until = clock_after_ms(FABRIC_STALL_MS);
+	struct node *node = dispatch->node;
+	struct fabric_wait wanted;
+	struct parked *parked;
+	simpler_status status;
+
+	*parks = false;
+	list_landings(in->request, &wanted);
+	if (wanted.count == 0)
+		return SIMPLER_OK;
+	if (!node->fabric || !is_logged(key_of(dispatch)))
+		return error_raise(
+			SIMPLER_EINVAL, "a tensor of it is to land by a fabric, %s",
+			node->fabric ? "which only tasks of sessions, with an id, may wait for"
+				     : "which there is none of");
+	parked = malloc(sizeof(*parked));
+	if (!parked)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a dispatch");
+	parked->wait = wanted;
+	parked->wait.go = go_on;
+	parked->wait.until = in->deadline < until ? in->deadline : until;
+	parked->wait.error.status = SIMPLER_OK;
+	parked->dispatch = dispatch;
+	parked->task = *task;
+	until = parked->wait.until;
+	status = fabric_ports_wait(node->fabric, &parked->wait, parks);
+	if (*parks)
+		node_look_at(node, until);
+	else
+		free(parked);
+	return status;
+}
+
 static simpler_status submit(struct dispatch *dispatch, struct incoming *in,
                              struct record_task *task)
 {
 	const struct msg_dispatch *request = in->request;
 	struct node *node = dispatch->node;
 	struct task_key key = key_of(dispatch);
+	bool parks;
 	simpler_status status =
 		bind_tensors(node, dispatch->session, request, &dispatch->bound, task);
 
@@ -358,8 +458,12 @@ static simpler_status submit(struct dispatch *dispatch, struct incoming *in,
 	task->config = request->config;
 	task->scalar_count = request->scalar_count;
 	memcpy(task->scalars, request->scalars, request->scalar_count * sizeof(task->scalars[0]));
-	status = may_retry(
-		in, engine_client_submit(node->engine, task, !in->more, dispatch_done, dispatch));
+	status = park(dispatch, in, task, &parks);
+	if (status == SIMPLER_OK && parks)
+		return SIMPLER_OK;
+	if (status == SIMPLER_OK)
+		status = may_retry(in, engine_client_submit(node->engine, task, !in->more,
+		                                            dispatch_done, dispatch));
 	if (status == SIMPLER_OK)
 		note_token(node, in, key, task->token);
 	else

@@ -205,7 +205,7 @@ static uint8_t *put_tensor(uint8_t *to, const struct msg_tensor_ref *ref)
 	to[1] = (uint8_t)ref->shape.dtype;
 	to[2] = (uint8_t)ref->shape.tag;
 	to[3] = (uint8_t)ref->shape.ndim;
-	store_le32(to + 4, 0);
+	store_le32(to + 4, ref->is_handle ? ref->landed : 0);
 	to += TENSOR_BYTES;
 	for (uint32_t i = 0; i < ref->shape.ndim; i++, to += 8)
 		store_le64(to, (uint64_t)ref->shape.shape[i]);
@@ -254,7 +254,7 @@ static simpler_status take_tensor(struct body *body, struct msg_tensor_ref *out)
 
 	if (!extents)
 		return malformed("it ends in a tensor");
-	if (fixed[0] > 1 || load_le32(fixed + 4) != 0)
+	if (fixed[0] > 1 || (fixed[0] == 0 && load_le32(fixed + 4) != 0))
 		return malformed("a tensor of it is of no kind that we know");
 	for (uint32_t i = 0; i < fixed[3]; i++)
 		shape[i] = (int64_t)load_le64(extents + (size_t)i * 8);
@@ -262,6 +262,7 @@ static simpler_status take_tensor(struct body *body, struct msg_tensor_ref *out)
 	if (status != SIMPLER_OK)
 		return status;
 	out->is_handle = fixed[0] == 1;
+	out->landed = load_le32(fixed + 4);
 	out->inline_data = (simpler_bytes){ NULL, 0 };
 	status = out->is_handle ? take_handle_of(body, out, &offset) : take_inline(body, out);
 	return status == SIMPLER_OK ? check_ref(out, offset, nbytes) : status;

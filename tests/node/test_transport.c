@@ -6,6 +6,7 @@
 #include "front_end.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "transport/transport.h"
 #include "wire/shm.h"
@@ -536,6 +537,109 @@ static void a_key_of_what_is_freed_opens_nothing(void **state)
 	assert_int_equal(go(&subjects[3], true, &forged, &all, &from), SIMPLER_EPROTOCOL);
 }
 
+/* --- tasks that wait for bytes to land --- */
+
+/* A task with id `task` and the storage for a tensor, to begin when `landed` writes have landed
+ * there, in the rig's session. The engine has not mapped that, and leaves it as it is. */
+static void begin_task(const struct transport_storage *storage, uint64_t task, uint32_t landed,
+                       struct outcome *outcome)
+{
+	struct msg_dispatch request = make_dispatch(&rig.front_end->orch, task, FAKE_ANSWER, 0);
+	struct msg_handle handle = storage->handle;
+	struct rpc_buffer buffer;
+
+	handle.transport_desc.size = 0;
+	handle.also[0] = '\0';
+	add_handle(&request, SIMPLER_INOUT, &handle, 1);
+	request.tensors[request.tensor_count - 1].landed = landed;
+	outcome_init(outcome);
+	assert_int_equal(msg_dispatch_encode(&request, &buffer), SIMPLER_OK);
+	rpc_unary(rig.channel, MSG_DISPATCH, clock_after_ms(30000), true, &buffer, outcome_done,
+	          outcome);
+}
+
+static void land(struct transport_storage *storage, int64_t value)
+{
+	const struct span all = { .run_bytes = 8, .runs = 1 };
+	simpler_tensor local = bytes_at((uint8_t *)&value, 8);
+	struct moved moved;
+
+	prepare(&moved, true, storage, &all, &local);
+	moved.move.lands = true;
+	transport_start(subjects[3].transport, &moved.move);
+	assert_int_equal(await(&moved), SIMPLER_OK);
+}
+
+static int64_t value_of(struct transport_storage *storage)
+{
+	const struct span all = { .run_bytes = 8, .runs = 1 };
+	int64_t value = -1;
+	simpler_tensor local = bytes_at((uint8_t *)&value, 8);
+
+	assert_int_equal(go(&subjects[3], false, storage, &all, &local), SIMPLER_OK);
+	return value;
+}
+
+static void a_task_begins_when_what_it_names_has_landed(void **state)
+{
+	const struct timespec moment = { .tv_nsec = 200 * 1000000 };
+	struct transport_storage storage;
+	struct outcome early, late;
+
+	(void)state;
+	if (subject_count < 4) {
+		print_message("skipped: there is no fabric\n");
+		skip();
+	}
+	storage = node_store(&rig, 8);
+	begin_task(&storage, 501, 1, &early);
+	(void)nanosleep(&moment, NULL);
+	assert_int_equal(outcome_ended(&early), 0);
+	land(&storage, 41);
+	assert_int_equal(storage.landed, 1);
+	outcome_wait(&early, &early.ended, 1);
+	expect(&early, RPC_OK, "");
+	assert_int_equal(value_of(&storage), 41);
+	/* One that has landed before is not waited for. */
+	land(&storage, 7);
+	begin_task(&storage, 502, storage.landed, &late);
+	outcome_wait(&late, &late.ended, 1);
+	expect(&late, RPC_OK, "");
+	assert_int_equal(value_of(&storage), 7);
+	outcome_destroy(&early);
+	outcome_destroy(&late);
+}
+
+static void what_does_not_land_ends_the_wait(void **state)
+{
+	struct transport_storage storage, freed;
+	struct outcome never, gone;
+
+	(void)state;
+	if (subject_count < 4) {
+		print_message("skipped: there is no fabric\n");
+		skip();
+	}
+	storage = node_store(&rig, 8);
+	freed = node_store(&rig, 8);
+	begin_task(&storage, 503, 1, &never);
+	begin_task(&freed, 504, 1, &gone);
+	wait_taken(rig.front_end);
+	free_on_node(&freed);
+	outcome_wait(&gone, &gone.ended, 1);
+	assert_int_not_equal(gone.code, RPC_OK);
+	outcome_wait(&never, &never.ended, 1);
+	expect(&never, RPC_UNAVAILABLE, "have not landed in time");
+	/* The node goes on, and so does the tensor. */
+	land(&storage, 1);
+	begin_task(&storage, 505, 1, &never);
+	outcome_wait(&never, &never.ended, 1);
+	expect(&never, RPC_OK, "");
+	assert_int_equal(value_of(&storage), 1);
+	outcome_destroy(&never);
+	outcome_destroy(&gone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +649,8 @@ int main(void)
 		cmocka_unit_test(a_move_that_fails_says_so_and_the_next_one_goes),
 		cmocka_unit_test(each_knows_what_it_reaches),
 		cmocka_unit_test(a_key_of_what_is_freed_opens_nothing),
+		cmocka_unit_test(a_task_begins_when_what_it_names_has_landed),
+		cmocka_unit_test(what_does_not_land_ends_the_wait),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
