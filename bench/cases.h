@@ -47,6 +47,9 @@ bench_case case_peers;
 bench_case case_stream_push; /* 64 MiB to it; floor: a bare stream of the same chunks */
 bench_case case_stream_pull; /* and from it */
 bench_case case_shm_write;   /* 64 MiB into shared memory; floor: memcpy */
+/* 4 KiB, 1 MiB and 64 MiB by a fabric; floor: bare fi_writemsg() and fi_readmsg() of the same. */
+bench_case case_fabric_write;
+bench_case case_fabric_read;
 /* The tail of a remote no-op while 64 MiB come in; floor: without. */
 bench_case case_interference;
 bench_case case_tensor_task; /* a remote no-op with a tensor that is there; floor: without */

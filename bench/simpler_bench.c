@@ -59,6 +59,10 @@ static const struct bench_entry {
 	  case_stream_push, REMOTE },
 	{ "stream_pull", "MiB a second from a node; floor: as for stream_push", case_stream_pull,
 	  REMOTE },
+	{ "fabric_write", "KiB a second to a node by a fabric; floor: a bare fi_writemsg()",
+	  case_fabric_write, REMOTE },
+	{ "fabric_read", "KiB a second from it; floor: a bare fi_readmsg()", case_fabric_read,
+	  REMOTE },
 	{ "shm_write", "MiB a second into memory shared with a node; floor: memcpy", case_shm_write,
 	  REMOTE },
 	{ "interference", "99th percentile of remote no-ops beside 64 MiB pushes; floor: alone",
@@ -160,7 +164,8 @@ const struct exec_callable *bench_callable(const struct bench *bench, struct mod
 
 void bench_start_node(struct daemon *node)
 {
-	static const char *const options[] = { "--sub-workers", "2", "--log-level", "warn", NULL };
+	static const char *const options[] = { "--sub-workers", "2",    "--fabric", "auto",
+		                               "--log-level",   "warn", NULL };
 
 	daemon_start(node, options);
 }

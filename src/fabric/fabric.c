@@ -20,7 +20,7 @@
 #include "os/events.h"
 
 /* A round trip over a local network fits in. Longer is other threads' time where cores are few. */
-#define SPIN_NS 20000
+#define SPIN_NS 50000
 /* Between two tries of what the provider had no room for. */
 #define RETRY_MS 1
 

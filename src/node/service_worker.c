@@ -381,9 +381,9 @@ static void go_on(struct fabric_wait *wait, const struct error *error)
 	struct dispatch *dispatch = parked->dispatch;
 	struct node *node = dispatch->node;
 	struct task_key key = key_of(dispatch);
-	simpler_status status =
-		error ? error_restore(error)
-		      : engine_client_submit(node->engine, &parked->task, dispatch_done, dispatch);
+	simpler_status status = error ? error_restore(error)
+	                              : engine_client_submit(node->engine, &parked->task, false,
+	                                                     dispatch_done, dispatch);
 
 	if (status != SIMPLER_OK)
 		end_parked(dispatch);
