@@ -14,6 +14,13 @@
  *   - the outcome of a task that was stopped since nobody asked for it is not taken for its own;
  *   - a parent does not wait for ever.
  *
+ * With LANES, what carries a dispatch may be closed by another thread while it is taken
+ * (node/lane.c); then also:
+ *   - once that is over, no task waits for a lane that is closed, so that one that nobody asks for
+ *     again is stopped.
+ * A dispatch that lies unread at the node when its lane dies, and one by another lane after it, are
+ * two connections here.
+ *
  * Left out is what StopTask does. Assumed is that a first message which is overtaken by the next
  * one comes before its task's answer is forgotten, which takes TASK_LOG_OF_SESSION others that end
  * meanwhile, or TASK_LOG_BYTES of answers; LATE shows that nothing else keeps it from
@@ -24,6 +31,7 @@
  *
  * check:
  * check: CRASHES=0 SENDS=3
+ * check: LANES
  * fails: LATE
  * fails: BREAK_HOLD
  * fails: BREAK_JOIN
@@ -32,6 +40,7 @@
  * fails: BREAK_NOTE
  * fails: BREAK_ABANDONED
  * fails: BREAK_ABORTED
+ * fails: LANES BREAK_LEAVE
  */
 #ifndef SENDS
 #define SENDS 2 /* MAX_SENT in exec/remote_dispatch.c */
@@ -52,6 +61,9 @@ byte life_in[SENDS]; /* msg_dispatch.session_life */
 mtype got[SENDS] = NOTHING;
 bool finished[SENDS]; /* by the node */
 bool dead[SENDS];     /* with the node */
+#ifdef LANES
+bool closed[SENDS], left[SENDS], taken[SENDS];
+#endif
 
 /* --- the node --- */
 
@@ -169,7 +181,40 @@ inline drop(c)
 	state = UNKNOWN
 }
 
-/* serve() in service_worker.c, then dispatch_cancelled(). They do not overlap. */
+/* task_log_leave() */
+inline leave(c)
+{
+	if
+	:: !finished[c] && call_of == c ->
+		call_of = NONE;
+		finished[c] = true;
+		if
+#ifdef BREAK_HOLD
+		:: state == OPEN -> state = UNKNOWN
+#else
+		:: state == OPEN -> state = HELD
+#endif
+		:: else
+		fi
+	:: else
+	fi
+}
+
+#ifdef LANES
+/* node_lane_close() of another thread */
+proctype Close(byte c)
+{
+	{
+		skip;
+end_waits:
+		atomic { broken[c] -> closed[c] = true };
+		atomic { leave(c); left[c] = true; assert(!taken[c] || call_of != c) }
+	} unless { dead[c] }
+}
+#endif
+
+/* serve() in service_worker.c, then dispatch_cancelled(). They do not overlap. With LANES, take()
+ * and leave_again() in lane.c. */
 proctype Call(byte c)
 {
 	bool is_new;
@@ -203,24 +248,21 @@ proctype Call(byte c)
 		:: else
 		fi;
 		atomic { inside-- };             /* node_leave() */
-end_waits:
-		atomic {                         /* task_log_leave() */
-			broken[c] || finished[c];
+#ifdef LANES
+		atomic {
 			if
-			:: !finished[c] && call_of == c ->
-				call_of = NONE;
-				finished[c] = true;
-				if
-#ifdef BREAK_HOLD
-				:: state == OPEN -> state = UNKNOWN
-#else
-				:: state == OPEN -> state = HELD
+#ifndef BREAK_LEAVE
+			:: closed[c] -> leave(c)
 #endif
-				:: else
-				fi
 			:: else
-			fi
+			fi;
+			taken[c] = true;
+			assert(!left[c] || call_of != c)
 		};
+#else
+end_waits:
+		atomic { broken[c] || finished[c]; leave(c) };
+#endif
 over:		skip
 	} unless { dead[c] }
 }
@@ -288,6 +330,9 @@ active proctype Parent()
 			n++;
 			life_in[c] = mine;
 			sent[c] = true;
+#ifdef LANES
+			run Close(c);
+#endif
 			run Call(c)
 		};
 		if
