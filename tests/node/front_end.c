@@ -66,8 +66,8 @@ void front_end_wait_serving(struct front_end *front_end, unsigned times)
 	pthread_mutex_lock(&front_end->lock);
 	while (front_end->times_serving < times && !front_end->watch_ended)
 		pthread_cond_wait(&front_end->changed, &front_end->lock);
-	pthread_mutex_unlock(&front_end->lock);
 	assert_false(front_end->watch_ended);
+	pthread_mutex_unlock(&front_end->lock);
 }
 
 void front_end_wait_not_serving(struct front_end *front_end)
