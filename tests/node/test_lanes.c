@@ -1064,6 +1064,42 @@ static void done_may_submit_the_next_one(void **state)
 	with_each(one_after_the_other, NULL);
 }
 
+/* --- what a task updates --- */
+
+static void a_tensor_of_each_kind(struct rig *rig)
+{
+	const int64_t value = 41;
+	struct msg_outcome response;
+	struct asked asked;
+	struct bump bump;
+
+	for (uint64_t i = 1; i <= 3; i++) {
+		struct msg_dispatch request = request_of(rig, i, FAKE_ANSWER);
+
+		add_inline(&request, SIMPLER_INOUT, &value, 1);
+		begin(rig, &request, &asked);
+		await(&asked);
+		assert_int_equal(asked.code, RPC_OK);
+		bump_init(&bump, MSG_BUMP_LIMIT(asked.size));
+		assert_int_equal(msg_outcome_decode(asked.data, asked.size, &bump, &response),
+		                 SIMPLER_OK);
+		assert_int_equal(response.output_count, 2);
+		assert_true(response.outputs[0].is_handle);
+		assert_int_equal(response.outputs[0].handle.handle_id, rig->counter.handle_id);
+		assert_int_equal(element(&response.outputs[1], 0), 42);
+		bump_release(&bump);
+		forget(&asked);
+		/* In the node's memory, where the next one finds it. */
+		assert_int_equal(runs(rig), i);
+	}
+}
+
+static void R14_every_lane_updates_a_handle_in_place_and_copies_bytes_in_and_out(void **state)
+{
+	(void)state;
+	with_each(a_tensor_of_each_kind, NULL);
+}
+
 /* --- large ones --- */
 
 #define LARGE_ELEMENTS ((int64_t)(SIMPLER_INLINE_MAX / sizeof(int64_t)))
@@ -1420,6 +1456,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_gathers_behind_a_batch_is_the_next),
 		cmocka_unit_test(what_done_submits_is_one_batch),
 		cmocka_unit_test(done_may_submit_the_next_one),
+		cmocka_unit_test(
+			R14_every_lane_updates_a_handle_in_place_and_copies_bytes_in_and_out),
 		cmocka_unit_test(large_arguments_and_outputs_go_and_come),
 		cmocka_unit_test(one_that_does_not_fit_is_refused_before_it_is_sent),
 		cmocka_unit_test(closing_ends_what_is_in_flight_and_what_waits),
