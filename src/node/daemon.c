@@ -370,8 +370,14 @@ static simpler_status open_fabric(struct daemon *daemon)
 		return SIMPLER_OK;
 	}
 	status = fabric_ports_create(&fabric, &daemon->node.fabric);
-	if (status == SIMPLER_OK)
+	if (status == SIMPLER_OK) {
+		simpler_log(SIMPLER_LOG_INFO,
+		            "sessions have their tensors reached by the fabric's "
+		            "provider %s at %s",
+		            fabric_provider_name(fabric_ports_provider(daemon->node.fabric)),
+		            options->fabric_address);
 		return SIMPLER_OK;
+	}
 	if (options->fabric != FABRIC_ANY || status == SIMPLER_EINVAL)
 		return error_context("--fabric");
 	(void)snprintf(daemon->fabric_why, sizeof(daemon->fabric_why), "%s",

@@ -15,7 +15,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODULES = ("virtio_pci", "virtio_console", "virtio_net", "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm")
-PROVIDER = "librxe-rdmav*.so"  # of libibverbs, which loads it by name
+# Loaded by their names, so that nothing says that they are needed: {file: Debian's package}
+LOADED = {"libfabric.so.1": "libfabric1", "libibverbs/librxe-rdmav*.so": "ibverbs-providers"}
 BOOT_SECONDS = 90
 
 
@@ -63,12 +64,12 @@ def libraries(program):
     return {pathlib.Path(path) for path in re.findall(r"(/\S+) \(0x", lines)}
 
 
-def find_provider():
-    found = [path for folder in ("/usr/lib", "/lib")
-             for path in sorted(pathlib.Path(folder).glob(f"*/libibverbs/{PROVIDER}"))]
-    if not found:
-        raise Failure(f"there is no {PROVIDER}: install ibverbs-providers")
-    return found[0]
+def loaded_libraries():
+    for name, package in LOADED.items():
+        found = sorted(pathlib.Path("/usr/lib").glob(f"*/{name}"))
+        if not found:
+            raise Failure(f"there is no {name}: install {package}")
+        yield found[0]
 
 
 class Image:
@@ -107,8 +108,9 @@ class Image:
             "".join(f"/modules/{path.name}\n" for path in files))
 
     def take_programs(self, programs):
-        provider = find_provider()
-        needed = libraries(provider) | {provider}
+        needed = set(loaded_libraries())
+        for path in list(needed):
+            needed |= libraries(path)
         for path in programs:
             self.take(path, f"opt/{path.name}")
             if not path.name.startswith("lib"):

@@ -1,17 +1,18 @@
 /*
  * The parent of tests/rdma, which runs it in one virtual machine against daemons in both.
  *
- *     rdma_parent MODULE TRANSPORT COMMAND ADDRESS...
+ *     rdma_parent MODULE OWN_ADDRESS COMMAND NODE...
  *
  *   graph   tasks with staged tensors of all tags, of sizes up to 4 MiB, on the first node, and the
  *           same with tensors that stay there
  *   bring   a tensor from the first node to the second
  *   lose    one large write to the first node, which is to be lost meanwhile: it has to fail in
- *           time. When "back" is given as the last argument, the node is to return, and then all of
- *           "graph" has to work again
+ *           time
+ *   return  the same, and then the node is to return: tasks whose transport is left open have to
+ *           work again
  *
- * Each byte that comes back is compared. Whatever the transport's name is, all has to have gone by
- * it. The last line of a success is "good"; of anything else, the reason.
+ * Each byte that comes back is compared, and all has to have gone by the fabric that is named, and
+ * by nothing else. The last line of a success is "good"; of anything else, the reason.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,22 +63,17 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static simpler_transport transport_named(const char *name)
-{
-	if (strcmp(name, "stream") == 0)
-		return SIMPLER_TRANSPORT_STREAM;
-	printf("no transport is called '%s'\n", name);
-	exit(EXIT_FAILURE);
-}
-
-static void make_worker(struct parent *parent, const char *path, char **addresses, int count)
+static void make_worker(struct parent *parent, const char *path, const char *own, char **addresses,
+                        uint32_t count)
 {
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	simpler_module *module;
 
 	options.connect_timeout_ms = CALL_MS;
+	options.fabric = SIMPLER_FABRIC_VERBS;
+	options.fabric_address = own;
 	check(simpler_worker_create(&options, &parent->worker), "creating the worker");
-	for (int i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++)
 		check(simpler_worker_add_remote(parent->worker, addresses[i], &parent->nodes[i]),
 		      "adding a node");
 	check(simpler_module_load(parent->worker, path, &module), "loading the module");
@@ -305,42 +301,48 @@ static void await_node(struct parent *parent)
 
 /* --- what went by which way --- */
 
-static void tell_traffic(const struct parent *parent, int nodes)
+static void check_traffic(const struct parent *parent, uint32_t node)
 {
-	for (int i = 0; i < nodes; i++) {
-		simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
+	simpler_traffic traffic = SIMPLER_TRAFFIC_INIT;
 
-		check(simpler_worker_traffic(parent->worker, parent->nodes[i], &traffic),
-		      "counters");
-		printf("node %d: stream sent %" PRIu64 " received %" PRIu64 "\n", i,
-		       traffic.stream.sent, traffic.stream.received);
+	check(simpler_worker_traffic(parent->worker, parent->nodes[node], &traffic), "counters");
+	printf("node %u: by the fabric %" PRIu64 " bytes sent and %" PRIu64
+	       " received, by the stream %" PRIu64 " and %" PRIu64 "\n",
+	       node, traffic.fabric.sent, traffic.fabric.received, traffic.stream.sent,
+	       traffic.stream.received);
+	if (parent->transport == SIMPLER_TRANSPORT_AUTO)
+		return;
+	if (traffic.fabric.sent + traffic.fabric.received == 0 ||
+	    traffic.stream.sent + traffic.stream.received + traffic.inlined.sent > 0) {
+		printf("all was to go by the fabric\n");
+		exit(EXIT_FAILURE);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	static struct parent parent;
-	bool back = argc > 5 && strcmp(argv[argc - 1], "back") == 0;
-	int nodes = argc - 4 - back;
+	static struct parent parent = { .transport = SIMPLER_TRANSPORT_FABRIC };
+	uint32_t nodes = (uint32_t)argc - 4;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	if (nodes < 1 || nodes > NODES_MAX)
+	if (argc < 5 || nodes > NODES_MAX)
 		return EXIT_FAILURE;
-	parent.transport = transport_named(argv[2]);
-	make_worker(&parent, argv[1], argv + 4, nodes);
-	if (strcmp(argv[3], "graph") == 0)
+	make_worker(&parent, argv[1], argv[2], argv + 4, nodes);
+	if (strcmp(argv[3], "graph") == 0) {
 		graph(&parent);
-	else if (strcmp(argv[3], "bring") == 0)
+	} else if (strcmp(argv[3], "bring") == 0) {
 		bring(&parent);
-	else if (strcmp(argv[3], "lose") == 0)
+	} else if (strcmp(argv[3], "lose") == 0) {
 		lose(&parent);
-	else
-		return EXIT_FAILURE;
-	if (back) {
+	} else if (strcmp(argv[3], "return") == 0) {
+		lose(&parent);
+		parent.transport = SIMPLER_TRANSPORT_AUTO;
 		await_node(&parent);
-		graph(&parent);
+	} else {
+		return EXIT_FAILURE;
 	}
-	tell_traffic(&parent, nodes);
+	for (uint32_t i = 0; i < nodes && strcmp(argv[3], "lose") != 0; i++)
+		check_traffic(&parent, i);
 	simpler_worker_close(parent.worker);
 	printf("good\n");
 	return EXIT_SUCCESS;

@@ -170,10 +170,10 @@ static struct waited *make_op(struct fabric_peer *peer, enum fabric_kind kind, u
 	assert_non_null(waited);
 	waited->op = (struct fabric_op){ .kind = kind,
 		                         .peer = peer,
-		                         .local = local,
 		                         .nbytes = nbytes,
 		                         .deadline = clock_after_ms(PATIENT_MS),
 		                         .done = note_done };
+	waited->op.local = local;
 	if (place) {
 		waited->op.key = place->key;
 		waited->op.remote = place->base;
