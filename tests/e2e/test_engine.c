@@ -82,6 +82,7 @@ struct one_task {
 	const char *name;
 	const simpler_tensor *tensor; /* its only one */
 	simpler_tag tag;
+	unsigned times; /* besides once */
 };
 
 static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
@@ -97,7 +98,7 @@ static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
 	(void)config;
 	(void)simpler_args_add_tensor(built, task->tensor, task->tag, SIMPLER_INLINE);
 	(void)simpler_args_add_scalar(built, 0); /* workers below the engine */
-	if (status == SIMPLER_OK)
+	for (unsigned i = 0; i <= task->times && status == SIMPLER_OK; i++)
 		status = simpler_submit_next_level(orch, fn, built, NULL, NULL);
 	simpler_args_destroy(built);
 	return status;
@@ -106,26 +107,32 @@ static simpler_status submit_one(simpler_orch *orch, const simpler_args *args,
 static simpler_status climb(struct fixture *fixture, int64_t *out)
 {
 	simpler_tensor tensor;
-	const struct one_task task = { fixture, "climb", &tensor, SIMPLER_OUTPUT };
+	const struct one_task task = { fixture, "climb", &tensor, SIMPLER_OUTPUT, 0 };
 	simpler_bytes state = { &task, sizeof(task) };
 
 	(void)simpler_tensor_init_1d(&tensor, out, SIMPLER_INT64, 1);
 	return simpler_run(fixture->worker, submit_one, NULL, NULL, state);
 }
 
-static simpler_completion *begin(struct fixture *fixture, const char *name,
-                                 const simpler_tensor *path, uint64_t timeout_ms)
+static simpler_completion *begin_task(const struct one_task *task, uint64_t timeout_ms)
 {
-	const struct one_task task = { fixture, name, path, SIMPLER_INPUT };
-	simpler_bytes state = { &task, sizeof(task) };
+	simpler_bytes state = { task, sizeof(*task) };
 	simpler_run_options options = SIMPLER_RUN_OPTIONS_INIT;
 	simpler_completion *completion;
 
 	options.timeout_ms = timeout_ms;
-	assert_int_equal(
-		simpler_run_async(fixture->worker, submit_one, NULL, &options, state, &completion),
-		SIMPLER_OK);
+	assert_int_equal(simpler_run_async(task->fixture->worker, submit_one, NULL, &options, state,
+	                                   &completion),
+	                 SIMPLER_OK);
 	return completion;
+}
+
+static simpler_completion *begin(struct fixture *fixture, const char *name,
+                                 const simpler_tensor *path, uint64_t timeout_ms)
+{
+	const struct one_task task = { fixture, name, path, SIMPLER_INPUT, 0 };
+
+	return begin_task(&task, timeout_ms);
 }
 
 /* What the task wrote next. */
@@ -187,6 +194,33 @@ static void what_is_cancelled_or_late_is_stopped_on_the_node(void **state)
 	}
 }
 
+#define QUICK 400
+#define LONG  8
+
+/* The engine has seen quick ones only, and leaves those that follow to one thread at first. */
+static void tasks_that_wait_do_not_hold_up_others_after_many_quick_ones(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor path;
+	const struct one_task quick = { fixture, "fail_here", &path, SIMPLER_INPUT, 0 };
+	const struct one_task slow = { fixture, "tell_obey_here", &path, SIMPLER_INPUT, LONG - 1 };
+	simpler_completion *completion;
+
+	(void)simpler_tensor_init_1d(&path, fixture->path, SIMPLER_UINT8,
+	                             (int64_t)strlen(fixture->path) + 1);
+	for (unsigned i = 0; i < QUICK; i++)
+		assert_int_not_equal(simpler_run(fixture->worker, submit_one, NULL, NULL,
+		                                 (simpler_bytes){ &quick, sizeof(quick) }),
+		                     SIMPLER_OK);
+	completion = begin_task(&slow, SIMPLER_FOREVER);
+	for (unsigned i = 0; i < LONG; i++)
+		assert_int_equal(next_word(fixture), 'r');
+	simpler_completion_cancel(completion);
+	assert_true(simpler_completion_wait(completion, PATIENT_MS));
+	assert_int_equal(simpler_completion_result(completion), SIMPLER_ECANCELLED);
+	simpler_completion_destroy(completion);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +229,9 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(what_is_cancelled_or_late_is_stopped_on_the_node,
 		                                set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			tasks_that_wait_do_not_hold_up_others_after_many_quick_ones, set_up,
+			tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
