@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bare_bell.h"
 #include "base/clock.h"
 #include "callable.h"
 #include "catalog/catalog.h"
+#include "cpu_time.h"
 #include "ipc/host_program.h"
 #include "node/engine_client.h"
 #include "os/events.h"
@@ -220,17 +220,6 @@ void case_hop(const char *name, const struct bench *bench)
 	stop_engine();
 }
 
-/* Processor time of a process: nanoseconds. */
-static double used_by(pid_t pid)
-{
-	struct timespec time = { 0, 0 };
-	clockid_t clock;
-
-	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
-		bench_give_up("reading a process's clock");
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
 static pid_t engine_pid(void)
 {
 	struct engine_report report;
@@ -258,13 +247,13 @@ void case_hop_many(const char *name, const struct bench *bench)
 		bare_bell_run(&bare, bench->samples, floor_count);
 		stats_floor(&rounds, bench->samples, floor_count);
 		bench_stir();
-		front -= used_by(0);
-		engine -= used_by(engine_pid());
+		front -= cpu_time_of(0);
+		engine -= cpu_time_of(engine_pid());
 		began = clock_now();
 		go_many(bench->round_trips);
 		bench->samples[0] = (double)(clock_now() - began) / bench->round_trips;
-		front += used_by(0);
-		engine += used_by(engine_pid());
+		front += cpu_time_of(0);
+		engine += cpu_time_of(engine_pid());
 		stats_value(&rounds, bench->samples, 1);
 	}
 	printf("%s cpu_front_end=%.0f cpu_engine=%.0f unit=ns\n", name,

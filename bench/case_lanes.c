@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bare_echo.h"
+#include "cpu_time.h"
 #include "dispatching.h"
 #include "stats.h"
 
@@ -90,6 +91,24 @@ void case_lane(const char *name, const struct bench *bench)
 
 /* --- many --- */
 
+/* Of the parent, the daemon and the engine. */
+struct costs {
+	pid_t pids[3];
+	double spent[3];
+};
+
+static void add_costs(struct costs *costs, double sign)
+{
+	for (size_t i = 0; i < 3; i++)
+		costs->spent[i] += sign * cpu_time_of(costs->pids[i]);
+}
+
+static void print_costs(const char *name, const struct costs *costs, double tasks)
+{
+	printf("%s cpu_parent=%.0f cpu_daemon=%.0f cpu_engine=%.0f unit=ns\n", name,
+	       costs->spent[0] / tasks, costs->spent[1] / tasks, costs->spent[2] / tasks);
+}
+
 static void measure_many(const char *name, const struct bench *bench, unsigned outstanding,
                          unsigned batch)
 {
@@ -98,6 +117,7 @@ static void measure_many(const char *name, const struct bench *bench, unsigned o
 	const struct bare_load batched = { RECORD_BYTES, outstanding, batch, tasks };
 	struct stats_rounds rounds = { .unit = "per_s" }, of_batches = { .unit = "per_s" };
 	const struct lane *lane = lane_of(name);
+	struct costs costs = { .pids = { 0, bench->node.pid, cpu_time_child(bench->node.pid) } };
 	struct dispatching work;
 	struct bare_echo echo;
 	double nanoseconds;
@@ -112,8 +132,11 @@ static void measure_many(const char *name, const struct bench *bench, unsigned o
 		run_floor(&echo, &batched, &nanoseconds);
 		stats_floor_rate(&of_batches, tasks, (int64_t)nanoseconds);
 		bench_stir();
+		add_costs(&costs, -1);
 		stats_value_rate(&rounds, tasks, dispatching_many(&work, tasks));
+		add_costs(&costs, 1);
 	}
+	print_costs(name, &costs, (double)tasks * bench->rounds);
 	printf("%s_floor batch=%u value=%.0f unit=per_s\n", name, batch,
 	       stats_floor_median(&of_batches));
 	printf("%s batch=%.1f\n", name, dispatching_batch(&work));

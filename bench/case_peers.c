@@ -235,7 +235,8 @@ void case_peers(const char *name, const struct bench *bench)
 	row_of_echo("libfabric, bare messages", bench, echo_fabric, echo_fabric);
 	row_of_echo("ZeroMQ", bench, echo_zmq_request, echo_zmq_many);
 	call = row_of_calls(bench);
-	row_of_program("Open MPI, TCP", "peer_mpi", MPIRUN "--mca btl tcp,self %s 100 20000 2>/dev/null");
+	row_of_program("Open MPI, TCP", "peer_mpi",
+	               MPIRUN "--mca btl tcp,self %s 100 20000 2>/dev/null");
 	row_of_program("Open MPI, shared memory", "peer_mpi",
 	               MPIRUN "--mca btl vader,self %s 100 20000 2>/dev/null");
 	for (size_t i = 0; i < sizeof(lanes) / sizeof(lanes[0]); i++) {

@@ -4,9 +4,9 @@
  * too; with more daemons than cores that says little.
  */
 #include <stdio.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "cpu_time.h"
 #include "dispatching.h"
 #include "stats.h"
 
@@ -21,14 +21,6 @@ struct step {
 	struct dispatching work;
 	struct stats_rounds costs, rates;
 };
-
-static double used(void)
-{
-	struct timespec time;
-
-	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
 
 static void connect_step(const struct bench *bench, const struct daemon *nodes, struct step *step)
 {
@@ -45,9 +37,9 @@ static void measure(struct step *step, unsigned tasks)
 	int64_t took;
 
 	bench_stir();
-	before = used();
+	before = cpu_time_of(0);
 	took = dispatching_many(&step->work, tasks);
-	cost = (used() - before) / tasks;
+	cost = (cpu_time_of(0) - before) / tasks;
 	stats_floor(&step->costs, &cost, 1);
 	stats_floor_rate(&step->rates, tasks, took);
 }

@@ -7,10 +7,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "cases.h"
+#include "cpu_time.h"
 #include "ipc/doorbell.h"
 #include "simpler/simpler.h"
 #include "stats.h"
@@ -172,14 +172,6 @@ static double allocate(unsigned count)
 	return (double)(clock_now() - began) / count;
 }
 
-static double used(void)
-{
-	struct timespec time;
-
-	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
 void case_turn(const char *name, const struct bench *bench)
 {
 	struct stats_rounds rounds = { .unit = "ns", .many = true };
@@ -193,9 +185,9 @@ void case_turn(const char *name, const struct bench *bench)
 		bench->samples[0] = allocate(rig.tasks);
 		stats_floor(&rounds, bench->samples, 1);
 		bench_stir();
-		spent -= used();
+		spent -= cpu_time_of(0);
 		bench->samples[0] = run(&rig);
-		spent += used();
+		spent += cpu_time_of(0);
 		stats_value(&rounds, bench->samples, 1);
 	}
 	printf("%s cpu=%.0f unit=ns\n", name, spent / rig.tasks / bench->rounds);
