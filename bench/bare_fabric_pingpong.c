@@ -22,7 +22,7 @@
 
 #define VERSION     FI_VERSION(1, 17)
 #define MESSAGE_MAX ((size_t)16 << 10)
-#define RING        BARE_MOST_UNDER_WAY
+#define RING        ((size_t)BARE_MOST_UNDER_WAY)
 #define SPIN_NS     4000.0 /* as our doorbells do */
 #define LOOKS       16     /* at the queue, between two looks at the clock */
 
@@ -82,11 +82,13 @@ static bool open_endpoint(struct end *end, struct fi_info *info)
 	       fi_enable(end->endpoint) == 0;
 }
 
+/* Of which a process has one. */
 static struct end *open_end(void)
 {
+	static struct end only;
+	struct end *end = &only;
 	struct fi_info *info = find_provider();
-	struct end *end = calloc(1, sizeof(*end));
-	bool good = info && end;
+	bool good = info != NULL;
 
 	good = good && (end->sends = malloc(RING * MESSAGE_MAX)) != NULL &&
 	       (end->receives = malloc(RING * MESSAGE_MAX)) != NULL &&

@@ -8,6 +8,7 @@
  * stand beside this project's local tasks.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -137,22 +138,38 @@ static bool find_program(const char *name, char *path, size_t size)
 	return access(path, X_OK) == 0;
 }
 
+/* A line of three numbers. */
+static bool read_row(FILE *output, struct row *row)
+{
+	double *numbers[] = { &row->one, &row->few, &row->plenty };
+	char line[256], *at = line, *end;
+
+	if (!fgets(line, sizeof(line), output))
+		return false;
+	for (size_t i = 0; i < 3; i++, at = end) {
+		*numbers[i] = strtod(at, &end);
+		if (end == at)
+			return false;
+	}
+	return true;
+}
+
 /* `command` has a place for the path. */
 static void row_of_program(const char *name, const char *program, const char *command)
 {
 	char path[4096], line[8192];
 	struct row row = { 0 };
 	bool good = false;
-	FILE *output;
+	FILE *output = NULL;
 
 	if (find_program(program, path, sizeof(path))) {
 		(void)snprintf(line, sizeof(line), command, path);
 		(void)fflush(stdout);
-		output = popen(line, "r");
-		good = output &&
-		       fscanf(output, "%lf %lf %lf", &row.one, &row.few, &row.plenty) == 3;
-		if (output)
-			good = pclose(output) == 0 && good;
+		output = popen(line, "r"); /* NOLINT(cert-env33-c): nothing in it is a stranger's */
+	}
+	if (output) {
+		good = read_row(output, &row);
+		good = pclose(output) == 0 && good;
 	}
 	print_row(name, good ? &row : NULL);
 }

@@ -1,6 +1,7 @@
 #include "cpu_time.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "cases.h"
@@ -17,13 +18,15 @@ double cpu_time_of(pid_t pid)
 
 pid_t cpu_time_child(pid_t pid)
 {
-	char path[64];
+	char path[64], line[64] = "";
 	long child = 0;
 	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "/proc/%ld/task/%ld/children", (long)pid, (long)pid);
 	file = fopen(path, "r");
-	if (!file || fscanf(file, "%ld", &child) != 1)
+	if (file && fgets(line, sizeof(line), file))
+		child = strtol(line, NULL, 10);
+	if (child <= 0)
 		bench_give_up("looking for an engine");
 	(void)fclose(file);
 	return (pid_t)child;

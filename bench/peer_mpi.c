@@ -29,8 +29,10 @@ static double one_by_one(char *record, int size, int count)
 {
 	double *times = calloc((size_t)count, sizeof(*times)), median;
 
-	if (!times)
+	if (!times) {
 		MPI_Abort(MPI_COMM_WORLD, 1);
+		return 0;
+	}
 	for (int i = 0; i < count; i++) {
 		double began = MPI_Wtime();
 
@@ -68,7 +70,8 @@ static double many(char *records, int size, int count, int under_way)
 
 int main(int argc, char **argv)
 {
-	int size = argc > 1 ? atoi(argv[1]) : 100, count = argc > 2 ? atoi(argv[2]) : 10000, rank;
+	int size = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 100;
+	int count = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 10000, rank;
 	char *records = calloc(MOST, (size_t)size);
 
 	MPI_Init(&argc, &argv);

@@ -66,7 +66,7 @@ static double many(int count, int at_once)
 
 int main(int argc, char **argv)
 {
-	int count = argc > 1 ? atoi(argv[1]) : 10000;
+	int count = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 10000;
 	double latency, few;
 
 	if (starpu_init(NULL) != 0)
