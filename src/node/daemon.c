@@ -14,7 +14,6 @@
 #include "node/daemon.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +32,7 @@
 #include "node/shm_lane.h"
 #include "node/shm_server.h"
 #include "node/task_log.h"
+#include "os/descriptor.h"
 #include "os/events.h"
 #include "os/memory.h"
 #include "os/process.h"
@@ -512,16 +512,6 @@ static bool is_drained(const struct daemon *daemon)
 	       clock_now() >= daemon->drain_end;
 }
 
-/* Milliseconds for poll(): never early, at most a minute. */
-static int poll_timeout(int64_t deadline)
-{
-	int64_t left = deadline - clock_now();
-
-	if (left <= 0)
-		return 0;
-	return left >= 60 * CLOCK_S ? 60000 : (int)((left + CLOCK_MS - 1) / CLOCK_MS);
-}
-
 static void wait_for_events(struct daemon *daemon, int64_t deadline)
 {
 	struct pollfd fds[3 + ENGINE_CLIENT_FDS + SHM_SERVER_FDS] = {
@@ -534,7 +524,7 @@ static void wait_for_events(struct daemon *daemon, int64_t deadline)
 	shm_server_fds(daemon->shm, &fds[3 + ENGINE_CLIENT_FDS]);
 	atomic_store(&daemon->node.looks_at, deadline);
 	/* Whatever it returns: what there is to do is looked for afterwards. */
-	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout(deadline));
+	(void)descriptor_poll(fds, sizeof(fds) / sizeof(fds[0]), deadline);
 	events_clear(daemon->node.wakeup);
 }
 

@@ -28,6 +28,10 @@ def resident(pid):
     return pages * resource.getpagesize()
 
 
+def main_thread_sleeps(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def is_sanitized(pid):
     """Whether freed memory is kept for a while, to see who uses it."""
     return "libasan" in pathlib.Path(f"/proc/{pid}/maps").read_text()
@@ -194,6 +198,22 @@ class Limits(unittest.TestCase):
         client_was_used.set()
         self.assertTrue(idle.wait(SECONDS), "the connection was not closed")
         self.assertTrue(client.heartbeat().ok)  # which opens another
+
+
+    def test_descriptors_that_an_operator_takes_away(self):
+        """Few are left to a daemon that has more open: it serves those that are connected, sleeps
+        when there is nothing to do, and still hears that it is to stop."""
+        client = self.start()
+        pid = client.daemon.process.pid
+        client.heartbeat()
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, hard))
+        client.free(client.alloc(8))
+        sleeps = 0
+        for _ in range(20):
+            time.sleep(0.05)
+            sleeps += main_thread_sleeps(pid)
+        self.assertGreater(sleeps, 10)
 
 
 if __name__ == "__main__":
