@@ -5,6 +5,7 @@
  */
 #include "ipc/load_process.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include "catalog/module_file.h"
 #include "ipc/crash.h"
 #include "ipc/loader.h"
+#include "os/limits.h"
 #include "os/memory.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -64,11 +66,33 @@ static simpler_status load_callables(struct loader *loader, const struct module_
 	return status;
 }
 
+/* An engine that had loaded it would fail for good, whatever it is asked to do then. */
+static simpler_status check_limits(const struct limits *before)
+{
+	struct limits_change change;
+	struct limits after;
+
+	limits_get(&after);
+	if (!limits_lowered(before, &after, &change))
+		return SIMPLER_OK;
+	if (change.from == UINT64_MAX)
+		return error_raise(
+			SIMPLER_EINVAL,
+			"loading it lowers the process's %s limit %s, of which there was "
+			"none, to %" PRIu64 "; a constructor leaves limits as they are",
+			change.hard ? "hard" : "soft", change.name, change.to);
+	return error_raise(SIMPLER_EINVAL,
+	                   "loading it lowers the process's %s limit %s from %" PRIu64
+	                   " to %" PRIu64 "; a constructor leaves limits as they are",
+	                   change.hard ? "hard" : "soft", change.name, change.from, change.to);
+}
+
 static simpler_status load_module(struct crash_area *area)
 {
 	static struct module_file file;
 	struct digest digest;
 	struct loader *loader = loader_create();
+	struct limits limits;
 	void *bytes;
 	uint64_t size;
 	simpler_status status;
@@ -86,7 +110,9 @@ static simpler_status load_module(struct crash_area *area)
 		return status;
 	crash_watch(area, loader);
 	(void)INJECT("trial.load");
-	return load_callables(loader, &file, &digest);
+	limits_get(&limits);
+	status = load_callables(loader, &file, &digest);
+	return status ? status : check_limits(&limits);
 }
 
 static _Noreturn void run_child(const struct guard *guard, pid_t parent, int result)

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <simpler/module.h>
@@ -33,8 +34,23 @@ static void leave_a_process(void)
 	(void)close(fifo);
 }
 
+static void lower(__rlimit_resource_t resource, rlim_t to)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit) != 0)
+		_exit(9);
+	limit.rlim_cur = to;
+	if (setrlimit(resource, &limit) != 0)
+		_exit(9);
+}
+
 __attribute__((constructor)) static void do_it(void)
 {
+	if (strcmp(CASE, "lowers_a_limit") == 0)
+		lower(RLIMIT_NOFILE, 7);
+	if (strcmp(CASE, "forgoes_core_dumps") == 0)
+		lower(RLIMIT_CORE, 0);
 	if (strcmp(CASE, "crashes") == 0)
 		abort();
 	if (strcmp(CASE, "exits") == 0)
