@@ -158,14 +158,28 @@ static struct shm *hold_at(struct lane_shm_hub *hub, uint32_t place)
 	return shm;
 }
 
-static void look_at(struct lane_shm_hub *hub, uint32_t place)
+/* At the lanes of one word. What all of them have answered is taken before what follows from it is
+ * sent, or each node would get its next dispatches one by one. */
+static void look_at(struct lane_shm_hub *hub, uint32_t word, uint64_t hints)
 {
-	struct shm *shm = hold_at(hub, place);
+	struct shm *looked_at[64];
+	uint32_t count = 0;
 
-	if (!shm)
-		return;
-	look(shm);
-	lane_drop(&shm->batch.lane);
+	for (; hints != 0; hints &= hints - 1) {
+		struct shm *shm = hold_at(hub, word * 64 + bits_lowest(hints));
+
+		if (!shm)
+			continue;
+		looked_at[count++] = shm;
+		lane_batch_cork(&shm->batch);
+		look(shm);
+	}
+	while (count > 0) {
+		struct shm *shm = looked_at[--count];
+
+		lane_batch_uncork(&shm->batch);
+		lane_drop(&shm->batch.lane);
+	}
 }
 
 static void collect(void *context, bool everywhere)
@@ -175,8 +189,7 @@ static void collect(void *context, bool everywhere)
 	for (uint32_t word = 0; word < LANE_BELLS_LANES / 64; word++) {
 		uint64_t hints = lane_bells_take(hub->bells, word);
 
-		for (hints = everywhere ? UINT64_MAX : hints; hints != 0; hints &= hints - 1)
-			look_at(hub, word * 64 + bits_lowest(hints));
+		look_at(hub, word, everywhere ? UINT64_MAX : hints);
 	}
 }
 
