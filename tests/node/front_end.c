@@ -125,6 +125,19 @@ void ask_status(struct front_end *front_end, struct bump *bump, struct msg_statu
 	outcome_destroy(&outcome);
 }
 
+uint32_t lanes_open(struct front_end *front_end)
+{
+	struct msg_status status;
+	uint32_t open = 0;
+	struct bump bump;
+
+	ask_status(front_end, &bump, &status);
+	for (uint32_t i = 0; i < status.lane_count; i++)
+		open += status.lanes[i].open;
+	bump_release(&bump);
+	return open;
+}
+
 const struct msg_reason *reason_of(const struct msg_status *status, const char *what)
 {
 	for (uint32_t i = 0; i < status->reason_count; i++) {

@@ -57,6 +57,8 @@ bool serves(struct front_end *front_end, const char *service);
 /* What L3Worker.Status answers; its texts last until the bump is released, which the caller does.
  */
 void ask_status(struct front_end *front_end, struct bump *bump, struct msg_status *status);
+/* Of sessions. */
+uint32_t lanes_open(struct front_end *front_end);
 /* NULL when it is not a reason why the node is not ready. */
 const struct msg_reason *reason_of(const struct msg_status *status, const char *what);
 /* Until it is one, or is none any more. */

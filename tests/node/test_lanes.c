@@ -1307,19 +1307,6 @@ static void a_second_lane_of_a_session_displaces_the_first(void **state)
 	with_records(by_another_of_its_session, NULL);
 }
 
-static uint32_t lanes_open(struct rig *rig)
-{
-	struct msg_status status;
-	uint32_t open = 0;
-	struct bump bump;
-
-	ask_status(rig->front_end, &bump, &status);
-	for (uint32_t i = 0; i < status.lane_count; i++)
-		open += status.lanes[i].open;
-	bump_release(&bump);
-	return open;
-}
-
 static void with_its_session(struct rig *rig)
 {
 	struct msg_dispatch request = request_of(rig, 1, FAKE_ANSWER);
@@ -1327,11 +1314,11 @@ static void with_its_session(struct rig *rig)
 
 	begin(rig, &request, &asked);
 	expect_end(&asked, RPC_OK, RPC_NOTE_NONE);
-	assert_int_equal(lanes_open(rig), 1);
+	assert_int_equal(lanes_open(rig->front_end), 1);
 	session_detach(rig->other);
 	wait_lost(rig);
 	assert_non_null(strstr(rig->why, "session is over"));
-	assert_int_equal(lanes_open(rig), 0);
+	assert_int_equal(lanes_open(rig->front_end), 0);
 }
 
 static void a_lane_ends_with_its_session(void **state)

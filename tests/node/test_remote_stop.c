@@ -1,131 +1,56 @@
 /* A remote child whose tasks are stopped, before they begin, while they run, and at any moment; and
  * one whose dispatch is overtaken by one that was sent before it. */
-#include "front_end.h"
+#include "child_rig.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "exec/node_session.h"
-#include "exec/remote.h"
-
 #define STAGED_BYTES ((size_t)5 << 18) /* two chunks each way */
-
-struct rig {
-	struct front_end *front_end;
-	struct node_session *session;
-	struct exec_child *child;
-	struct exec_callable callable;
-	struct record_config config;
-};
-
-/* A task, and how it ended. */
-struct job {
-	struct exec_task task; /* first: a child hands it back */
-	pthread_mutex_t lock;  /* guards all below */
-	pthread_cond_t changed;
-	unsigned ends;
-	simpler_status status;
-	uint64_t scalars[2];
-	int64_t shape[1];
-	struct exec_tensor tensor;
-};
-
-static const struct node_heartbeat heartbeat = { 1000, 10000, 3 };
 
 static int start(void **state)
 {
 	/* The engine here knows no memory but the node's own. */
 	static const char *const options[] = { "--pool-bytes", "512M", "--shm", "off", NULL };
-	struct rig *rig = calloc(1, sizeof(*rig));
+	struct child_rig *rig = malloc(sizeof(*rig));
 
 	assert_non_null(rig);
-	rig->front_end = front_end_start(options);
-	assert_int_equal(node_session_create(60000, &heartbeat, &rig->session), SIMPLER_OK);
-	assert_int_equal(
-		remote_create(&(struct remote_options){ .client = rig->front_end->client,
-	                                                .session = rig->session,
-	                                                .address = rig->front_end->daemon.address,
-	                                                .capacity = 64,
-	                                                .lane = SIMPLER_LANE_UNARY },
-	                      &rig->child),
-		SIMPLER_OK);
-	assert_int_equal(remote_connect(rig->child, CLOCK_NEVER), SIMPLER_OK);
-	rig->callable.kind = SIMPLER_KIND_ORCH;
-	rig->callable.digest = rig->front_end->orch.digest;
+	assert_int_equal(child_rig_start(rig, options, SIMPLER_LANE_UNARY), SIMPLER_OK);
 	*state = rig;
 	return 0;
 }
 
 static int stop(void **state)
 {
-	struct rig *rig = *state;
-
-	node_session_stop(rig->session);
-	rig->child->ops->close(rig->child);
-	node_session_release(rig->session);
-	rig->child->ops->release(rig->child);
-	front_end_stop(rig->front_end);
-	free(rig);
+	child_rig_stop(*state);
+	free(*state);
 	return 0;
 }
 
-static void job_done(struct exec_task *task, const struct error *error)
-{
-	struct job *job = (struct job *)task;
+/* A job with one tensor. */
+struct staged_job {
+	struct job job;
+	int64_t shape[1];
+	struct exec_tensor tensor;
+};
 
-	pthread_mutex_lock(&job->lock);
-	job->ends++;
-	job->status = error ? error->status : SIMPLER_OK;
-	if (error && error->status != SIMPLER_ECANCELLED && error->status != SIMPLER_EDEADLINE)
-		print_message("%s\n", error_step(error, 0));
-	pthread_cond_broadcast(&job->changed);
-	pthread_mutex_unlock(&job->lock);
-}
-
-static void job_init(struct job *job, struct rig *rig, uint64_t id, enum fake_command command)
+static void job_stage(struct staged_job *staged, void *bytes)
 {
-	memset(job, 0, sizeof(*job));
-	pthread_mutex_init(&job->lock, NULL);
-	pthread_cond_init(&job->changed, NULL);
-	job->scalars[0] = command;
-	job->scalars[1] = id;
-	job->task.callable = &rig->callable;
-	job->task.id = id;
-	job->task.config = &rig->config;
-	job->task.scalars = job->scalars;
-	job->task.scalar_count = 2;
-	job->task.tensors = &job->tensor;
-	job->task.deadline = CLOCK_NEVER;
-	job->task.done = job_done;
-}
-
-static void job_stage(struct job *job, void *bytes)
-{
-	job->shape[0] = STAGED_BYTES / sizeof(int64_t);
-	job->tensor = (struct exec_tensor){ .data = bytes,
-		                            .nbytes = STAGED_BYTES,
-		                            .segment = EXEC_NO_SEGMENT,
-		                            .dtype = SIMPLER_INT64,
-		                            .tag = SIMPLER_INOUT,
-		                            .backing = SIMPLER_STAGED,
-		                            .ndim = 1,
-		                            .shape = job->shape };
-	job->task.tensor_count = 1;
-}
-
-static simpler_status job_wait(struct job *job)
-{
-	pthread_mutex_lock(&job->lock);
-	while (job->ends == 0)
-		pthread_cond_wait(&job->changed, &job->lock);
-	assert_int_equal(job->ends, 1);
-	pthread_mutex_unlock(&job->lock);
-	return job->status;
+	staged->shape[0] = STAGED_BYTES / sizeof(int64_t);
+	staged->tensor = (struct exec_tensor){ .data = bytes,
+		                               .nbytes = STAGED_BYTES,
+		                               .segment = EXEC_NO_SEGMENT,
+		                               .dtype = SIMPLER_INT64,
+		                               .tag = SIMPLER_INOUT,
+		                               .backing = SIMPLER_STAGED,
+		                               .ndim = 1,
+		                               .shape = staged->shape };
+	staged->job.task.tensors = &staged->tensor;
+	staged->job.task.tensor_count = 1;
 }
 
 /* What the scheduler does. */
-static void job_stop(struct rig *rig, struct job *job)
+static void job_stop(struct child_rig *rig, struct job *job)
 {
 	const int64_t at = clock_after_ms(1000);
 
@@ -135,13 +60,13 @@ static void job_stop(struct rig *rig, struct job *job)
 
 static void a_stopped_task_ends_at_once_and_the_engine_is_told(void **state)
 {
-	struct rig *rig = *state;
+	struct child_rig *rig = *state;
 	struct job stopped, other;
 
 	job_init(&stopped, rig, 11, FAKE_HOLD_STOPPABLE);
 	job_init(&other, rig, 12, FAKE_HOLD_STOPPABLE);
-	rig->child->ops->start(rig->child, &stopped.task);
-	rig->child->ops->start(rig->child, &other.task);
+	job_start(&stopped, rig);
+	job_start(&other, rig);
 	wait_held(rig->front_end, 2);
 	assert_null(rig->child->ops->retract(rig->child, 0));
 	rig->child->ops->stop(rig->child, 99, clock_now()); /* which it does not have */
@@ -159,12 +84,12 @@ static void a_stopped_task_ends_at_once_and_the_engine_is_told(void **state)
 
 static void a_task_stopped_before_it_is_started_does_not_reach_the_node(void **state)
 {
-	struct rig *rig = *state;
+	struct child_rig *rig = *state;
 	struct job job;
 
 	job_init(&job, rig, 21, FAKE_HOLD_STOPPABLE);
 	job_stop(rig, &job);
-	rig->child->ops->start(rig->child, &job.task);
+	job_start(&job, rig);
 	assert_int_equal(job_wait(&job), SIMPLER_ECANCELLED);
 	wait_taken(rig->front_end);
 	assert_int_equal(ask_engine(rig->front_end).held, 0);
@@ -173,18 +98,18 @@ static void a_task_stopped_before_it_is_started_does_not_reach_the_node(void **s
 
 static void the_deadline_of_a_task_ends_it_on_the_node(void **state)
 {
-	struct rig *rig = *state;
+	struct child_rig *rig = *state;
 	struct job job;
 
 	job_init(&job, rig, 31, FAKE_HOLD_STOPPABLE);
 	job.task.deadline = clock_after_ms(500);
-	rig->child->ops->start(rig->child, &job.task);
+	job_start(&job, rig);
 	assert_int_equal(job_wait(&job), SIMPLER_EDEADLINE);
 	wait_held(rig->front_end, 0);
 }
 
 struct stopper {
-	struct rig *rig;
+	struct child_rig *rig;
 	struct job *job;
 	long delay_ns;
 };
@@ -219,33 +144,33 @@ static void wait_empty(struct front_end *front_end)
 
 static void a_task_stopped_at_any_moment_ends_once_and_leaves_no_storage(void **state)
 {
-	struct rig *rig = *state;
+	struct child_rig *rig = *state;
 	int64_t *bytes = calloc(1, STAGED_BYTES);
 	unsigned cancelled = 0;
-	struct job last;
+	struct staged_job last;
 
 	assert_non_null(bytes);
 	for (unsigned i = 0; i < 400; i++) {
-		struct job job;
-		struct stopper stopper = { rig, &job, 30000L * i };
+		struct staged_job staged;
+		struct stopper stopper = { rig, &staged.job, 30000L * i };
 		simpler_status status;
 		pthread_t thread;
 
-		job_init(&job, rig, 1000 + i, FAKE_ANSWER);
-		job_stage(&job, bytes);
+		job_init(&staged.job, rig, 1000 + i, FAKE_ANSWER);
+		job_stage(&staged, bytes);
 		assert_int_equal(pthread_create(&thread, NULL, stop_later, &stopper), 0);
-		rig->child->ops->start(rig->child, &job.task);
-		status = job_wait(&job);
+		job_start(&staged.job, rig);
+		status = job_wait(&staged.job);
 		pthread_join(thread, NULL);
 		assert_true(status == SIMPLER_OK || status == SIMPLER_ECANCELLED);
 		cancelled += status == SIMPLER_ECANCELLED;
 	}
 	assert_true(cancelled > 0);
 	memset(bytes, 0, STAGED_BYTES);
-	job_init(&last, rig, 2000, FAKE_ANSWER);
+	job_init(&last.job, rig, 2000, FAKE_ANSWER);
 	job_stage(&last, bytes);
-	rig->child->ops->start(rig->child, &last.task);
-	assert_int_equal(job_wait(&last), SIMPLER_OK);
+	job_start(&last.job, rig);
+	assert_int_equal(job_wait(&last.job), SIMPLER_OK);
 	assert_int_equal(bytes[STAGED_BYTES / sizeof(*bytes) - 1], 1);
 	wait_empty(rig->front_end);
 	free(bytes);
@@ -254,7 +179,7 @@ static void a_task_stopped_at_any_moment_ends_once_and_leaves_no_storage(void **
 /* As it comes on a connection that broke, when the node reads that one last. */
 static void a_dispatch_whose_place_an_older_one_takes_is_sent_again(void **state)
 {
-	struct rig *rig = *state;
+	struct child_rig *rig = *state;
 	struct front_end *front_end = rig->front_end;
 	struct msg_dispatch older = make_dispatch(&front_end->orch, 41, FAKE_HOLD, 41);
 	struct rpc_channel *channel;
@@ -263,7 +188,7 @@ static void a_dispatch_whose_place_an_older_one_takes_is_sent_again(void **state
 	struct job job;
 
 	job_init(&job, rig, 41, FAKE_HOLD);
-	rig->child->ops->start(rig->child, &job.task);
+	job_start(&job, rig);
 	wait_held(front_end, 1);
 	assert_int_equal(rpc_channel_open(front_end->client, front_end->daemon.address, &channel),
 	                 SIMPLER_OK);
