@@ -17,8 +17,8 @@
 const char status_usage[] =
 	"Usage: simpler status [--json] [--timeout MS] ADDRESS\n"
 	"Ask the node at ADDRESS, host:port, [v6]:port or unix:/path, whether it is ready, and\n"
-	"print what it says of its engine, workers, devices, pool, transports, catalog, queue\n"
-	"and sessions. The exit status is 0 when it is ready, and 1 when it is not.\n"
+	"print what it says of its engine, workers, devices, pool, lanes, transports, catalog,\n"
+	"queue and sessions. The exit status is 0 when it is ready, and 1 when it is not.\n"
 	"\n"
 	"  --json        print it as one JSON object\n"
 	"  --timeout MS  how long to wait, 1 to 999999999 milliseconds (default 2000)\n";

@@ -2,7 +2,7 @@
  * R17: liveness and readiness are two calls. An engine that does what the test says shows each
  * reason why a node is not ready, which services it stops, and that it goes when its cause does.
  */
-#include "front_end.h"
+#include "session_client.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -61,6 +61,45 @@ static void wait_workers(struct front_end *front_end, struct bump *bump, struct 
 	}
 }
 
+static const struct msg_lane_status *lane_of(const struct msg_status *status, const char *name)
+{
+	for (uint32_t i = 0; i < status->lane_count; i++) {
+		if (strcmp(status->lanes[i].name, name) == 0)
+			return &status->lanes[i];
+	}
+	fail_msg("no lane is called %s", name);
+	return NULL;
+}
+
+static void R17_status_tells_which_lanes_there_are_and_how_many_are_open(void **state)
+{
+	static const char *const options[] = { "--lane", "stream", NULL };
+	struct front_end *front_end = front_end_start(options);
+	struct rpc_channel *channel = session_connect(front_end, 77);
+	struct rpc_client_call *call;
+	struct outcome outcome;
+	struct msg_status status;
+	struct bump bump;
+
+	(void)state;
+	(void)session_attach(channel);
+	outcome_init(&outcome);
+	call = stream_open(channel, MSG_LANE, clock_after_ms(30000), &outcome_handlers, &outcome);
+	outcome_wait(&outcome, &outcome.messages, 1); /* the hello */
+	ask_status(front_end, &bump, &status);
+	assert_true(lane_of(&status, "unary")->available);
+	assert_true(lane_of(&status, "stream")->available);
+	assert_int_equal(lane_of(&status, "stream")->open, 1);
+	assert_false(lane_of(&status, "shm")->available);
+	assert_string_equal(lane_of(&status, "shm")->why_not, "the daemon's --lane leaves it out");
+	bump_release(&bump);
+	rpc_client_call_cancel(call);
+	outcome_wait(&outcome, &outcome.ended, 1);
+	outcome_destroy(&outcome);
+	rpc_channel_close(channel);
+	front_end_stop(front_end);
+}
+
 static void R17_status_tells_all_that_readiness_is_made_of(void **state)
 {
 	static const char *const options[] = { "--shm", "off", NULL };
@@ -111,6 +150,12 @@ static void R17_status_tells_all_that_readiness_is_made_of(void **state)
 	assert_string_equal(status.transports[1].why_not, "the daemon was started with --shm off");
 	assert_string_equal(status.transports[0].name, "grpc");
 	assert_true(status.transports[0].available);
+	assert_true(lane_of(&status, "unary")->available);
+	assert_true(lane_of(&status, "stream")->available);
+	assert_int_equal(lane_of(&status, "stream")->open, 0);
+	assert_false(lane_of(&status, "shm")->available);
+	assert_string_equal(lane_of(&status, "shm")->why_not,
+	                    "the daemon was started with --shm off");
 	assert_int_equal(status.catalog.callables, 2);
 	assert_int_equal(status.catalog.modules, 1);
 	assert_int_equal(status.catalog.modules_in_use, 1);
@@ -386,6 +431,7 @@ int main(void)
 #define WITH_A_NODE(test) cmocka_unit_test_setup_teardown(test, start, stop)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(R17_status_tells_all_that_readiness_is_made_of),
+		cmocka_unit_test(R17_status_tells_which_lanes_there_are_and_how_many_are_open),
 		WITH_A_NODE(R17_a_worker_tree_that_runs_nothing_stops_its_service),
 		WITH_A_NODE(one_worker_of_a_kind_and_one_device_are_enough),
 		WITH_A_NODE(R17_a_frozen_engine_is_not_ready_though_alive_until_it_goes_on),

@@ -99,7 +99,9 @@ class Status(unittest.TestCase):
                          [("sim", 1, 0)])
         self.assertEqual((status.pool.capacity, status.pool.handles), (16 << 20, 1))
         self.assertEqual([(each.name, each.available) for each in status.transports],
-                         [("grpc", True), ("shm", True)])
+                         [("grpc", True), ("shm", True), ("fabric", False)])
+        lanes = {each.name: each.available for each in status.lanes}
+        self.assertTrue(lanes["unary"] and lanes["stream"] and lanes["shm"])
         self.assertEqual((status.catalog.callables, status.catalog.modules), (1, 1))
         self.assertEqual((status.queue.in_flight, status.queue.limit), (1, 1024))
         self.assertEqual(node.serving(), SERVICES)
