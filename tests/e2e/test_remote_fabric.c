@@ -3,7 +3,8 @@
  * what becomes of it when the other side dies, stops, or is cut off.
  *
  * With the argument "cut", in a network namespace of its own (tests/e2e/cut_fabric), the tests that
- * take the fabric's link away and leave that of gRPC alone.
+ * take the fabric's link away and leave that of gRPC alone. With "none", where libfabric has
+ * neither of the providers (tests/e2e/no_fabric), those of doing without.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -234,6 +235,27 @@ static void an_address_that_is_not_here_is_told(void **state)
 	assert_fails(simpler_worker_create(&options, &worker), SIMPLER_EINVAL, "simpler_fabric");
 }
 
+/* --- where there is no provider --- */
+
+static int set_up_unprovided(void **state)
+{
+	return set_up_with(state, "auto", SIMPLER_FABRIC_AUTO, 3);
+}
+
+static void a_provider_that_is_named_and_not_there_is_an_error(void **state)
+{
+	static const simpler_fabric named[] = { SIMPLER_FABRIC_TCP, SIMPLER_FABRIC_VERBS };
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
+	simpler_worker *worker;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
+		options.fabric = named[i];
+		assert_fails(simpler_worker_create(&options, &worker), SIMPLER_EUNAVAILABLE,
+		             "libfabric has no provider");
+	}
+}
+
 /* --- failure --- */
 
 #define LARGE (64 * MIB)
@@ -381,9 +403,15 @@ int main(int argc, char **argv)
 		WITH(a_link_that_is_down_ends_what_named_it_at_the_deadline, set_up),
 		WITH(a_link_that_is_down_has_auto_go_by_the_stream, set_up),
 	};
+	const struct CMUnitTest without[] = {
+		cmocka_unit_test(a_provider_that_is_named_and_not_there_is_an_error),
+		WITH(one_that_is_named_and_not_there_is_an_error, set_up_unprovided),
+	};
 	const struct fabric_options options = { FABRIC_TCP, NODE_FABRIC };
 	struct fabric *fabric;
 
+	if (argc > 1 && strcmp(argv[1], "none") == 0)
+		return cmocka_run_group_tests(without, NULL, NULL);
 	if (fabric_open(&options, &fabric) != SIMPLER_OK) {
 		(void)fprintf(stderr, "skipped: %s\n", simpler_last_error());
 		return 77;
