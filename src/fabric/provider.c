@@ -36,8 +36,8 @@ static struct fi_info *make_hints(const char *stack)
 	hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
 	hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
 	hints->domain_attr->av_type = FI_AV_TABLE;
-	/* Not FI_MR_LOCAL: ofi_rxm registers what operations use here, and verbs' cache of
-	 * registrations spares it that the next time. */
+	/* Not FI_MR_LOCAL: ofi_rxm registers what an operation uses here, if `verbs` needs it, and
+	 * gives it back afterwards: there is no cache of registrations, see settings.c. */
 	hints->domain_attr->mr_mode = FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
 	hints->tx_attr->size = QUEUE_ENTRIES;
 	hints->rx_attr->size = QUEUE_ENTRIES;
