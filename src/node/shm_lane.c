@@ -233,28 +233,30 @@ static simpler_status answer(int socket, int memory)
 
 /* What can fail before anybody else sees it. */
 static simpler_status prepare(struct shm_lanes *lanes, const struct shm_ask *ask, int bells,
-                              struct shm_lane *shm)
+                              struct shm_lane *shm, int *memory)
 {
 	simpler_status status = map_bells(shm, ask, bells);
-	int memory;
 
 	if (status == SIMPLER_OK)
-		status = make_memory(shm, &memory);
+		status = make_memory(shm, memory);
 	if (status != SIMPLER_OK)
 		return status;
 	status = put_hello(shm, lanes->node);
 	if (status == SIMPLER_OK)
-		status = answer(shm->socket, memory);
-	(void)close(memory);
+		status = node_lane_open(&shm->lane, &shm_carrier, lanes->node, ask->session);
+	if (status != SIMPLER_OK)
+		(void)close(*memory);
 	return status;
 }
 
 /* Once the node knows it, it ends by being closed. */
-static void start(struct shm_lanes *lanes, struct shm_lane *shm)
+static void start(struct shm_lanes *lanes, struct shm_lane *shm, int memory)
 {
-	simpler_status status = events_set_add(lanes->sockets, shm->socket, (uintptr_t)shm);
+	simpler_status status = answer(shm->socket, memory);
 	int failure;
 
+	if (status == SIMPLER_OK)
+		status = events_set_add(lanes->sockets, shm->socket, (uintptr_t)shm);
 	if (status == SIMPLER_OK) {
 		failure = pthread_create(&shm->thread, NULL, lane_main, shm);
 		if (failure == 0) {
@@ -274,19 +276,19 @@ simpler_status shm_lanes_open(struct shm_lanes *lanes, const struct shm_ask *ask
 {
 	struct shm_lane *shm = calloc(1, sizeof(*shm));
 	simpler_status status;
+	int memory;
 
 	if (!shm)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a lane");
 	shm->socket = socket;
-	status = prepare(lanes, ask, bells, shm);
-	if (status == SIMPLER_OK)
-		status = node_lane_open(&shm->lane, &shm_carrier, lanes->node, ask->session);
+	status = prepare(lanes, ask, bells, shm, &memory);
 	if (status != SIMPLER_OK) {
 		unmap_and_free(shm);
 		return status;
 	}
+	start(lanes, shm, memory);
+	(void)close(memory);
 	(void)close(bells);
-	start(lanes, shm);
 	return SIMPLER_OK;
 }
 

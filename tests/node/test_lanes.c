@@ -10,9 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "exec/lane.h"
+#include "exec/lane_shm.h"
 #include "fake_lane.h"
 #include "os/process.h"
 
@@ -32,6 +36,8 @@ struct rig {
 	const struct subject *subject;
 	struct front_end *front_end;
 	struct rpc_channel *channel; /* that the lane is on, if it is on any */
+	struct lane_shm_hub *hub;    /* of the lane by shared memory */
+	uint64_t session;
 	struct rpc_channel *other;
 	struct msg_attached attached;
 	struct msg_handle counter;
@@ -83,6 +89,18 @@ static simpler_status open_stream(struct rig *rig, struct lane **out)
 	return lane_stream_open(rig->channel, &owner, out);
 }
 
+static simpler_status open_shm(struct rig *rig, struct lane **out)
+{
+	const struct lane_owner owner = { rig, on_opened, on_lost };
+	simpler_status status = SIMPLER_OK;
+
+	if (!rig->hub)
+		status = lane_shm_hub_create(&rig->hub);
+	if (status != SIMPLER_OK)
+		return status;
+	return lane_shm_open(rig->hub, rig->attached.shm_address, rig->session, &owner, out);
+}
+
 static simpler_status open_fake(struct rig *rig, struct lane **out)
 {
 	const struct lane_owner owner = { rig, on_opened, on_lost };
@@ -93,6 +111,7 @@ static simpler_status open_fake(struct rig *rig, struct lane **out)
 static const struct subject subjects[] = {
 	{ "unary", open_unary, { 0 }, false, false },
 	{ "stream", open_stream, { 0 }, true, false },
+	{ "shm", open_shm, { 0 }, true, false },
 	{ "fake that delays and reorders",
 	  open_fake,
 	  { .delay_us = 300, .reorders = true },
@@ -113,6 +132,7 @@ static struct rig *rig_start(const struct subject *subject, const char *const *o
 	assert_non_null(rig);
 	print_message("  %s\n", subject->name);
 	rig->subject = subject;
+	rig->session = SESSION;
 	rig->front_end = front_end_start(options);
 	rig->channel = session_connect(rig->front_end, SESSION);
 	rig->other = session_connect(rig->front_end, SESSION);
@@ -143,11 +163,29 @@ static void wait_lost(struct rig *rig)
 	pthread_mutex_unlock(&rig->lock);
 }
 
+/* Whatever sockets this process has to an abstract address, with its "@". */
+static void break_sockets_to(const char *address)
+{
+	const size_t size = offsetof(struct sockaddr_un, sun_path) + strlen(address);
+
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_un peer;
+		socklen_t length = sizeof(peer);
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 &&
+		    peer.sun_family == AF_UNIX && length == size &&
+		    memcmp(&peer.sun_path[1], &address[1], strlen(address) - 1) == 0)
+			(void)shutdown(fd, SHUT_RDWR);
+	}
+}
+
 /* The connection breaks: what is in flight ends, and nobody has answered. */
 static void rig_break(struct rig *rig)
 {
 	rpc_channel_close(rig->channel);
 	rig->channel = NULL;
+	if (rig->hub)
+		break_sockets_to(rig->attached.shm_address);
 	if (rig->subject->records)
 		wait_lost(rig);
 }
@@ -166,6 +204,7 @@ static void rig_let_go(struct rig *rig)
 	if (rig->channel)
 		rpc_channel_close(rig->channel);
 	rpc_channel_close(rig->other);
+	lane_shm_hub_destroy(rig->hub);
 	fake_lane_await_none();
 }
 
@@ -1131,6 +1170,23 @@ static void expect_grown(struct rig *rig, const struct msg_dispatch *request, st
 	forget(asked);
 }
 
+/* One that a lane has no room for goes elsewhere without being sent. */
+static void begin_or_elsewhere(struct rig *rig, const struct msg_dispatch *request,
+                               struct asked *asked)
+{
+	simpler_status status;
+
+	asked_init(rig, asked);
+	status = submit(rig->lane, request, asked);
+	if (status == SIMPLER_OK)
+		return;
+	assert_int_equal(status, SIMPLER_EINVAL);
+	asked->ends = 1;
+	asked->code = RPC_UNAVAILABLE;
+	asked->note = RPC_NOTE_NONE;
+	asked->ask_elsewhere = true;
+}
+
 static void go_and_come_back(struct rig *rig)
 {
 	int64_t *elements = malloc(SIMPLER_INLINE_MAX);
@@ -1143,7 +1199,7 @@ static void go_and_come_back(struct rig *rig)
 		requests[k] = make_dispatch(&rig->front_end->orch, k + 1, FAKE_ANSWER, 0);
 		for (size_t i = 0; i < LARGE_TENSORS; i++)
 			add_inline(&requests[k], SIMPLER_INOUT, elements, LARGE_ELEMENTS);
-		begin(rig, &requests[k], &asked[k]);
+		begin_or_elsewhere(rig, &requests[k], &asked[k]);
 	}
 	for (uint64_t k = 0; k < LARGE_TASKS; k++)
 		expect_grown(rig, &requests[k], &asked[k]);
@@ -1321,6 +1377,40 @@ static void with_its_session(struct rig *rig)
 	assert_int_equal(lanes_open(rig->front_end), 0);
 }
 
+/* Mappings of a process that are of lanes by shared memory. */
+static unsigned lane_mappings(pid_t pid)
+{
+	char path[64], line[512];
+	unsigned count = 0;
+	FILE *maps;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/maps", (long)pid);
+	maps = fopen(path, "r");
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		count += strstr(line, "simpler-lane") != NULL;
+	(void)fclose(maps);
+	return count;
+}
+
+static void and_leaves_nothing(struct rig *rig)
+{
+	const struct timespec moment = { 0, CLOCK_MS };
+	pid_t daemon = rig->front_end->daemon.pid;
+
+	assert_int_equal(lane_mappings(daemon), rig->hub ? 1 : 0);
+	assert_int_equal(lane_mappings(getpid()), rig->hub ? 1 : 0);
+	rig_close_lane(rig);
+	while (lane_mappings(daemon) + lane_mappings(getpid()) > 0)
+		(void)nanosleep(&moment, NULL);
+}
+
+static void a_closed_lane_leaves_no_memory_behind(void **state)
+{
+	(void)state;
+	with_records(and_leaves_nothing, NULL);
+}
+
 static void a_lane_ends_with_its_session(void **state)
 {
 	(void)state;
@@ -1333,7 +1423,8 @@ static void without_a_session(struct rig *rig)
 
 	(void)pthread_mutex_init(&second.lock, NULL);
 	(void)pthread_cond_init(&second.changed, NULL);
-	second.channel = session_connect(rig->front_end, SESSION + 1);
+	second.session = SESSION + 1;
+	second.channel = session_connect(rig->front_end, second.session);
 	second.opened = false;
 	assert_int_equal(second.subject->open(&second, &second.lane), SIMPLER_OK);
 	wait_lost(&second);
@@ -1451,6 +1542,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_dead_lane_takes_nothing),
 		cmocka_unit_test(a_lane_is_lost_with_a_thousand_dispatches),
 		cmocka_unit_test(a_second_lane_of_a_session_displaces_the_first),
+		cmocka_unit_test(a_closed_lane_leaves_no_memory_behind),
 		cmocka_unit_test(a_lane_ends_with_its_session),
 		cmocka_unit_test(no_lane_is_opened_without_a_session),
 		cmocka_unit_test(a_lane_that_does_wrong_is_lost_and_each_task_runs_once),
