@@ -266,9 +266,9 @@ static void attend_socket(struct lane_shm_hub *hub, uint32_t place)
 	if (!shm)
 		return;
 	if (hear(shm) != SIMPLER_OK) {
+		(void)snprintf(why, sizeof(why), "%s", simpler_last_error_step(0));
 		/* What came before the end counts. */
 		look(shm);
-		(void)snprintf(why, sizeof(why), "%s", simpler_last_error_step(0));
 		end(shm, why);
 	}
 	lane_drop(&shm->batch.lane);
