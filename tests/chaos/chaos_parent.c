@@ -89,6 +89,25 @@ static void register_all(struct parent *parent)
 	      "mix_fail");
 }
 
+/* CHAOS_LANES names one for each node, by commas; without it each has the best. */
+static simpler_lane lane_of(uint32_t node)
+{
+	const char *names = getenv("CHAOS_LANES");
+
+	for (uint32_t i = 0; names && i < node; i++)
+		names = strchr(names, ',') ? strchr(names, ',') + 1 : NULL;
+	if (!names)
+		return SIMPLER_LANE_AUTO;
+	for (simpler_lane lane = SIMPLER_LANE_AUTO; lane <= SIMPLER_LANE_FABRIC; lane++) {
+		const char *name = simpler_lane_name(lane);
+
+		if (strncmp(names, name, strlen(name)) == 0)
+			return lane;
+	}
+	check(SIMPLER_EINVAL, "CHAOS_LANES");
+	return SIMPLER_LANE_AUTO;
+}
+
 static void make_worker(struct parent *parent, const char *module, char *const *addresses)
 {
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
@@ -104,9 +123,14 @@ static void make_worker(struct parent *parent, const char *module, char *const *
 	check(simpler_worker_create(&options, &parent->worker), "creating the worker");
 	check(simpler_worker_add_subs(parent->worker, 2, NULL), "adding sub workers");
 	check(simpler_worker_add_local(parent->worker, &local, &parent->local), "adding a worker");
-	for (uint32_t i = 0; i < CHAOS_NODES; i++)
-		check(simpler_worker_add_remote(parent->worker, addresses[i], &parent->nodes[i]),
+	for (uint32_t i = 0; i < CHAOS_NODES; i++) {
+		simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
+
+		node.lane = lane_of(i);
+		check(simpler_worker_add_remote_with(parent->worker, addresses[i], &node,
+		                                     &parent->nodes[i]),
 		      "adding a node");
+	}
 	check(simpler_module_load(parent->worker, module, &parent->module), "loading the module");
 	register_all(parent);
 	for (uint32_t i = 0; i < CHAOS_HERE; i++)

@@ -277,6 +277,7 @@ class Scene:
         self.daemons, self.addresses = [None] * NODES, [None] * NODES
         self.children = []
         self.environments = {}
+        self.lanes = ["auto"] * NODES
 
     def start(self, command, role):
         child = Child(command, role, self.mark, os.path.join(self.folder, f"{role}.log"),
@@ -303,6 +304,7 @@ class Scene:
         raise Failure(f"daemon {i} does not get ready at {listen}")
 
     def start_parent(self, role, runs):
+        self.environments.setdefault(role, {})["CHAOS_LANES"] = ",".join(self.lanes)
         return self.start(self.network.inside(None) + [
             os.environ["CHAOS_PARENT"], os.environ["CHAOS_MODULE"], str(self.seed), str(runs),
             *self.addresses], role)
