@@ -21,7 +21,7 @@
 #include "catalog/module_file.h"
 #include "ipc/crash.h"
 #include "ipc/loader.h"
-#include "os/limits.h"
+#include "os/rlimits.h"
 #include "os/memory.h"
 #include "os/process.h"
 #include "os/socket.h"

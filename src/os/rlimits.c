@@ -1,4 +1,4 @@
-#include "os/limits.h"
+#include "os/rlimits.h"
 
 #include <assert.h>
 #include <sys/resource.h>

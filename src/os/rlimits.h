@@ -1,7 +1,7 @@
 /* The resource limits of this process, such as of address space and descriptors (setrlimit()), for
  * who wants to know whether code has lowered some. */
-#ifndef OS_LIMITS_H
-#define OS_LIMITS_H
+#ifndef OS_RLIMITS_H
+#define OS_RLIMITS_H
 
 #include <stdbool.h>
 #include <stdint.h>
