@@ -8,6 +8,16 @@
 /* Dispatches of one task. Each but the first follows the end of a connection. */
 #define MAX_SENT 16u
 
+/* What the node itself said of how its bytes are reached it needs not be told. */
+static struct msg_handle named(const struct msg_handle *handle)
+{
+	struct msg_handle named = *handle;
+
+	named.transport_desc.size = 0;
+	named.also[0] = '\0';
+	return named;
+}
+
 static void describe_tensor(const struct remote_task *run, uint32_t index,
                             struct msg_tensor_ref *out)
 {
@@ -18,9 +28,9 @@ static void describe_tensor(const struct remote_task *run, uint32_t index,
 	out->is_handle = remote_is_staged(tensor) || tensor->storage;
 	out->offset = tensor->storage ? tensor->offset : 0;
 	if (tensor->storage && !remote_is_elsewhere(run, tensor)) {
-		out->handle = remote_storage_of(tensor->storage)->place.handle;
+		out->handle = named(&remote_storage_of(tensor->storage)->place.handle);
 	} else if (out->is_handle) {
-		out->handle = run->places[index].handle;
+		out->handle = named(&run->places[index].handle);
 		out->landed = run->places[index].landed;
 	} else if (exec_tag_reads(tensor->tag)) {
 		out->inline_data.data = tensor->data;

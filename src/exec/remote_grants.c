@@ -24,7 +24,9 @@ static simpler_status take_grant(struct remote_op *op, const uint8_t *data, size
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	status = msg_grant_decode(data, size, &bump, &op->import.grant);
-	op->import.grant.handle.transport_desc.size = 0; /* it points into the message */
+	/* They point into the message. */
+	op->import.grant.handle.transport_desc.size = 0;
+	op->import.grant.handle.also[0] = '\0';
 	bump_release(&bump);
 	return status;
 }
@@ -60,6 +62,7 @@ static void export(struct remote_op *op, struct remote_storage *storage, bool wr
 	if (status == SIMPLER_OK) {
 		message.handle = storage->place.handle;
 		message.handle.transport_desc.size = 0;
+		message.handle.also[0] = '\0';
 		status = msg_export_encode(&message, &buffer);
 	}
 	if (status == SIMPLER_OK)
