@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "os/random.h"
+#include "transport/transport.h"
 
 struct session_port {
 	struct fabric_ports *ports;
@@ -38,6 +39,12 @@ struct fabric_ports {
 	struct landing *landings; /* of all */
 	bool told;                /* that something could not be registered */
 	struct fabric_wait *waits;
+	struct fabric_port *lender; /* of what other nodes read; NULL until there was some */
+	struct {
+		struct fabric_address address;
+		struct transport *transport;
+	} peers[FABRIC_PORTS_PEERS];
+	uint32_t peer_count;
 };
 
 simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out)
@@ -309,9 +316,61 @@ void fabric_ports_destroy(struct fabric_ports *ports)
 		HASH_DELETE(hh, ports->joined, port);
 		close_port(port);
 	}
+	for (uint32_t i = 0; i < ports->peer_count; i++)
+		ports->peers[i].transport->ops->close(ports->peers[i].transport);
+	if (ports->lender)
+		fabric_port_close(ports->lender);
 	fabric_close(ports->fabric);
 	(void)pthread_mutex_destroy(&ports->lock);
 	free(ports);
+}
+
+/* --- other nodes --- */
+
+/* Under the lock. */
+static simpler_status open_lender(struct fabric_ports *ports)
+{
+	const struct fabric_port_options options = { .landed = NULL };
+
+	return ports->lender ? SIMPLER_OK
+	                     : fabric_port_open(ports->fabric, &options, &ports->lender);
+}
+
+simpler_status fabric_ports_lend(struct fabric_ports *ports, void *bytes, uint64_t nbytes,
+                                 struct fabric_region **out, struct fabric_place *place)
+{
+	simpler_status status;
+
+	pthread_mutex_lock(&ports->lock);
+	status = open_lender(ports);
+	pthread_mutex_unlock(&ports->lock);
+	if (status == SIMPLER_OK)
+		status = fabric_region_open(ports->lender, bytes, nbytes, FABRIC_READABLE, out);
+	if (status != SIMPLER_OK)
+		return status;
+	place->nbytes = nbytes;
+	place->landing = 0;
+	fabric_region_place(*out, place);
+	return SIMPLER_OK;
+}
+
+struct transport *fabric_ports_towards(struct fabric_ports *ports,
+                                       const struct fabric_address *address)
+{
+	struct transport *transport = NULL;
+
+	pthread_mutex_lock(&ports->lock);
+	for (uint32_t i = 0; i < ports->peer_count && !transport; i++) {
+		if (fabric_address_equal(&ports->peers[i].address, address))
+			transport = ports->peers[i].transport;
+	}
+	if (!transport && ports->peer_count < FABRIC_PORTS_PEERS &&
+	    fabric_transport_create(ports->fabric, address, &transport) == SIMPLER_OK) {
+		ports->peers[ports->peer_count].address = *address;
+		ports->peers[ports->peer_count++].transport = transport;
+	}
+	pthread_mutex_unlock(&ports->lock);
+	return transport;
 }
 
 /* --- handles --- */

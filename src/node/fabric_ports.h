@@ -26,6 +26,7 @@
 #include "simpler/args.h"
 
 struct fabric_ports;
+struct transport;
 
 simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out);
 /* NULL is allowed. */
@@ -40,6 +41,16 @@ void fabric_ports_leave(struct fabric_ports *ports, uint64_t session);
 /* Close the ports of sessions that have left, and end waits that are late. By one thread. Returns
  * when to be called again at the latest (base/clock.h). */
 int64_t fabric_ports_step(struct fabric_ports *ports);
+
+/* For other nodes to read, at an endpoint that has nothing to be written: until the caller closes
+ * the region. */
+simpler_status fabric_ports_lend(struct fabric_ports *ports, void *bytes, uint64_t nbytes,
+                                 struct fabric_region **out, struct fabric_place *place);
+/* Towards an endpoint of another node; kept, and shared by all that lead there. NULL when it cannot
+ * be had. */
+#define FABRIC_PORTS_PEERS 64u
+struct transport *fabric_ports_towards(struct fabric_ports *ports,
+                                       const struct fabric_address *address);
 
 /* A region for the handle, which lies in the session's segment and is not revoked meanwhile. For a
  * session without a port nothing happens, and a handle that cannot be registered is reached by

@@ -7,14 +7,24 @@
  * the thread of the connections, and has the stream cancelled when its client cancels it, is gone,
  * or its deadline passes; the stream's end answers it then, too. The call's state lasts until the
  * call is over, which is after its answer.
+ *
+ * Where both nodes have a fabric, the stream brings no bytes but says where they are, for as long
+ * as it lasts. They are read by a move of the fabric's transport, and the stream is cancelled when
+ * that has ended. Its end and the move's bring the import to an end, whichever comes last; after a
+ * move that failed, a second stream brings the bytes.
  */
 #include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "node/fabric_ports.h"
 #include "node/node.h"
+#include "transport/transport.h"
 
 struct import {
 	struct rpc_call *call;
@@ -29,10 +39,91 @@ struct import {
 	simpler_status wrong;
 	struct error why; /* what came made no sense, when `wrong` is not SIMPLER_OK */
 
+	struct msg_handle source; /* of the grant, with its token: for a second stream */
+	uint8_t token[MSG_TOKEN_BYTES];
+	struct transport_storage place; /* of the source, and how it is read */
+	struct transport_move move;
+	simpler_status ended; /* how the stream has, */
+	struct error end;     /* when not SIMPLER_OK */
+
 	pthread_mutex_t lock; /* guards the rest */
 	struct rpc_client_call *stream;
-	bool over; /* the stream is */
+	struct transport *moving; /* NULL: nothing moves by the fabric */
+	bool over;                /* the stream is */
+	bool given_up;            /* the client has */
+	bool moved, failed;       /* the bytes have, by the fabric; or have not */
 };
+
+/* --- by the fabric --- */
+
+static void conclude(struct import *import);
+
+static void on_moved(struct transport_move *move, const struct error *error)
+{
+	struct import *import = (struct import *)((char *)move - offsetof(struct import, move));
+	bool last;
+
+	if (error)
+		simpler_log(
+			SIMPLER_LOG_WARN,
+			"an import from node '%s' goes on by a stream, as the fabric failed: %s",
+			import->node_id, error_step(error, 0));
+	else
+		simpler_log(SIMPLER_LOG_DEBUG, "%llu bytes came from node '%s' by the fabric",
+		            (unsigned long long)import->view.nbytes, import->node_id);
+	pthread_mutex_lock(&import->lock);
+	import->moving = NULL;
+	import->moved = !error;
+	import->failed = error != NULL;
+	last = import->over;
+	if (!last)
+		rpc_client_call_cancel(import->stream);
+	pthread_mutex_unlock(&import->lock);
+	if (last)
+		conclude(import);
+}
+
+/* Whether the chunk says where to read, instead of bringing bytes. */
+static bool is_place(const struct import *import, const struct msg_chunk *chunk)
+{
+	return import->received == 0 && chunk->has_handle && chunk->data.size == 0 &&
+	       !chunk->last && strcmp(chunk->handle.also, FABRIC_TRANSPORT) == 0;
+}
+
+static simpler_status begin_move(struct import *import, const struct msg_chunk *chunk)
+{
+	struct node *node = node_of(import->call);
+	struct transport *transport = NULL;
+	struct fabric_place place;
+	simpler_status status = fabric_place_decode(chunk->handle.also_desc.data,
+	                                            chunk->handle.also_desc.size, &place);
+
+	if (status != SIMPLER_OK)
+		return status;
+	if (chunk->handle.nbytes != import->view.nbytes)
+		return error_raise(SIMPLER_EPROTOCOL, "the grant names another size");
+	if (node->fabric)
+		transport = fabric_ports_towards(node->fabric, &place.address);
+	if (!transport)
+		return error_raise(SIMPLER_EPROTOCOL, "no fabric leads there from here");
+	transport_storage_take(&import->place, &chunk->handle);
+	import->move.write = import->move.lands = false;
+	import->move.storage = &import->place;
+	import->move.span = (struct span){ .run_bytes = import->view.nbytes, .runs = 1 };
+	import->move.local = (struct layout){ .data = import->view.bytes,
+		                              .bytes = import->view.nbytes,
+		                              .run = import->view.nbytes };
+	import->move.deadline = rpc_call_deadline(import->call);
+	import->move.done = on_moved;
+	transport_move_init(&import->move);
+	pthread_mutex_lock(&import->lock);
+	import->moving = transport;
+	if (import->given_up)
+		transport_cancel(transport, &import->move, true);
+	pthread_mutex_unlock(&import->lock);
+	transport_start(transport, &import->move);
+	return SIMPLER_OK;
+}
 
 /* --- what comes --- */
 
@@ -68,7 +159,8 @@ static void on_chunk(void *context, struct rpc_client_call *stream, const struct
 	bump_init(&bump, MSG_BUMP_LIMIT(0));
 	status = msg_chunk_decode_parts(parts, count, &bump, &chunk, &data);
 	if (status == SIMPLER_OK)
-		status = take_chunk(import, &chunk, &data);
+		status = is_place(import, &chunk) ? begin_move(import, &chunk)
+		                                  : take_chunk(import, &chunk, &data);
 	bump_release(&bump);
 	if (status == SIMPLER_OK)
 		return;
@@ -116,17 +208,19 @@ static void answer(struct import *import)
 static void on_stream_end(void *context, enum rpc_code code, const char *text)
 {
 	struct import *import = context;
-	simpler_status status = judge(import, code, text);
+	bool last;
 
+	import->ended = judge(import, code, text);
+	if (import->ended != SIMPLER_OK)
+		error_save(&import->end);
 	pthread_mutex_lock(&import->lock);
 	import->over = true;
+	last = !import->moving;
+	if (!last) /* without the stream nothing is there to be read */
+		transport_cancel(import->moving, &import->move, true);
 	pthread_mutex_unlock(&import->lock);
-	if (status == SIMPLER_OK) {
-		answer(import);
-		return;
-	}
-	error_context("importing from node '%s' at %s", import->node_id, import->address);
-	reply_error(import->call);
+	if (last)
+		conclude(import);
 }
 
 /* Of a call that had no stream yet, begin() answers. */
@@ -137,6 +231,9 @@ static void import_cancelled(struct rpc_call *call)
 	if (!import)
 		return;
 	pthread_mutex_lock(&import->lock);
+	import->given_up = true;
+	if (import->moving)
+		transport_cancel(import->moving, &import->move, true);
 	if (import->stream && !import->over)
 		rpc_client_call_cancel(import->stream);
 	pthread_mutex_unlock(&import->lock);
@@ -186,7 +283,8 @@ static simpler_status make_storage(struct node *node, struct import *import,
 static simpler_status open_stream(struct node *node, struct import *import)
 {
 	struct rpc_client_call *stream;
-	simpler_status status = peers_take(node->peers, import->address, &import->peer);
+	simpler_status status =
+		import->peer ? SIMPLER_OK : peers_take(node->peers, import->address, &import->peer);
 
 	if (status != SIMPLER_OK)
 		return status;
@@ -199,16 +297,17 @@ static simpler_status open_stream(struct node *node, struct import *import)
 	return SIMPLER_OK;
 }
 
-static simpler_status read_remote(struct node *node, struct import *import,
-                                  const struct msg_import *request)
+static simpler_status begin_stream(struct node *node, struct import *import, bool by_fabric)
 {
-	const struct msg_read read = { .handle = request->grant.handle,
-		                       .token = { request->grant.token, MSG_TOKEN_BYTES } };
+	struct msg_read read = { .handle = import->source,
+		                 .token = { import->token, MSG_TOKEN_BYTES } };
 	struct rpc_buffer buffer;
-	simpler_status status = make_storage(node, import, request);
+	simpler_status status;
 
-	if (status == SIMPLER_OK)
-		status = msg_read_encode(&read, &buffer);
+	if (by_fabric)
+		(void)snprintf(read.fabric, sizeof(read.fabric), "%s",
+		               fabric_provider_name(fabric_ports_provider(node->fabric)));
+	status = msg_read_encode(&read, &buffer);
 	if (status != SIMPLER_OK)
 		return status;
 	status = open_stream(node, import);
@@ -217,6 +316,46 @@ static simpler_status read_remote(struct node *node, struct import *import,
 	else
 		rpc_buffer_release(&buffer);
 	return status;
+}
+
+static simpler_status read_remote(struct node *node, struct import *import,
+                                  const struct msg_import *request)
+{
+	simpler_status status = make_storage(node, import, request);
+
+	if (status != SIMPLER_OK)
+		return status;
+	import->source = request->grant.handle;
+	import->source.transport_desc.size = 0;
+	import->source.also[0] = '\0';
+	memcpy(import->token, request->grant.token, MSG_TOKEN_BYTES);
+	return begin_stream(node, import, node->fabric != NULL);
+}
+
+/* The fabric has failed, and the client still waits: true when a stream is under way instead. */
+static bool goes_on(struct import *import)
+{
+	bool again;
+
+	pthread_mutex_lock(&import->lock);
+	again = import->failed && !import->given_up;
+	if (again)
+		import->over = import->failed = false;
+	pthread_mutex_unlock(&import->lock);
+	return again && begin_stream(node_of(import->call), import, false) == SIMPLER_OK;
+}
+
+static void conclude(struct import *import)
+{
+	if (goes_on(import))
+		return;
+	if (import->moved || import->ended == SIMPLER_OK) {
+		answer(import);
+		return;
+	}
+	(void)error_restore(&import->end);
+	error_context("importing from node '%s' at %s", import->node_id, import->address);
+	reply_error(import->call);
 }
 
 /* Another handle of storage that is here: at once. */

@@ -1,10 +1,12 @@
 /* TensorPool: the bytes of tensors in and out, in chunks. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "node/fabric_ports.h"
 #include "node/stream.h"
 
 #define CHUNK_BYTES ((uint64_t)1 << 20)
@@ -22,11 +24,12 @@ struct pinned {
 
 struct pull {
 	struct stream stream;
-	struct pool_view view; /* pinned; handle 0: not yet */
-	struct pinned *pinned; /* once something was sent without a copy */
-	struct span span;      /* what is read of it */
-	uint64_t sent;         /* of the span's packed bytes */
-	bool whole;            /* PullTensor, where every chunk repeats the handle */
+	struct pool_view view;      /* pinned; handle 0: not yet */
+	struct pinned *pinned;      /* once something was sent without a copy */
+	struct span span;           /* what is read of it */
+	uint64_t sent;              /* of the span's packed bytes */
+	bool whole;                 /* PullTensor, where every chunk repeats the handle */
+	struct fabric_region *lent; /* to the client, which reads it by itself; or NULL */
 };
 
 static void drop_pinned(void *context)
@@ -123,6 +126,37 @@ static simpler_status check_span(const struct span *span, const struct pool_view
 	                   (unsigned long long)span_end(span), (unsigned long long)view->nbytes);
 }
 
+/* The client can read it by a fabric, and so can this node have it read. */
+static bool can_lend(const struct node *node, const struct pull *pull, const struct msg_read *read)
+{
+	return node->fabric && !read->has_span && pull->view.nbytes > 0 &&
+	       strcmp(read->fabric, fabric_provider_name(fabric_ports_provider(node->fabric))) == 0;
+}
+
+/* One chunk that says where it is; then nothing until the client goes. False when it cannot be. */
+static bool lend(struct rpc_call *call, struct pull *pull)
+{
+	struct node *node = node_of(call);
+	struct msg_chunk chunk = { .has_handle = true };
+	struct node_places places;
+	struct fabric_place place;
+	struct rpc_buffer buffer;
+
+	if (fabric_ports_lend(node->fabric, pull->view.bytes, pull->view.nbytes, &pull->lent,
+	                      &place) != SIMPLER_OK)
+		return false;
+	node_fill_handle(node, &pull->view, &places, &chunk.handle);
+	(void)snprintf(chunk.handle.also, sizeof(chunk.handle.also), "%s", FABRIC_TRANSPORT);
+	chunk.handle.also_desc =
+		(simpler_bytes){ places.fabric, fabric_place_encode(&place, places.fabric) };
+	if (msg_chunk_encode_head(&chunk, &buffer) != SIMPLER_OK) {
+		reply_error(call);
+		return true;
+	}
+	rpc_send(call, &buffer);
+	return true;
+}
+
 static void pull_begin(struct rpc_call *call, struct pull *pull, simpler_status status)
 {
 	if (status == SIMPLER_OK)
@@ -185,6 +219,8 @@ static void read_message(struct rpc_call *call, const uint8_t *data, size_t size
 	if (status == SIMPLER_OK)
 		status = read_pin(node_of(call), pull, &read);
 	bump_release(&bump);
+	if (status == SIMPLER_OK && can_lend(node_of(call), pull, &read) && lend(call, pull))
+		return;
 	if (status == SIMPLER_OK)
 		pull->span = read.has_span ? read.span : all_of(&pull->view);
 	pull_begin(call, pull, status);
@@ -194,6 +230,8 @@ static void pull_sent(struct rpc_call *call)
 {
 	struct pull *pull = rpc_call_state(call);
 
+	if (pull->lent)
+		return;
 	if (pull->sent == span_bytes(&pull->span))
 		rpc_finish(call, RPC_OK, NULL, NULL);
 	else if (pull_send(call, pull) != SIMPLER_OK)
@@ -210,6 +248,8 @@ static void pull_end(struct rpc_call *call, bool cancelled)
 	struct pull *pull = rpc_call_state(call);
 
 	(void)cancelled;
+	if (pull && pull->lent)
+		fabric_region_close(pull->lent);
 	if (pull && pull->pinned)
 		drop_pinned(pull->pinned);
 	else if (pull && pull->view.handle != 0)

@@ -122,7 +122,8 @@ struct msg_read { /* TensorReadReq */
 	struct msg_handle handle;
 	bool has_span;
 	struct span span;
-	simpler_bytes token; /* empty, or MSG_TOKEN_BYTES */
+	simpler_bytes token;                /* empty, or MSG_TOKEN_BYTES */
+	char fabric[MSG_TRANSPORT_MAX + 1]; /* the client's provider; "": none */
 };
 
 struct msg_export {

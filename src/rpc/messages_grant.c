@@ -49,6 +49,10 @@ simpler_status msg_read_decode(const uint8_t *bytes, size_t size, struct bump *b
 		                  .token = take_bytes(message->token) };
 	if (message->token.len > 0)
 		status = check_token(message->token);
+	if (status == SIMPLER_OK)
+		status = take_text(message->fabric, MSG_TRANSPORT_MAX, "fabric");
+	if (status == SIMPLER_OK)
+		memcpy(out->fabric, message->fabric, strlen(message->fabric) + 1);
 	if (status == SIMPLER_OK && message->span)
 		status = take_span(message->span, &out->span);
 	return status == SIMPLER_OK ? take_handle(message->handle, "handle", &out->handle) : status;
@@ -62,6 +66,7 @@ simpler_status msg_read_encode(const struct msg_read *read, struct rpc_buffer *o
 
 	PB_INIT(tensor_read_req, &message);
 	message.handle = put_handle(&read->handle, &handle);
+	message.fabric = (char *)read->fabric;
 	if (read->has_span)
 		message.span = put_span(&read->span, &span);
 	message.token = put_bytes(read->token);
