@@ -79,7 +79,9 @@ typedef struct simpler_worker_options {
 /**
  * @param options  NULL means SIMPLER_WORKER_OPTIONS_INIT.
  * @param[out] out Set on SIMPLER_OK; release with simpler_worker_close().
- * @return SIMPLER_EINVAL for an option out of its range, which the message names; SIMPLER_ENOMEM.
+ * @return SIMPLER_EINVAL for an option out of its range, which the message names;
+ *         SIMPLER_EUNAVAILABLE when the fabric that was named is not there for fabric_address;
+ *         SIMPLER_ENOMEM.
  */
 SIMPLER_API simpler_status simpler_worker_create(const simpler_worker_options *options,
                                                  simpler_worker **out);
@@ -279,8 +281,9 @@ SIMPLER_API simpler_status simpler_unregister_chip(simpler_worker *worker, simpl
  * Start the children: fork those of this machine, connect to the remote nodes, ship what was
  * registered. Blocks until all are up or one failed; a worker whose init failed can only be closed.
  *
- * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms;
- *         SIMPLER_ENOTFOUND when the program simpler-host, which they run in, is not found.
+ * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms, or the lane
+ *         that was named for it is not to be had; SIMPLER_ENOTFOUND when the program simpler-host,
+ *         which they run in, is not found.
  */
 SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
 

@@ -3,6 +3,7 @@
 
 #include <rdma/fi_errno.h>
 
+#include "base/inject.h"
 #include "fabric/library.h"
 #include "fabric/loop.h"
 #include "os/random.h"
@@ -29,8 +30,9 @@ static simpler_status register_memory(struct fabric_region *region, void *base, 
 		if (attr->mr_key_size < sizeof(key))
 			key &= (UINT64_C(1) << 8 * attr->mr_key_size) - 1;
 	}
-	error = fi_mr_reg(region->port->domain, base, (size_t)nbytes, flags, 0, key, 0, &region->mr,
-	                  NULL);
+	error = INJECT("fabric.register") ? -FI_ENOMEM
+	                                  : fi_mr_reg(region->port->domain, base, (size_t)nbytes,
+	                                              flags, 0, key, 0, &region->mr, NULL);
 	if (error)
 		return error_raise(SIMPLER_ENOSPACE,
 		                   "the fabric's provider %s cannot register %llu bytes more: %s; "

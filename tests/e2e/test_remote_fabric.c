@@ -4,7 +4,9 @@
  *
  * With the argument "cut", in a network namespace of its own (tests/e2e/cut_fabric), the tests that
  * take the fabric's link away and leave that of gRPC alone. With "none", where libfabric has
- * neither of the providers (tests/e2e/no_fabric), those of doing without.
+ * neither of the providers (tests/e2e/no_fabric), those of doing without. With "short", where no
+ * memory can be registered any more (src/base/inject.h), those of tensors that a fabric does not
+ * reach.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -256,6 +258,25 @@ static void a_provider_that_is_named_and_not_there_is_an_error(void **state)
 	}
 }
 
+/* --- where no memory can be registered --- */
+
+static void a_tensor_that_cannot_be_registered_goes_by_the_stream(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t values[1000] = { 0 };
+
+	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_AUTO, 60000));
+	assert_int_equal(values[999], 7);
+	assert_int_equal(traffic_of(fixture).fabric.sent, 0);
+	assert_int_equal(traffic_of(fixture).stream.sent, sizeof(values));
+	assert_int_equal(traffic_of(fixture).stream.received, sizeof(values));
+	/* Nothing had failed: it was not tried. */
+	assert_int_equal(traffic_of(fixture).fabric_fallbacks, 0);
+	assert_fails(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000),
+	             SIMPLER_EUNAVAILABLE, "has not registered the tensor");
+	assert_int_equal(values[999], 7);
+}
+
 /* --- failure --- */
 
 #define LARGE (64 * MIB)
@@ -407,6 +428,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_provider_that_is_named_and_not_there_is_an_error),
 		WITH(one_that_is_named_and_not_there_is_an_error, set_up_unprovided),
 	};
+	const struct CMUnitTest shorts[] = {
+		WITH(a_tensor_that_cannot_be_registered_goes_by_the_stream, set_up),
+	};
 	const struct fabric_options options = { FABRIC_TCP, NODE_FABRIC };
 	struct fabric *fabric;
 
@@ -419,5 +443,7 @@ int main(int argc, char **argv)
 	fabric_close(fabric);
 	if (argc > 1 && strcmp(argv[1], "cut") == 0)
 		return cmocka_run_group_tests(with_cuts, NULL, NULL);
+	if (argc > 1 && strcmp(argv[1], "short") == 0)
+		return cmocka_run_group_tests(shorts, NULL, NULL);
 	return cmocka_run_group_tests(whole, NULL, NULL);
 }
