@@ -9,6 +9,7 @@
 #include <grpc/grpc_security.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 /* --- limits, with a client that has none --- */
 
@@ -487,6 +488,153 @@ static void stopping_waits_for_slow_methods(void **state)
 	rpc_client_destroy(pair.client);
 }
 
+/* --- streams that are answered while they send, and lasting ones --- */
+
+#define LARGE ((size_t)40 << 20)
+
+static void send_large(struct rpc_call *call)
+{
+	struct rpc_buffer message;
+
+	if (rpc_buffer_alloc(&message, LARGE) != SIMPLER_OK)
+		abort();
+	memset(message.data, 'x', LARGE);
+	rpc_send(call, &message);
+}
+
+/* While the message is on its way. */
+static void send_and_finish(struct rpc_call *call)
+{
+	send_large(call);
+	rpc_finish(call, RPC_ABORTED, "behind what was sent", NULL);
+}
+
+static void count_cancelled(struct rpc_call *call)
+{
+	pthread_mutex_lock(&seen.lock);
+	seen.cancels++;
+	pthread_cond_broadcast(&seen.changed);
+	pthread_mutex_unlock(&seen.lock);
+	rpc_finish(call, RPC_CANCELLED, "gone", NULL);
+}
+
+static void send_text(struct rpc_call *call)
+{
+	struct rpc_buffer message = text_buffer("open");
+
+	rpc_send(call, &message);
+	rpc_receive(call);
+}
+
+static const struct rpc_method streams[] = {
+	{ .path = "/test.S/SendAndFinish",
+	  .streaming = true,
+	  .on_open = send_and_finish,
+	  .on_cancel = count_cancelled },
+	{ .path = "/test.S/Lasting",
+	  .streaming = true,
+	  .lasting = true,
+	  .idle_ms = 200,
+	  .on_open = send_text,
+	  .on_cancel = count_cancelled },
+	{ .path = "/test.S/LastingLarge",
+	  .streaming = true,
+	  .lasting = true,
+	  .idle_ms = 200,
+	  .on_open = send_large,
+	  .on_cancel = count_cancelled },
+	{ .path = "/test.S/Counted",
+	  .streaming = true,
+	  .on_open = send_text,
+	  .on_cancel = count_cancelled },
+};
+
+static void serve_streams(struct pair *pair)
+{
+	const struct rpc_server_options options = { .address = "127.0.0.1:0",
+		                                    .methods = streams,
+		                                    .method_count = 4,
+		                                    .threads = 2,
+		                                    .max_streams = 1 };
+
+	pair_start(pair, &options);
+}
+
+static struct rpc_client_call *begin_stream(struct pair *pair, const char *path,
+                                            struct outcome *outcome)
+{
+	outcome_init(outcome);
+	return stream_open(pair->channel, path, CLOCK_NEVER, &outcome_handlers, outcome);
+}
+
+static void what_is_being_sent_comes_before_the_answer(void **state)
+{
+	struct outcome outcome;
+	struct pair pair;
+
+	(void)state;
+	serve_streams(&pair);
+	for (unsigned i = 0; i < 10; i++) {
+		(void)begin_stream(&pair, "/test.S/SendAndFinish", &outcome);
+		outcome_wait(&outcome, &outcome.ended, 1);
+		assert_int_equal(outcome.code, RPC_ABORTED);
+		assert_string_equal(outcome.text, "behind what was sent");
+		assert_int_equal(outcome.messages, 1);
+		assert_int_equal(outcome.size, LARGE);
+		outcome_destroy(&outcome);
+	}
+	pair_stop(&pair);
+}
+
+static void lasting_streams_are_not_counted_and_may_be_silent(void **state)
+{
+	const struct timespec longer = { 0, 500 * CLOCK_MS };
+	struct rpc_client_call *calls[4];
+	struct outcome outcomes[4], refused;
+	struct pair pair;
+
+	(void)state;
+	serve_streams(&pair);
+	for (size_t i = 0; i < 4; i++) {
+		calls[i] = begin_stream(&pair, i < 3 ? "/test.S/Lasting" : "/test.S/Counted",
+		                        &outcomes[i]);
+		outcome_wait(&outcomes[i], &outcomes[i].messages, 1);
+	}
+	(void)begin_stream(&pair, "/test.S/Counted", &refused);
+	outcome_wait(&refused, &refused.ended, 1);
+	assert_int_equal(refused.code, RPC_RESOURCE_EXHAUSTED);
+	outcome_destroy(&refused);
+	(void)nanosleep(&longer, NULL);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(outcome_ended(&outcomes[i]), 0);
+		rpc_client_call_cancel(calls[i]);
+		outcome_wait(&outcomes[i], &outcomes[i].ended, 1);
+		outcome_destroy(&outcomes[i]);
+	}
+	pair_stop(&pair);
+}
+
+static void a_lasting_stream_that_nobody_reads_ends(void **state)
+{
+	struct rpc_client_call *call;
+	struct outcome outcome;
+	struct pair pair;
+
+	(void)state;
+	serve_streams(&pair);
+	outcome_init(&outcome);
+	call = rpc_client_call_create(pair.channel, "/test.S/LastingLarge", CLOCK_NEVER);
+	rpc_stream_await(call, false); /* so it is not read */
+	rpc_stream_begin(call, NULL, &outcome_handlers, &outcome);
+	wait_seen(&seen.cancels, 1);
+	/* It hears of that behind what it does not read. */
+	rpc_client_call_cancel(call);
+	outcome_wait(&outcome, &outcome.ended, 1);
+	assert_int_equal(outcome.messages, 0);
+	outcome_destroy(&outcome);
+	pair_stop(&pair);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +652,9 @@ int main(void)
 		TEST(stopping_cancels_at_its_deadline),
 		TEST(slow_methods_hold_up_each_other_and_nobody_else),
 		TEST(stopping_waits_for_slow_methods),
+		TEST(what_is_being_sent_comes_before_the_answer),
+		TEST(lasting_streams_are_not_counted_and_may_be_silent),
+		TEST(a_lasting_stream_that_nobody_reads_ends),
 	};
 
 	return cmocka_run_group_tests(tests, make_socket_path, NULL);
