@@ -91,6 +91,15 @@ static void let_go(struct fabric *fabric, struct fabric_port *port)
 	(void)pthread_cond_broadcast(&fabric->changed);
 }
 
+static void end_abandoned(struct fabric_port *port)
+{
+	const struct fabric_port_options options = port->options;
+
+	port_release(port);
+	if (options.gone)
+		options.gone(options.context);
+}
+
 /* Once through all ports. They are added to the list's end by others, and only go in here. */
 static bool step(struct fabric *fabric)
 {
@@ -112,7 +121,7 @@ static bool step(struct fabric *fabric)
 			let_go(fabric, port);
 		if (last && abandoned) {
 			pthread_mutex_unlock(&fabric->lock);
-			port_release(port);
+			end_abandoned(port);
 			pthread_mutex_lock(&fabric->lock);
 		}
 	}

@@ -70,6 +70,8 @@ struct fabric_port_options {
 	 * sender says who it is, and nobody checks it. */
 	void (*received)(void *context, const struct fabric_address *from, const uint8_t *bytes,
 	                 size_t size);
+	/* The port was abandoned, and nothing is called any more. NULL: nobody cares. */
+	void (*gone)(void *context);
 	void *context;
 	uint32_t receives;    /* messages there is room for until `received` has seen them */
 	size_t message_bytes; /* of the longest, at most FABRIC_MESSAGE_MAX; longer ones are lost */
@@ -130,7 +132,10 @@ struct fabric_op {
 	enum fabric_kind kind;
 	struct fabric_peer *peer; /* open until `done` is called */
 	uint8_t *local;
-	uint64_t nbytes; /* of a message, at most FABRIC_MESSAGE_MAX */
+	uint64_t nbytes; /* of a message, with its head, at most FABRIC_MESSAGE_MAX */
+	/* Of messages: goes before that. */
+	uint8_t *head;
+	size_t head_bytes;
 	/* Of writes and reads: */
 	uint64_t key, remote; /* the place's key, and its base plus where in it */
 	/* Of writes: `data` comes with each piece when it has landed; how many there were is in

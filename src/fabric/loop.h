@@ -11,7 +11,7 @@
 
 #include "fabric/fabric.h"
 
-#define FABRIC_PORTS_MAX 256u
+#define FABRIC_PORTS_MAX 512u
 
 struct fabric {
 	enum fabric_provider provider;

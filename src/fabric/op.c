@@ -102,10 +102,13 @@ static ssize_t post_write(struct fabric_op *op, uint64_t size)
 
 static ssize_t post_message(struct fabric_op *op)
 {
-	const struct iovec iov[2] = { { &op->port->head, sizeof(op->port->head) },
+	const struct iovec iov[3] = { { &op->port->head, sizeof(op->port->head) },
+		                      { op->head, op->head_bytes },
 		                      { op->local, (size_t)op->nbytes } };
 	const struct fi_msg message = { .msg_iov = iov,
-		                        .iov_count = op->nbytes > 0 ? 2 : 1,
+		                        .iov_count = op->nbytes > 0       ? 3
+		                                     : op->head_bytes > 0 ? 2
+		                                                          : 1,
 		                        .addr = op->peer->at,
 		                        .context = op };
 
@@ -331,9 +334,10 @@ void fabric_start(struct fabric_op *op)
 	if (port->down || port->shutting) {
 		(void)error_raise(SIMPLER_EUNAVAILABLE, "this end of the fabric is shut");
 		begin_end(op);
-	} else if (op->kind == FABRIC_SEND && op->nbytes > FABRIC_MESSAGE_MAX) {
+	} else if (op->kind == FABRIC_SEND && op->head_bytes + op->nbytes > FABRIC_MESSAGE_MAX) {
 		(void)error_raise(SIMPLER_EINVAL, "a message of %llu bytes; at most %zu can be",
-		                  (unsigned long long)op->nbytes, FABRIC_MESSAGE_MAX);
+		                  (unsigned long long)(op->head_bytes + op->nbytes),
+		                  FABRIC_MESSAGE_MAX);
 		begin_end(op);
 	} else if (op->peer->waiting == 0) {
 		push(op);
