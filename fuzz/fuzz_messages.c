@@ -50,6 +50,7 @@ TARGET(drain, msg_drain)
 TARGET(stop_task, msg_stop_task)
 TARGET(fabric, msg_fabric)
 TARGET(fabric_joined, msg_fabric_joined)
+TARGET(fabric_end, msg_fabric_end)
 
 /* A chunk in parts of as many bytes as the first one says. */
 static void try_parts(const uint8_t *bytes, size_t size)
@@ -76,11 +77,13 @@ static void try_parts(const uint8_t *bytes, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *, size_t) = {
-		try_health,     try_handle,       try_chunk,        try_alloc,         try_refresh,
-		try_dispatch,   try_outcome,      try_callable_ref, try_callable,      try_free,
-		try_module_ref, try_module_chunk, try_attach,       try_attached,      try_read,
-		try_export,     try_grant,        try_import,       try_parts,         try_status,
-		try_drain,      try_stop_task,    try_fabric,       try_fabric_joined,
+		try_health,     try_handle,    try_chunk,      try_alloc,
+		try_refresh,    try_dispatch,  try_outcome,    try_callable_ref,
+		try_callable,   try_free,      try_module_ref, try_module_chunk,
+		try_attach,     try_attached,  try_read,       try_export,
+		try_grant,      try_import,    try_parts,      try_status,
+		try_drain,      try_stop_task, try_fabric,     try_fabric_joined,
+		try_fabric_end,
 	};
 
 	if (size > 0)

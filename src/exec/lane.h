@@ -5,6 +5,7 @@
  *   stream   records in the messages of one gRPC stream, as many in each as are ready when it can
  *            take one (lane_stream.c)
  *   shm      the same records in memory that a node of this machine shares (lane_shm.c)
+ *   fabric   the same in messages of libfabric (lane_fabric.c)
  *
  * All follow one contract, and one test holds all of them to it. The node does the same for each: a
  * task runs at most once, whichever lanes its dispatch comes by, so what was sent by one that has
@@ -28,6 +29,7 @@
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 
+struct fabric;
 struct lane;
 struct rpc_client_call;
 
@@ -61,6 +63,11 @@ struct lane_ops {
 	simpler_status (*submit)(struct lane *lane, struct lane_dispatch *dispatch,
 	                         const struct msg_dispatch *message);
 	bool (*cancel)(struct lane *lane, struct lane_dispatch *dispatch);
+	/* From time to time: one that cannot tell otherwise asks whether the other side is there.
+	 */
+	void (*check)(struct lane *lane);
+	/* It is lost, as its owner knows. */
+	void (*lose)(struct lane *lane, const char *why);
 	/* No submit follows. What is in flight ends before the last reference is dropped. */
 	void (*close)(struct lane *lane);
 	void (*release)(struct lane *lane);
@@ -131,5 +138,8 @@ simpler_status lane_unary_create(struct rpc_channel *channel, struct lane **out)
 /* Begins to open; one that fails here tells its owner nothing. `owner` is copied. */
 simpler_status lane_stream_open(struct rpc_channel *channel, const struct lane_owner *owner,
                                 struct lane **out);
+/* Likewise. `fabric` is borrowed, and waits for the lane when it is closed. */
+simpler_status lane_fabric_open(struct fabric *fabric, struct rpc_channel *channel,
+                                const struct lane_owner *owner, struct lane **out);
 
 #endif

@@ -293,11 +293,25 @@ static simpler_status make_slots(struct lane_batch *lane, uint32_t count, bool *
 		lane->first_free = 0;
 		lane->state = LANE_OPEN;
 		await(lane, false);
+		lane->opening = true;
 		slots = NULL;
 	}
 	pthread_mutex_unlock(&lane->lane.lock);
 	free(slots);
 	return SIMPLER_OK;
+}
+
+static void tell_opened(struct lane_batch *lane)
+{
+	bool ended;
+
+	lane->owner.opened(lane->owner.context, &lane->lane);
+	pthread_mutex_lock(&lane->lane.lock);
+	lane->opening = false;
+	ended = lane->ended_so_soon && !lane->closing;
+	pthread_mutex_unlock(&lane->lane.lock);
+	if (ended)
+		lane->owner.lost(lane->owner.context, &lane->lane, "it ended when it was open");
 }
 
 static simpler_status take_hello(struct lane_batch *lane, const struct lane_record *record)
@@ -309,7 +323,7 @@ static simpler_status take_hello(struct lane_batch *lane, const struct lane_reco
 	if (status == SIMPLER_OK)
 		status = make_slots(lane, hello.credits, &opened);
 	if (opened)
-		lane->owner.opened(lane->owner.context, &lane->lane);
+		tell_opened(lane);
 	return status;
 }
 
@@ -359,6 +373,14 @@ void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size)
 		lane_batch_lost(lane, simpler_last_error_step(0));
 }
 
+static void batch_check(struct lane *base)
+{
+	struct lane_batch *lane = (struct lane_batch *)base;
+
+	if (lane->carrier->check)
+		lane->carrier->check(lane);
+}
+
 /* --- the end --- */
 
 /* With the lock: all that is in flight or waits, in one list. */
@@ -393,7 +415,8 @@ static void die(struct lane_batch *lane, const char *why, enum rpc_note note, bo
 	dies = lane->state != LANE_DEAD;
 	lane->state = LANE_DEAD;
 	lane->closing = lane->closing || closing;
-	tells = dies && !lane->closing;
+	lane->ended_so_soon = lane->ended_so_soon || (dies && lane->opening);
+	tells = dies && !lane->closing && !lane->opening;
 	all = take_all(lane);
 	pthread_mutex_unlock(&lane->lane.lock);
 	if (dies)
@@ -415,6 +438,11 @@ void lane_batch_lost(struct lane_batch *lane, const char *why)
 void lane_batch_ended(struct lane_batch *lane, const char *why)
 {
 	die(lane, why, RPC_NOTE_NOT_RUN, false);
+}
+
+static void batch_lose(struct lane *base, const char *why)
+{
+	lane_batch_lost((struct lane_batch *)base, why);
 }
 
 static void batch_close(struct lane *base)
@@ -441,6 +469,8 @@ void lane_batch_destroy(struct lane_batch *lane)
 static const struct lane_ops batch_ops = {
 	.submit = batch_submit,
 	.cancel = batch_cancel,
+	.check = batch_check,
+	.lose = batch_lose,
 	.close = batch_close,
 	.release = batch_release,
 };

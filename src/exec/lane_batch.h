@@ -26,12 +26,15 @@ struct lane_carrier {
 	const char *name;
 	/* Of one batch, which has more only if it is a single record; and of one record. */
 	size_t batch_bytes, record_bytes;
-	/* Takes the bytes with it. True when it can take more at once; false when it says so by
-	 * lane_batch_sent(). One at a time, without locks. */
+	/* True when it has taken the bytes and can take more at once; else it says so by
+	 * lane_batch_sent(), until when, or until the lane's release, they stay where they are. One
+	 * at a time, without locks. */
 	bool (*send)(struct lane_batch *lane, const uint8_t *bytes, size_t size);
 	/* Whether outcomes are awaited from now on, which they are while it opens. With the lane's
 	 * lock; may be NULL. */
 	void (*await)(struct lane_batch *lane, bool awaited);
+	/* As in struct lane_ops. NULL: it is told by itself. */
+	void (*check)(struct lane_batch *lane);
 	/* The lane is dead: have the other side know. May be called while send() is. */
 	void (*close)(struct lane_batch *lane);
 	void (*release)(struct lane_batch *lane); /* frees it */
@@ -52,6 +55,8 @@ struct lane_batch {
 	/* Under the lane's lock: */
 	enum lane_state state;
 	bool closing; /* the owner wants to hear nothing any more */
+	/* The owner is being told that it is open, and hears of its end after that. */
+	bool opening, ended_so_soon;
 	struct lane_slot *slots;
 	uint32_t slot_count, first_free, taken;
 	struct lane_dispatch *waiting; /* for a slot */

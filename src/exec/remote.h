@@ -26,12 +26,16 @@ struct remote_options {
 
 /* Opens a channel to the address; does not wait for a connection. */
 simpler_status remote_create(const struct remote_options *options, struct exec_child **out);
-/* Before it is connected: tensors may go by this fabric, which outlives the child. NULL: none. */
+/* Before it is connected: tensors and dispatches may go by this fabric, which outlives the child.
+ * NULL: there is none. */
 void remote_use_fabric(struct exec_child *child, struct fabric *fabric);
 /* Attach the session to the node, and open a lane to it. Blocks until it answers or until
  * `deadline`; see node_session_attach(). SIMPLER_EUNAVAILABLE also when the lane was named, and is
  * not to be had. */
 simpler_status remote_connect(struct exec_child *child, int64_t deadline);
+
+/* Nothing is dispatched any more, and the session is about to end. */
+void remote_leave(struct exec_child *child);
 
 /* Payload of tensors that went to a node and came from it, by what carried it. */
 struct remote_bytes {

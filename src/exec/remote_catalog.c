@@ -44,6 +44,7 @@ static void on_lost(void *context, const char *why)
 	if (node->child.listener)
 		node->child.listener->lost(node->child.listener->context, &node->child);
 	remote_lose(node, why);
+	remote_lose_lane(node, why);
 }
 
 /* Until it knows all callables it stays away. */

@@ -8,6 +8,11 @@
 #include "exec/remote_storage.h"
 #include "rpc/rpc.h"
 
+void remote_leave(struct exec_child *child)
+{
+	remote_close_lanes((struct remote_child *)child);
+}
+
 static void remote_close(struct exec_child *child)
 {
 	struct remote_child *node = (struct remote_child *)child;

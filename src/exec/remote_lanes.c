@@ -18,14 +18,26 @@
 #include "exec/node_session.h"
 #include "exec/remote_node.h"
 
-static const simpler_lane best_first[] = { SIMPLER_LANE_SHM, SIMPLER_LANE_STREAM };
+static const simpler_lane best_first[] = { SIMPLER_LANE_SHM, SIMPLER_LANE_FABRIC,
+	                                   SIMPLER_LANE_STREAM };
+#define KINDS (sizeof(best_first) / sizeof(best_first[0]))
+/* How long one may take to open that has another one behind it. */
+#define OPEN_MS 3000
 
-static bool is_wanted(const struct remote_lanes *lanes, simpler_lane lane)
+/* What this side needs for it. */
+static bool is_here(const struct remote_child *node, simpler_lane lane)
 {
-	if (lane == SIMPLER_LANE_SHM && !lanes->shm)
-		return false;
+	if (lane == SIMPLER_LANE_SHM)
+		return node->lanes.shm != NULL;
+	return lane != SIMPLER_LANE_FABRIC || node->fabric;
+}
+
+static bool is_wanted(const struct remote_child *node, simpler_lane lane)
+{
+	const struct remote_lanes *lanes = &node->lanes;
+
 	return (lanes->wanted == SIMPLER_LANE_AUTO || lanes->wanted == lane) &&
-	       (lanes->offered >> lane & 1) != 0;
+	       (lanes->offered >> lane & 1) != 0 && is_here(node, lane);
 }
 
 /* --- what its owner hears --- */
@@ -121,17 +133,21 @@ static simpler_status begin(struct remote_child *node, simpler_lane kind, struct
 
 	if (kind == SIMPLER_LANE_STREAM)
 		return lane_stream_open(node->channel, &owner, out);
+	if (kind == SIMPLER_LANE_FABRIC)
+		return lane_fabric_open(node->fabric, node->channel, &owner, out);
 	node_session_shm_address(node->attachment, address);
 	return lane_shm_open(node->lanes.shm, address, node_session_id(node->session), &owner, out);
 }
 
 /* With the lock. False when there is none; those that failed have their turn again then. */
-static bool next_to_open(struct remote_lanes *lanes, simpler_lane *out)
+static bool next_to_open(struct remote_child *node, simpler_lane *out)
 {
-	for (size_t i = 0; i < sizeof(best_first) / sizeof(best_first[0]); i++) {
+	struct remote_lanes *lanes = &node->lanes;
+
+	for (size_t i = 0; i < KINDS; i++) {
 		simpler_lane lane = best_first[i];
 
-		if (is_wanted(lanes, lane) && (lanes->failed >> lane & 1) == 0) {
+		if (is_wanted(node, lane) && (lanes->failed >> lane & 1) == 0) {
 			*out = lane;
 			return true;
 		}
@@ -161,7 +177,7 @@ static bool open_next(struct remote_child *node)
 	struct lane *lane;
 
 	pthread_mutex_lock(&node->lock);
-	begins = lanes->state == REMOTE_LANE_NONE && (any = next_to_open(lanes, &kind));
+	begins = lanes->state == REMOTE_LANE_NONE && (any = next_to_open(node, &kind));
 	if (begins) {
 		lanes->state = REMOTE_LANE_OPENING;
 		lanes->is = kind;
@@ -197,14 +213,52 @@ static bool await_open(struct remote_child *node, int64_t deadline)
 	return open;
 }
 
+/* With a reference; NULL when there is none, or none that is known yet. */
+static struct lane *hold_fast(struct remote_child *node, bool but_opening)
+{
+	struct remote_lanes *lanes = &node->lanes;
+	struct lane *lane;
+
+	pthread_mutex_lock(&node->lock);
+	lane = !but_opening || lanes->state == REMOTE_LANE_OPENING ? lanes->fast : NULL;
+	if (lane)
+		lane_hold(lane);
+	pthread_mutex_unlock(&node->lock);
+	return lane;
+}
+
+/* When the one that is being opened is not waited for any longer. */
+static int64_t patient_until(struct remote_child *node, int64_t deadline)
+{
+	int64_t soon = clock_after_ms(OPEN_MS);
+	bool is_last;
+
+	pthread_mutex_lock(&node->lock);
+	is_last =
+		node->lanes.wanted != SIMPLER_LANE_AUTO || node->lanes.is == best_first[KINDS - 1];
+	pthread_mutex_unlock(&node->lock);
+	return is_last || deadline < soon ? deadline : soon;
+}
+
+static void stop_opening(struct remote_child *node)
+{
+	struct lane *lane = hold_fast(node, true);
+
+	if (!lane)
+		return;
+	lane->ops->lose(lane, "no answer");
+	lane_drop(lane);
+}
+
 /* Each kind that is wanted once, until one is open. */
 static bool open_best(struct remote_child *node, int64_t deadline)
 {
 	do {
 		if (!open_next(node))
 			return false;
-		if (await_open(node, deadline))
+		if (await_open(node, patient_until(node, deadline)))
 			return true;
+		stop_opening(node);
 	} while (clock_now() < deadline);
 	return false;
 }
@@ -216,7 +270,12 @@ simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
 
 	if (lanes->wanted == SIMPLER_LANE_UNARY)
 		return SIMPLER_OK;
-	if (lanes->wanted != SIMPLER_LANE_AUTO && !is_wanted(lanes, lanes->wanted))
+	if (lanes->wanted == SIMPLER_LANE_FABRIC && !node->fabric)
+		return error_raise(SIMPLER_EUNAVAILABLE,
+		                   "the lane 'fabric' was named for %s, and this worker has no "
+		                   "fabric: see simpler_worker_options.fabric",
+		                   node->child.name);
+	if (lanes->wanted != SIMPLER_LANE_AUTO && !is_wanted(node, lanes->wanted))
 		return error_raise(SIMPLER_EUNAVAILABLE,
 		                   "the lane '%s' was named, and %s does not offer it; name "
 		                   "another or leave it to 'auto'",
@@ -230,8 +289,24 @@ simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
 
 void remote_look_for_lane(struct remote_child *node)
 {
+	struct lane *lane = hold_fast(node, false);
+
+	if (lane) {
+		lane->ops->check(lane);
+		lane_drop(lane);
+	}
 	if (node->lanes.wanted != SIMPLER_LANE_UNARY)
 		(void)open_next(node);
+}
+
+void remote_lose_lane(struct remote_child *node, const char *why)
+{
+	struct lane *lane = hold_fast(node, false);
+
+	if (!lane)
+		return;
+	lane->ops->lose(lane, why);
+	lane_drop(lane);
 }
 
 /* --- using --- */

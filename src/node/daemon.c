@@ -361,10 +361,12 @@ static simpler_status share_memory(struct daemon *daemon)
 /* One that was left to `auto` and is not there is done without. */
 static simpler_status open_fabric(struct daemon *daemon)
 {
+	const uint32_t lane = UINT32_C(1) << SIMPLER_LANE_FABRIC;
 	const struct options *options = daemon->options;
 	const struct fabric_options fabric = { options->fabric, options->fabric_address };
 	simpler_status status;
 
+	daemon->node.offered_lanes &= ~lane;
 	if (!options->has_fabric) {
 		daemon->node.fabric_why = "the daemon was started without --fabric";
 		return SIMPLER_OK;
@@ -376,6 +378,7 @@ static simpler_status open_fabric(struct daemon *daemon)
 		            "provider %s at %s",
 		            fabric_provider_name(fabric_ports_provider(daemon->node.fabric)),
 		            options->fabric_address);
+		daemon->node.offered_lanes |= options->lanes & lane;
 		return SIMPLER_OK;
 	}
 	if (options->fabric != FABRIC_ANY || status == SIMPLER_EINVAL)

@@ -64,6 +64,11 @@ simpler_status fabric_ports_create(const struct fabric_options *options, struct 
 	return SIMPLER_OK;
 }
 
+struct fabric *fabric_ports_fabric(const struct fabric_ports *ports)
+{
+	return ports->fabric;
+}
+
 enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports)
 {
 	return fabric_provider(ports->fabric);

@@ -31,6 +31,7 @@ struct transport;
 simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out);
 /* NULL is allowed. */
 void fabric_ports_destroy(struct fabric_ports *ports);
+struct fabric *fabric_ports_fabric(const struct fabric_ports *ports);
 enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports);
 
 /* Make the session's port, unless it has one. What it allocates from now on is to lie in a segment

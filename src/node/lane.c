@@ -46,7 +46,7 @@ uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind)
 
 /* --- life --- */
 
-static void hold(struct node_lane *lane)
+void node_lane_hold(struct node_lane *lane)
 {
 	atomic_fetch_add(&lane->references, 1);
 }
@@ -76,7 +76,7 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 	int64_t until;
 	bool closes;
 
-	hold(lane);
+	node_lane_hold(lane);
 	pthread_mutex_lock(&lane->lock);
 	closes = !atomic_exchange(&lane->closed, true);
 	lane_bytes_release(&lane->out);
@@ -106,7 +106,7 @@ static struct node_lane *find_open(struct node_lanes *lanes, uint64_t session,
 	if (lane == but)
 		lane = NULL;
 	if (lane)
-		hold(lane);
+		node_lane_hold(lane);
 	pthread_mutex_unlock(&lanes->lock);
 	return lane;
 }
@@ -157,7 +157,7 @@ static struct node_lane *next_to_end(struct node_lanes *lanes)
 			break;
 	}
 	if (lane)
-		hold(lane);
+		node_lane_hold(lane);
 	pthread_mutex_unlock(&lanes->lock);
 	return lane;
 }
@@ -328,7 +328,7 @@ static simpler_status take_dispatch(struct node_lane *lane, const struct lane_re
 	if (record->kind != LANE_DISPATCH)
 		return error_raise(SIMPLER_EINVAL, "a client sends dispatches by a lane, and no "
 		                                   "other records");
-	hold(lane);
+	node_lane_hold(lane);
 	status = lane_dispatch_decode(record, &request, &timeout_us);
 	if (status == SIMPLER_OK && request.task_id == 0)
 		status = error_raise(SIMPLER_EINVAL, "a dispatch by a lane has a task id, not 0");

@@ -37,7 +37,7 @@ struct node_lane_carrier {
 	simpler_lane kind;
 	/* Of one batch, which has more only if it is a single record; and of one record. */
 	size_t batch_bytes, record_bytes;
-	/* As in exec/lane_batch.h: takes the bytes with it; true when it can take more at once. */
+	/* As in exec/lane_batch.h. */
 	bool (*send)(struct node_lane *lane, const uint8_t *bytes, size_t size);
 	/* Have the client know that it is closed, and why; and, if the lane has `ended`, that what
 	 * it has no outcome of has not run. Once; send() may be on the way. */
@@ -84,6 +84,7 @@ simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_car
                               struct node *node, uint64_t session);
 /* How many dispatches of a session can be in flight at once. */
 uint32_t node_lane_credits(const struct node *node);
+void node_lane_hold(struct node_lane *lane);
 void node_lane_drop(struct node_lane *lane);
 /* For the carrier's release(). */
 void node_lane_destroy(struct node_lane *lane);
@@ -99,6 +100,10 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 
 /* What became of a dispatch, by node/waiter.c; a reference goes with it. */
 void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_answer *answer);
+
+/* --- the fabric: L3Worker.OpenFabricLane; node/service_fabric_lane.c --- */
+
+void node_open_fabric_lane(struct rpc_call *call, const uint8_t *data, size_t size);
 
 /* --- the stream: L3Worker.Lane; node/service_lane.c --- */
 

@@ -61,7 +61,7 @@ struct node {
 };
 
 /* The methods of each service; their context is the node. */
-#define NODE_WORKER_METHODS  8
+#define NODE_WORKER_METHODS  9
 #define NODE_CATALOG_METHODS 6
 #define NODE_MODULE_METHODS  2
 #define NODE_POOL_METHODS    5
@@ -122,6 +122,8 @@ enum rpc_code reply_text(char text[REPLY_TEXT_MAX]);
 void reply_error(struct rpc_call *call);
 /* Answer with a message, or with the error if encoding it failed. */
 void reply(struct rpc_call *call, simpler_status encoded, struct rpc_buffer *message);
+/* SIMPLER_ESTATE without a fabric, and for one of another provider than the client's. */
+simpler_status node_check_fabric(const struct node *node, const char *wanted);
 /* SIMPLER_ENOTFOUND for a handle of another node; both are named. */
 simpler_status node_check_handle(const struct node *node, const struct msg_handle *handle);
 /* As pool_alloc(); and the fabric reaches it, if the session has joined that. */

@@ -43,8 +43,8 @@ const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 	"  --shm on|off           whether parents of this machine share memory with the node\n"
 	"                         (default on)\n"
 	"  --lane LANE            how dispatches come: auto, which is all that there are, shm\n"
-	"                         from parents of this machine, stream, or unary (default\n"
-	"                         auto); calls are always served\n"
+	"                         from parents of this machine, fabric, stream, or unary\n"
+	"                         (default auto); calls are always served\n"
 	"  --fabric PROVIDER      reach tensors by libfabric, too: off, verbs, tcp, or auto, the\n"
 	"                         first that is there (default off)\n"
 	"  --fabric-address ADDR  this machine's address for that, in numbers; one that others\n"
@@ -86,7 +86,9 @@ const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 };
 
 #define LANE_BIT(name) (UINT32_C(1) << SIMPLER_LANE_##name)
-#define OPTIONS_LANES  (LANE_BIT(UNARY) | LANE_BIT(STREAM) | LANE_BIT(SHM)) /* that there are */
+#define OPTIONS_LANES                                                                              \
+	(LANE_BIT(UNARY) | LANE_BIT(STREAM) | LANE_BIT(SHM) | LANE_BIT(FABRIC)) /* that there are  \
+	                                                                         */
 
 #define CODE_BY_ADDRESS ((enum policy_mode) - 1) /* --code was not given */
 
@@ -396,7 +398,7 @@ static simpler_status apply(int id, const char *value, struct options *out)
 	case OPTION_LANE:
 		return parse_lane(value, &out->lanes)
 		               ? SIMPLER_OK
-		               : refuse("lane", value, "auto, unary, stream or shm");
+		               : refuse("lane", value, "auto, unary, stream, shm or fabric");
 	case OPTION_FABRIC:
 		return parse_fabric(value, out)
 		               ? SIMPLER_OK

@@ -6,7 +6,7 @@
 #include "node/fabric_ports.h"
 #include "node/node.h"
 
-static simpler_status check_provider(const struct node *node, const char *wanted)
+simpler_status node_check_fabric(const struct node *node, const char *wanted)
 {
 	const char *here;
 
@@ -26,7 +26,7 @@ static simpler_status join(struct node *node, uint64_t session, const struct msg
                            struct fabric_address *out)
 {
 	struct segment_view segment;
-	simpler_status status = check_provider(node, request->provider);
+	simpler_status status = node_check_fabric(node, request->provider);
 
 	if (status == SIMPLER_OK)
 		status = node_open_segment(node, session, &segment);

@@ -164,19 +164,24 @@ static void tell_catalog(struct node *node, struct msg_catalog_status *out)
 	};
 }
 
+static const char *why_no_lane(const struct node *node, simpler_lane lane)
+{
+	if ((node->options->lanes >> lane & 1) == 0)
+		return "the daemon's --lane leaves it out";
+	if ((node->offered_lanes >> lane & 1) != 0)
+		return "";
+	return lane == SIMPLER_LANE_FABRIC ? node->fabric_why
+	                                   : "the daemon was started with --shm off";
+}
+
 static void tell_lanes(struct node *node, struct msg_status *out)
 {
 	for (int i = SIMPLER_LANE_UNARY; i < SIMPLER_LANES; i++) {
 		simpler_lane lane = (simpler_lane)i;
-		bool offered = (node->offered_lanes >> lane & 1) != 0;
-		bool left_out = (node->options->lanes >> lane & 1) == 0;
-
 		out->lanes[out->lane_count++] = (struct msg_lane_status){
 			.name = simpler_lane_name(lane),
-			.available = offered,
-			.why_not = offered    ? ""
-			           : left_out ? "the daemon's --lane leaves it out"
-			                      : "the daemon was started with --shm off",
+			.available = (node->offered_lanes >> lane & 1) != 0,
+			.why_not = why_no_lane(node, lane),
 			.open = lane == SIMPLER_LANE_UNARY ? 0
 			                                   : node_lanes_count(node->lanes, lane),
 		};

@@ -681,6 +681,7 @@ const struct rpc_method node_worker_methods[NODE_WORKER_METHODS] = {
 	{ .path = MSG_STATUS, .on_message = node_status },
 	{ .path = MSG_DRAIN, .on_message = node_drain },
 	{ .path = MSG_STOP_TASK, .on_message = stop_task },
+	{ .path = MSG_FABRIC_LANE, .on_message = node_open_fabric_lane },
 	{ .path = MSG_LANE,
 	  .streaming = true,
 	  .lasting = true,

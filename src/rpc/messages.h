@@ -58,6 +58,7 @@
 #define MSG_DRAIN          MSG_WORKER "Drain"
 #define MSG_STOP_TASK      MSG_WORKER "StopTask"
 #define MSG_LANE           MSG_WORKER "Lane"
+#define MSG_FABRIC_LANE    MSG_WORKER "OpenFabricLane"
 #define MSG_PREPARE        MSG_CATALOG "PrepareCallable"
 #define MSG_COMMIT         MSG_CATALOG "CommitCallable"
 #define MSG_ABORT          MSG_CATALOG "AbortCallable"
@@ -222,6 +223,12 @@ struct msg_attached {
 	uint32_t lanes; /* of those that we know: 1 << simpler_lane for each */
 };
 
+struct msg_fabric_end {
+	char provider[MSG_TRANSPORT_MAX + 1];
+	simpler_bytes address; /* at most MSG_FABRIC_ADDRESS_MAX, and not empty */
+	uint64_t line;         /* not 0 */
+};
+
 struct msg_stop_task {
 	uint64_t task_id;
 };
@@ -319,6 +326,7 @@ MSG_DECLARE(grant, msg_grant)
 MSG_DECLARE(import, msg_import)
 MSG_DECLARE(fabric, msg_fabric)
 MSG_DECLARE(fabric_joined, msg_fabric_joined)
+MSG_DECLARE(fabric_end, msg_fabric_end)
 MSG_DECLARE(dispatch, msg_dispatch)
 MSG_DECLARE(outcome, msg_outcome)
 MSG_DECLARE(callable_ref, msg_callable_ref)

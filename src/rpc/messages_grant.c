@@ -195,6 +195,15 @@ simpler_status msg_fabric_encode(const struct msg_fabric *fabric, struct rpc_buf
 	return codec_pack(&message.base, out);
 }
 
+static simpler_status take_fabric_address(ProtobufCBinaryData address, simpler_bytes *out)
+{
+	if (address.len == 0 || address.len > MSG_FABRIC_ADDRESS_MAX)
+		return error_raise(SIMPLER_EINVAL, "address has %zu bytes; 1 to %d can be",
+		                   address.len, MSG_FABRIC_ADDRESS_MAX);
+	*out = take_bytes(address);
+	return SIMPLER_OK;
+}
+
 simpler_status msg_fabric_joined_decode(const uint8_t *bytes, size_t size, struct bump *bump,
                                         struct msg_fabric_joined *out)
 {
@@ -202,11 +211,7 @@ simpler_status msg_fabric_joined_decode(const uint8_t *bytes, size_t size, struc
 
 	if (!message)
 		return SIMPLER_EINVAL;
-	if (message->address.len == 0 || message->address.len > MSG_FABRIC_ADDRESS_MAX)
-		return error_raise(SIMPLER_EINVAL, "address has %zu bytes; 1 to %d can be",
-		                   message->address.len, MSG_FABRIC_ADDRESS_MAX);
-	out->address = take_bytes(message->address);
-	return SIMPLER_OK;
+	return take_fabric_address(message->address, &out->address);
 }
 
 simpler_status msg_fabric_joined_encode(const struct msg_fabric_joined *joined,
@@ -216,5 +221,34 @@ simpler_status msg_fabric_joined_encode(const struct msg_fabric_joined *joined,
 
 	PB_INIT(fabric_resp, &message);
 	message.address = put_bytes(joined->address);
+	return codec_pack(&message.base, out);
+}
+
+simpler_status msg_fabric_end_decode(const uint8_t *bytes, size_t size, struct bump *bump,
+                                     struct msg_fabric_end *out)
+{
+	PB(FabricEnd) *message = codec_unpack(PB_TYPE(fabric_end), bytes, size, bump);
+	simpler_status status;
+
+	if (!message)
+		return SIMPLER_EINVAL;
+	status = take_text(message->provider, MSG_TRANSPORT_MAX, "provider");
+	if (status != SIMPLER_OK)
+		return status;
+	memcpy(out->provider, message->provider, strlen(message->provider) + 1);
+	out->line = message->line;
+	if (out->line == 0)
+		return error_raise(SIMPLER_EINVAL, "line is 0, which is no line's number");
+	return take_fabric_address(message->address, &out->address);
+}
+
+simpler_status msg_fabric_end_encode(const struct msg_fabric_end *end, struct rpc_buffer *out)
+{
+	PB(FabricEnd) message;
+
+	PB_INIT(fabric_end, &message);
+	message.provider = (char *)end->provider;
+	message.address = put_bytes(end->address);
+	message.line = end->line;
 	return codec_pack(&message.base, out);
 }

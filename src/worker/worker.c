@@ -479,12 +479,22 @@ simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
 	return status == SIMPLER_OK ? SIMPLER_OK : error_context("the run failed");
 }
 
+/* Before the session ends there, which would be the loss of a lane. */
+static void leave_nodes(simpler_worker *worker)
+{
+	for (uint32_t i = 0; worker->core && i < worker->core->child_count; i++) {
+		if (!worker->core->children[i].child->local)
+			remote_leave(worker->core->children[i].child);
+	}
+}
+
 void simpler_worker_close(simpler_worker *worker)
 {
 	if (!worker)
 		return;
 	if (worker->registration)
 		registration_close(worker->registration);
+	leave_nodes(worker);
 	node_session_stop(worker->session);
 	if (worker->core)
 		core_close_children(worker->core);
