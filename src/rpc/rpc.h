@@ -251,7 +251,8 @@ void rpc_stream_begin(struct rpc_client_call *call, struct rpc_buffer *first,
 void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); /* then on_sent */
 /* Whether the server is to send something soon, which it is from the beginning. While it is on no
  * call, a thread that waits for the answer to the next one gets it by itself; see
- * rpc_client_attend(). What comes all the same may wait for the next rpc_stream_send(). */
+ * rpc_client_attend(). What comes all the same may wait for the next rpc_stream_send(). Who
+ * ever says so sends, from then on, under a lock that the on_end of the call takes. */
 void rpc_stream_await(struct rpc_client_call *call, bool awaited);
 void rpc_stream_close_send(
 	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */

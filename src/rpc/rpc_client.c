@@ -108,6 +108,7 @@ struct rpc_client_call {
 	bool has_status, ended, is_unsettled;   /* of who sits in the queue */
 	struct rpc_client_call *next_unsettled; /* likewise */
 	atomic_bool awaited, reading;
+	atomic_bool told;                       /* by its program what is awaited */
 	atomic_bool cancelled;                  /* by rpc_client_call_cancel() */
 	struct rpc_client_call *next_lingering; /* likewise */
 	atomic_uint lent;
@@ -226,6 +227,7 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	atomic_fetch_add(&channel->refs, 1);
 	atomic_init(&call->awaited, true);
 	atomic_init(&call->reading, false);
+	atomic_init(&call->told, false);
 	atomic_fetch_add(&channel->client->live, 1);
 	atomic_fetch_add(&channel->client->awaited, 1);
 	pthread_mutex_lock(&channel->lock);
@@ -234,7 +236,7 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	return call;
 }
 
-void rpc_stream_await(struct rpc_client_call *call, bool awaited)
+static void await(struct rpc_client_call *call, bool awaited)
 {
 	atomic_size_t *count = &call->channel->client->awaited;
 
@@ -244,6 +246,12 @@ void rpc_stream_await(struct rpc_client_call *call, bool awaited)
 		atomic_fetch_add(count, 1);
 	else
 		atomic_fetch_sub(count, 1);
+}
+
+void rpc_stream_await(struct rpc_client_call *call, bool awaited)
+{
+	atomic_store(&call->told, true);
+	await(call, awaited);
 }
 
 enum rpc_note rpc_client_call_note(const struct rpc_client_call *call)
@@ -302,7 +310,7 @@ static void release(struct rpc_client_call *call)
 	grpc_metadata_array_destroy(&call->trailing);
 	grpc_slice_unref(call->details);
 	grpc_byte_buffer_destroy(call->incoming);
-	rpc_stream_await(call, false);
+	await(call, false);
 	free(call);
 	channel_release(channel);
 	if (atomic_fetch_sub(&client->live, 1) > 1)
@@ -872,10 +880,14 @@ void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message)
 {
 	grpc_byte_buffer *bytes = core_take(message);
 	grpc_op op = op_send(bytes);
+	bool told = atomic_load(&call->told);
 
+	/* The call may end as soon as this has begun, but for whoever is told so under a lock of
+	 * his, which he has now. What reading it sends goes with the message then. */
 	start(call, &op, 1, SENT);
 	grpc_byte_buffer_destroy(bytes);
-	read_next(call);
+	if (told)
+		read_next(call);
 }
 
 void rpc_stream_close_send(struct rpc_client_call *call)
