@@ -284,7 +284,8 @@ static simpler_status build_node(struct daemon *daemon)
 	node->dispatches = dispatch_table_create(node);
 	node->peers = peers_create(address_classify(options->listen));
 	node->lanes = node_lanes_create();
-	if (!node->dispatches || !node->peers || !node->lanes)
+	node->imports = node_imports_create();
+	if (!node->dispatches || !node->imports || !node->peers || !node->lanes)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a node");
 	status = task_log_create(options->orphan_grace, clock_now, &node->tasks);
 	if (status != SIMPLER_OK)
@@ -580,6 +581,7 @@ static simpler_status live(struct daemon *daemon)
 		drop_segments(&daemon->node);
 		next = earlier(next, catalog_expire(daemon->node.catalog));
 		next = earlier(next, node_expire_tasks(&daemon->node));
+		next = earlier(next, node_expire_imports(&daemon->node));
 		if (daemon->life == DRAINING)
 			next = earlier(next, daemon->drain_end);
 		wait_for_events(daemon, next);
@@ -625,6 +627,7 @@ static void take_apart(struct daemon *daemon)
 	engine_client_destroy(daemon->node.engine);
 	dispatch_table_destroy(daemon->node.dispatches);
 	peers_destroy(daemon->node.peers);
+	node_imports_destroy(daemon->node.imports);
 	node_lanes_destroy(daemon->node.lanes);
 	task_log_destroy(daemon->node.tasks);
 	sessions_destroy(daemon->node.sessions);

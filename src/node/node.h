@@ -23,6 +23,7 @@
 #include "wire/shm.h"
 
 struct dispatch_table;
+struct node_imports;
 struct fabric_ports;
 struct node_lanes;
 struct task_log;
@@ -36,6 +37,7 @@ struct node {
 	struct dispatch_table *dispatches;
 	struct sessions *sessions;
 	struct peers *peers;
+	struct node_imports *imports;
 	struct readiness readiness;
 	int64_t started; /* base/clock.h */
 	const struct options *options;
@@ -94,6 +96,15 @@ void node_dispatch(struct incoming *in);
 
 /* Stop tasks whose client has been gone for too long. Returns when to look again (base/clock.h). */
 int64_t node_expire_tasks(struct node *node);
+
+/* --- imports; node/service_import.c --- */
+
+/* NULL when memory is out. */
+struct node_imports *node_imports_create(void);
+void node_imports_destroy(struct node_imports *imports);
+/* End those from nodes that have been silent for too long. Returns when to look again
+ * (base/clock.h). */
+int64_t node_expire_imports(struct node *node);
 
 /* --- sessions; node/service_session.c --- */
 

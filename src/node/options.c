@@ -73,6 +73,9 @@ const char *const options_usage[OPTIONS_USAGE_PARTS] = {
 	"                         16384G (default 1G)\n"
 	"  --idle-timeout SECONDS how long a connection may be without a call until it is closed,\n"
 	"                         at most 86400; 0: for ever (default 600)\n"
+	"  --import-timeout SECONDS\n"
+	"                         how long another node may send nothing of a tensor that is\n"
+	"                         imported from it, 1 to 86400 (default 60)\n"
 	"  --drain-grace SECONDS  how long running tasks may take after SIGTERM, at most 86400\n"
 	"                         (default 30)\n"
 	"  --stop-grace MS        how long code may go on that was told to stop, in milliseconds,\n"
@@ -120,6 +123,7 @@ enum option_id {
 	OPTION_MAX_STREAMS,
 	OPTION_RPC_BYTES,
 	OPTION_IDLE_TIMEOUT,
+	OPTION_IMPORT_TIMEOUT,
 	OPTION_DRAIN_GRACE,
 	OPTION_STOP_GRACE,
 	OPTION_ORPHAN_GRACE,
@@ -156,6 +160,7 @@ static const struct option long_options[] = {
 	{ "max-streams", required_argument, NULL, OPTION_MAX_STREAMS },
 	{ "rpc-bytes", required_argument, NULL, OPTION_RPC_BYTES },
 	{ "idle-timeout", required_argument, NULL, OPTION_IDLE_TIMEOUT },
+	{ "import-timeout", required_argument, NULL, OPTION_IMPORT_TIMEOUT },
 	{ "drain-grace", required_argument, NULL, OPTION_DRAIN_GRACE },
 	{ "stop-grace", required_argument, NULL, OPTION_STOP_GRACE },
 	{ "orphan-grace", required_argument, NULL, OPTION_ORPHAN_GRACE },
@@ -335,6 +340,8 @@ static const struct {
 	      "a number from 1 to 65536"),
 	COUNT(OPTION_IDLE_TIMEOUT, "idle-timeout", 0, OPTIONS_IDLE_MAX, idle_timeout,
 	      "seconds from 0 to 86400"),
+	COUNT(OPTION_IMPORT_TIMEOUT, "import-timeout", 1, OPTIONS_IDLE_MAX, import_timeout,
+	      "seconds from 1 to 86400"),
 	COUNT(OPTION_DRAIN_GRACE, "drain-grace", 0, OPTIONS_GRACE_MAX, drain_grace,
 	      "seconds from 0 to 86400"),
 	COUNT(OPTION_STOP_GRACE, "stop-grace", 0, OPTIONS_STOP_GRACE_MAX, stop_grace,
@@ -529,6 +536,7 @@ static void set_defaults(struct options *out)
 	out->max_streams = 256;
 	out->rpc_bytes = UINT64_C(1) << 30;
 	out->idle_timeout = 600;
+	out->import_timeout = 60;
 	out->drain_grace = 30;
 	out->sub_workers = OPTIONS_PROCESSORS;
 	snprintf(out->device, sizeof(out->device), "sim");

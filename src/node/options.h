@@ -56,10 +56,11 @@ struct options {
 	unsigned max_tasks, max_session_tasks, max_sessions, max_streams;
 	unsigned max_session_tensors, max_session_grants;
 	uint64_t rpc_bytes;
-	unsigned idle_timeout; /* seconds; 0: never */
-	unsigned drain_grace;  /* seconds */
-	unsigned stop_grace;   /* milliseconds */
-	unsigned orphan_grace; /* milliseconds */
+	unsigned idle_timeout;   /* seconds; 0: never */
+	unsigned import_timeout; /* seconds */
+	unsigned drain_grace;    /* seconds */
+	unsigned stop_grace;     /* milliseconds */
+	unsigned orphan_grace;   /* milliseconds */
 };
 
 enum options_action {

@@ -5,19 +5,22 @@
  *
  * Such an import is a call here and a stream there. The call is answered by the stream's end, in
  * the thread of the connections, and has the stream cancelled when its client cancels it, is gone,
- * or its deadline passes; the stream's end answers it then, too. The call's state lasts until the
- * call is over, which is after its answer.
+ * or its deadline passes, and when the other node has been silent for too long, which the daemon's
+ * thread looks for; the stream's end answers it then, too. The call's state lasts until the call is
+ * over, which is after its answer.
  *
  * Where both nodes have a fabric, the stream brings no bytes but says where they are, for as long
  * as it lasts. They are read by a move of the fabric's transport, and the stream is cancelled when
  * that has ended. Its end and the move's bring the import to an end, whichever comes last; after a
- * move that failed, a second stream brings the bytes.
+ * move that failed, a second stream brings the bytes. While it moves the fabric sees to it that it
+ * does not for ever.
  */
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -26,7 +29,16 @@
 #include "node/node.h"
 #include "transport/transport.h"
 
+/* Those that wait for another node. */
+struct node_imports {
+	pthread_mutex_t lock; /* guards `all`, the links, and `silent` while one is in there */
+	struct import *all;
+};
+
 struct import {
+	struct import *prev, *next;
+	_Atomic int64_t heard; /* when something came last (base/clock.h) */
+	bool silent;           /* it was ended because nothing did */
 	struct rpc_call *call;
 	uint64_t session; /* entered */
 	struct peer *peer;
@@ -125,6 +137,93 @@ static simpler_status begin_move(struct import *import, const struct msg_chunk *
 	return SIMPLER_OK;
 }
 
+/* --- all of them --- */
+
+struct node_imports *node_imports_create(void)
+{
+	struct node_imports *imports = calloc(1, sizeof(*imports));
+
+	if (imports)
+		(void)pthread_mutex_init(&imports->lock, NULL);
+	return imports;
+}
+
+void node_imports_destroy(struct node_imports *imports)
+{
+	if (!imports)
+		return;
+	(void)pthread_mutex_destroy(&imports->lock);
+	free(imports);
+}
+
+/* --- silence --- */
+
+static int64_t patience(const struct node *node)
+{
+	return node->options->import_timeout * CLOCK_S;
+}
+
+static void list(struct node *node, struct import *import)
+{
+	int64_t now = clock_now();
+
+	atomic_store(&import->heard, now);
+	pthread_mutex_lock(&node->imports->lock);
+	DL_APPEND(node->imports->all, import);
+	pthread_mutex_unlock(&node->imports->lock);
+	node_look_at(node, now + patience(node));
+}
+
+static void unlist(struct node *node, struct import *import)
+{
+	pthread_mutex_lock(&node->imports->lock);
+	DL_DELETE(node->imports->all, import);
+	pthread_mutex_unlock(&node->imports->lock);
+}
+
+static void cancel_stream(struct import *import)
+{
+	pthread_mutex_lock(&import->lock);
+	if (import->stream && !import->over)
+		rpc_client_call_cancel(import->stream);
+	pthread_mutex_unlock(&import->lock);
+}
+
+static bool is_moving(struct import *import)
+{
+	bool moving;
+
+	pthread_mutex_lock(&import->lock);
+	moving = import->moving != NULL;
+	pthread_mutex_unlock(&import->lock);
+	return moving;
+}
+
+int64_t node_expire_imports(struct node *node)
+{
+	int64_t now = clock_now(), next = CLOCK_NEVER;
+	struct import *import;
+
+	pthread_mutex_lock(&node->imports->lock);
+	DL_FOREACH (node->imports->all, import) {
+		int64_t due;
+
+		if (import->silent)
+			continue;
+		if (is_moving(import))
+			atomic_store(&import->heard, now);
+		due = atomic_load(&import->heard) + patience(node);
+		if (due <= now) {
+			import->silent = true;
+			cancel_stream(import);
+		} else if (due < next) {
+			next = due;
+		}
+	}
+	pthread_mutex_unlock(&node->imports->lock);
+	return next;
+}
+
 /* --- what comes --- */
 
 static simpler_status take_chunk(struct import *import, const struct msg_chunk *chunk,
@@ -154,6 +253,7 @@ static void on_chunk(void *context, struct rpc_client_call *stream, const struct
 	simpler_status status;
 	struct bump bump;
 
+	atomic_store(&import->heard, clock_now());
 	if (import->wrong != SIMPLER_OK)
 		return;
 	bump_init(&bump, MSG_BUMP_LIMIT(0));
@@ -181,6 +281,10 @@ static simpler_status judge(struct import *import, enum rpc_code code, const cha
 {
 	if (import->wrong != SIMPLER_OK)
 		return error_restore(&import->why);
+	if (code != RPC_OK && import->silent)
+		return error_raise(SIMPLER_EDEADLINE,
+		                   "nothing came from it for %u s, which is the limit",
+		                   node_of(import->call)->options->import_timeout);
 	if (code != RPC_OK)
 		return error_raise(rpc_status_of(code), "%s", text && *text ? text : "it failed");
 	if (!import->last || import->received != import->view.nbytes)
@@ -210,6 +314,7 @@ static void on_stream_end(void *context, enum rpc_code code, const char *text)
 	struct import *import = context;
 	bool last;
 
+	unlist(node_of(import->call), import);
 	import->ended = judge(import, code, text);
 	if (import->ended != SIMPLER_OK)
 		error_save(&import->end);
@@ -311,11 +416,13 @@ static simpler_status begin_stream(struct node *node, struct import *import, boo
 	if (status != SIMPLER_OK)
 		return status;
 	status = open_stream(node, import);
-	if (status == SIMPLER_OK)
-		rpc_stream_begin(import->stream, &buffer, &handlers, import);
-	else
+	if (status != SIMPLER_OK) {
 		rpc_buffer_release(&buffer);
-	return status;
+		return status;
+	}
+	list(node, import);
+	rpc_stream_begin(import->stream, &buffer, &handlers, import);
+	return SIMPLER_OK;
 }
 
 static simpler_status read_remote(struct node *node, struct import *import,

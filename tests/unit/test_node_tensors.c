@@ -118,7 +118,7 @@ static void make_node(struct served *served, unsigned number)
 		                             .most = 10,
 		                             .most_tasks = 10,
 		                             .now = session_clock };
-	static const struct options options = { .max_session_tasks = 1 };
+	static const struct options options = { .max_session_tasks = 1, .import_timeout = 60 };
 	struct node *node = &served->node;
 
 	(void)snprintf(served->id, sizeof(served->id), "node-%u", number);
@@ -131,7 +131,9 @@ static void make_node(struct served *served, unsigned number)
 	assert_int_equal(events_wakeup(&node->wakeup), SIMPLER_OK);
 	assert_int_equal(sessions_create(&sessions, &node->sessions), SIMPLER_OK);
 	node->peers = peers_create(address_classify(served->address));
+	node->imports = node_imports_create();
 	assert_non_null(node->peers);
+	assert_non_null(node->imports);
 	/* The second node is reached by streams alone. */
 	node->shm_address = "";
 	if (number > 0)
@@ -175,6 +177,7 @@ static void end_node(struct served *served)
 	}
 	shm_server_destroy(served->shm);
 	peers_destroy(served->node.peers);
+	node_imports_destroy(served->node.imports);
 	sessions_destroy(served->node.sessions);
 	pool_destroy(served->node.pool);
 	memory_unmap(served->base, POOL_BYTES);

@@ -54,6 +54,7 @@ static void defaults_hold_without_options(void **state)
 	assert_int_equal(options.max_streams, 256);
 	assert_int_equal(options.rpc_bytes, 1 << 30);
 	assert_int_equal(options.idle_timeout, 600);
+	assert_int_equal(options.import_timeout, 60);
 }
 
 static void all_options_together(void **state)
@@ -82,6 +83,7 @@ static void all_options_together(void **state)
 		                      "--max-streams=4",
 		                      "--rpc-bytes=2G",
 		                      "--idle-timeout=5",
+		                      "--import-timeout=6",
 		                      NULL };
 	enum options_action action;
 	struct options options;
@@ -111,6 +113,7 @@ static void all_options_together(void **state)
 	assert_int_equal(options.max_streams, 4);
 	assert_int_equal(options.rpc_bytes, UINT64_C(2) << 30);
 	assert_int_equal(options.idle_timeout, 5);
+	assert_int_equal(options.import_timeout, 6);
 }
 
 static const struct {
@@ -246,6 +249,7 @@ static const struct {
 	{ { "--max-streams", "0" }, SIMPLER_EINVAL, { "--max-streams", "1 to 65536" } },
 	{ { "--rpc-bytes", "127M" }, SIMPLER_EINVAL, { "--rpc-bytes", "'127M'", "128M" } },
 	{ { "--rpc-bytes", "much" }, SIMPLER_EINVAL, { "--rpc-bytes", "'much'" } },
+	{ { "--import-timeout", "0" }, SIMPLER_EINVAL, { "--import-timeout", "1 to 86400" } },
 	{ { "--idle-timeout", "86401" }, SIMPLER_EINVAL, { "--idle-timeout", "0 to 86400" } },
 	{ { "--shm", "yes" }, SIMPLER_EINVAL, { "--shm", "'yes'", "on or off" } },
 	{ { "--shm", "" }, SIMPLER_EINVAL, { "--shm", "on or off" } },

@@ -49,9 +49,7 @@ class Importing(DaemonTest):
             client.close()
         super().tearDown()
         wait_until(self.pool_is_free, "nothing is left on node A")
-        with_none = Client(self.other.address)
-        with_none.free(with_none.alloc(self.pool_bytes))
-        with_none.close()
+        wait_until(self.all_of_b, "nothing is left on node B")
 
     # --- from another node ---
 
@@ -193,6 +191,22 @@ class Importing(DaemonTest):
         self.assertEqual(call.exception(timeout=SECONDS).code(), Code.DEADLINE_EXCEEDED)
         wait_until(self.all_of_b, "node B has taken back the storage")
         silent.close()
+
+    def test_an_import_from_a_node_that_stays_silent_ends_without_a_deadline(self):
+        taker = Daemon("--sub-workers", "1", "--node-id", "node-d", "--import-timeout", "1")
+        client = Client(taker.address)
+        grant = self.a.export(self.a.alloc(8))
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            call = client.pool.ImportTensor.future(wire.TensorImportReq(grant=grant, address=address))
+            error = call.exception(timeout=SECONDS)
+        self.assertEqual(error.code(), Code.DEADLINE_EXCEEDED, error.details())
+        for text in "node-under-test", address, "nothing came from it for 1 s":
+            self.assertIn(text, error.details())
+        wait_until(lambda: client.status().pool.handles == 0, "the storage is given back")
+        client.close()
+        taker.ask_to_stop()
+        self.assertEqual(taker.wait(), 0)
 
     def test_an_import_that_is_cancelled_leaves_nothing(self):
         call, silent = self.import_from_silence(timeout=SECONDS)
