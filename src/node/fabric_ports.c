@@ -45,6 +45,7 @@ struct fabric_ports {
 		struct transport *transport;
 	} peers[FABRIC_PORTS_PEERS];
 	uint32_t peer_count;
+	uint64_t fallbacks;
 };
 
 simpler_status fabric_ports_create(const struct fabric_options *options, struct fabric_ports **out)
@@ -357,6 +358,16 @@ simpler_status fabric_ports_lend(struct fabric_ports *ports, void *bytes, uint64
 	place->landing = 0;
 	fabric_region_place(*out, place);
 	return SIMPLER_OK;
+}
+
+bool fabric_ports_fell_back(struct fabric_ports *ports)
+{
+	bool first;
+
+	pthread_mutex_lock(&ports->lock);
+	first = ports->fallbacks++ == 0;
+	pthread_mutex_unlock(&ports->lock);
+	return first;
 }
 
 struct transport *fabric_ports_towards(struct fabric_ports *ports,

@@ -47,6 +47,8 @@ int64_t fabric_ports_step(struct fabric_ports *ports);
  * the region. */
 simpler_status fabric_ports_lend(struct fabric_ports *ports, void *bytes, uint64_t nbytes,
                                  struct fabric_region **out, struct fabric_place *place);
+/* That went another way as the fabric failed. Whether it is the first: that is told. */
+bool fabric_ports_fell_back(struct fabric_ports *ports);
 /* Towards an endpoint of another node; kept, and shared by all that lead there. NULL when it cannot
  * be had. */
 #define FABRIC_PORTS_PEERS 64u

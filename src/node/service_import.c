@@ -53,6 +53,7 @@ struct import {
 
 	struct msg_handle source; /* of the grant, with its token: for a second stream */
 	uint8_t token[MSG_TOKEN_BYTES];
+	bool asks;                      /* the stream, for a place, and none has come */
 	struct transport_storage place; /* of the source, and how it is read */
 	struct transport_move move;
 	simpler_status ended; /* how the stream has, */
@@ -70,16 +71,22 @@ struct import {
 
 static void conclude(struct import *import);
 
+static void tell_failure(const struct import *import, const char *why)
+{
+	struct fabric_ports *ports = node_of(import->call)->fabric;
+
+	simpler_log(fabric_ports_fell_back(ports) ? SIMPLER_LOG_WARN : SIMPLER_LOG_DEBUG,
+	            "an import from node '%s' goes on by a stream, as the fabric failed: %s",
+	            import->node_id, why);
+}
+
 static void on_moved(struct transport_move *move, const struct error *error)
 {
 	struct import *import = (struct import *)((char *)move - offsetof(struct import, move));
 	bool last;
 
 	if (error)
-		simpler_log(
-			SIMPLER_LOG_WARN,
-			"an import from node '%s' goes on by a stream, as the fabric failed: %s",
-			import->node_id, error_step(error, 0));
+		tell_failure(import, error_step(error, 0));
 	else
 		simpler_log(SIMPLER_LOG_DEBUG, "%llu bytes came from node '%s' by the fabric",
 		            (unsigned long long)import->view.nbytes, import->node_id);
@@ -98,26 +105,39 @@ static void on_moved(struct transport_move *move, const struct error *error)
 /* Whether the chunk says where to read, instead of bringing bytes. */
 static bool is_place(const struct import *import, const struct msg_chunk *chunk)
 {
-	return import->received == 0 && chunk->has_handle && chunk->data.size == 0 &&
-	       !chunk->last && strcmp(chunk->handle.also, FABRIC_TRANSPORT) == 0;
+	return import->asks && import->received == 0 && chunk->has_handle &&
+	       chunk->data.size == 0 && !chunk->last &&
+	       strcmp(chunk->handle.also, FABRIC_TRANSPORT) == 0;
+}
+
+/* Nothing leads there, and the next stream does not ask. */
+static void do_without(struct import *import)
+{
+	tell_failure(import, "it knows too many other nodes");
+	pthread_mutex_lock(&import->lock);
+	import->failed = true;
+	rpc_client_call_cancel(import->stream);
+	pthread_mutex_unlock(&import->lock);
 }
 
 static simpler_status begin_move(struct import *import, const struct msg_chunk *chunk)
 {
 	struct node *node = node_of(import->call);
-	struct transport *transport = NULL;
+	struct transport *transport;
 	struct fabric_place place;
 	simpler_status status = fabric_place_decode(chunk->handle.also_desc.data,
 	                                            chunk->handle.also_desc.size, &place);
 
+	import->asks = false;
 	if (status != SIMPLER_OK)
 		return status;
 	if (chunk->handle.nbytes != import->view.nbytes)
 		return error_raise(SIMPLER_EPROTOCOL, "the grant names another size");
-	if (node->fabric)
-		transport = fabric_ports_towards(node->fabric, &place.address);
-	if (!transport)
-		return error_raise(SIMPLER_EPROTOCOL, "no fabric leads there from here");
+	transport = fabric_ports_towards(node->fabric, &place.address);
+	if (!transport) {
+		do_without(import);
+		return SIMPLER_OK;
+	}
 	transport_storage_take(&import->place, &chunk->handle);
 	import->move.write = import->move.lands = false;
 	import->move.storage = &import->place;
@@ -409,6 +429,7 @@ static simpler_status begin_stream(struct node *node, struct import *import, boo
 	struct rpc_buffer buffer;
 	simpler_status status;
 
+	import->asks = by_fabric;
 	if (by_fabric)
 		(void)snprintf(read.fabric, sizeof(read.fabric), "%s",
 		               fabric_provider_name(fabric_ports_provider(node->fabric)));

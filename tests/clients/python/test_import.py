@@ -1,14 +1,20 @@
 #!/usr/bin/python3
 """Tensors that other nodes, or other sessions of one node, import: bytes go from node to node, and
 the client only carries the grant."""
+import concurrent.futures
+import itertools
 import os
 import signal
 import socket
+import struct
+import tempfile
+import threading
+import unittest
 
 import grpc
 
 from harness import (INOUT, INPUT, MIB, OUTPUT, SECONDS, Client, Daemon, DaemonTest, main,
-                     module_callable, stored, wait_until, wire)
+                     module_callable, stored, wait_until, wire, wire_grpc)
 
 Code = grpc.StatusCode
 PAGE = 4096
@@ -22,10 +28,14 @@ def pattern(size):
 class Importing(DaemonTest):
     """Node A is the class's daemon, and B another one; a session of one number on both."""
 
+    more, log = (), None  # options of node B, and where its log goes
+    wrong_sizes = (MIB - 1, "came where"), (MIB + 1, "bytes came"), (0, "came where")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.other = Daemon("--sub-workers", "1", "--pool-bytes", "32M", "--node-id", "node-b")
+        cls.other = Daemon("--sub-workers", "1", "--pool-bytes", "32M", "--node-id", "node-b",
+                           *cls.more, log=cls.log)
 
     @classmethod
     def tearDownClass(cls):
@@ -134,7 +144,7 @@ class Importing(DaemonTest):
                      self.b.import_, grant, self.daemon.address)
 
     def test_a_grant_that_claims_another_size_is_refused(self):
-        for size, text in ((MIB - 1, "came where"), (MIB + 1, "bytes came"), (0, "came where")):
+        for size, text in self.wrong_sizes:
             grant = self.a.export(self.a.alloc(MIB))
             grant.handle.nbytes = size
             with self.subTest(size=size):
@@ -248,6 +258,96 @@ class Importing(DaemonTest):
         connection.close()
         silent.close()
         client.close()
+
+
+class Elsewhere(wire_grpc.TensorPoolServicer):
+    """Another node, of bytes that all are 7. It lends them where no fabric's endpoint is, twice."""
+
+    def __init__(self):
+        self.asked, self.numbers = [], itertools.count(1)
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(100))
+        wire_grpc.add_TensorPoolServicer_to_server(self, self.server)
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def place(self, nbytes):
+        """Of tcp, with another address each time."""
+        address = struct.pack("=H", socket.AF_INET) + struct.pack(
+            ">H4B8x", 1, 127, 0, 1, next(self.numbers))
+        return struct.pack("<IBBHIQQQ", 1, 2, len(address), 0, 0, 5, 0, nbytes) + address
+
+    def ReadTensor(self, request, context):
+        self.asked.append(request.fabric)
+        nbytes = request.handle.nbytes
+        if request.fabric:
+            handle = wire.TensorHandle(handle_id=5, nbytes=nbytes)
+            handle.also.add(transport="fabric", desc=self.place(nbytes))
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            for _ in range(2):
+                yield wire.TensorChunk(handle=handle)
+            ended.wait(SECONDS)
+        else:
+            yield wire.TensorChunk(data=bytes([7]) * nbytes, last=True)
+
+
+class ImportingByFabric(Importing):
+    """All of it where both nodes have a fabric."""
+
+    options = Importing.options + ("--fabric", "auto")
+    wrong_sizes = [(size, "names another size") for size in (MIB - 1, MIB + 1, 0)]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.log = tempfile.TemporaryFile()
+        cls.more = ("--fabric", "auto", "--log-level", "debug")
+        super().setUpClass()
+        why = [each.why_not for each in cls.client.status().transports if each.name == "fabric"]
+        if why != [""]:
+            cls.tearDownClass()
+            raise unittest.SkipTest(f"no fabric is here: {why}")
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def test_bytes_are_read_by_the_fabric(self):
+        there = self.a.write(self.a.alloc(5 * MIB + 3), pattern(5 * MIB + 3))
+        here = self.b.import_(self.a.export(there), self.daemon.address)
+        self.assertEqual(self.b.pull(here), pattern(5 * MIB + 3))
+        self.assertIn(f"{5 * MIB + 3} bytes came from node 'node-under-test' by the fabric",
+                      self.said())
+
+    def test_what_is_lent_is_for_who_has_the_token(self):
+        there = self.a.write(self.a.alloc(100), pattern(100))
+        grant = self.a.export(there)
+        read = wire.TensorReadReq(handle=there, token=grant.token, fabric="tcp")
+        call = self.neighbour.pool.ReadTensor(read, timeout=SECONDS)
+        chunk = next(call)
+        self.assertEqual((chunk.data, chunk.last), (b"", False))
+        self.assertEqual([each.transport for each in chunk.handle.also], ["fabric"])
+        call.cancel()
+        read.token = bytes([grant.token[0] ^ 1]) + grant.token[1:]
+        self.refused(Code.PERMISSION_DENIED, ["no grant"], list,
+                     self.neighbour.pool.ReadTensor(read, timeout=SECONDS))
+        read.token, read.fabric = grant.token, "of another provider"
+        chunks = list(self.neighbour.pool.ReadTensor(read, timeout=SECONDS))
+        self.assertEqual(b"".join(each.data for each in chunks), pattern(100))
+
+    def test_where_the_fabric_fails_a_stream_brings_the_bytes(self):
+        other = Elsewhere()
+        handle = wire.TensorHandle(node_id="elsewhere", handle_id=5, nbytes=1000)
+        grant = wire.TensorGrant(handle=handle, token=bytes(16))
+        calls = [self.b.pool.ImportTensor.future(
+            wire.TensorImportReq(grant=grant, address=other.address), timeout=SECONDS,
+            metadata=self.b.metadata) for _ in range(70)]  # more than a node remembers others
+        for call in calls:
+            self.assertEqual(self.b.pull(call.result()), bytes([7]) * 1000)
+            self.b.free(call.result())
+        self.assertEqual(sorted(other.asked), [""] * 70 + ["tcp"] * 70)
+        other.server.stop(None)
+        self.assertEqual(self.said().count("warn"), 1)
+        self.assertIn("it knows too many other nodes", self.said())
 
 
 main()
