@@ -63,7 +63,10 @@ static simpler_status take_endpoint(struct remote_child *node, const uint8_t *da
 		static_assert(MSG_FABRIC_ADDRESS_MAX == FABRIC_ADDRESS_MAX, "the same address");
 		address.size = (uint8_t)joined.address.size;
 		memcpy(address.bytes, joined.address.data, joined.address.size);
-		status = fabric_transport_create(node->fabric, &address, fabric);
+		if (*fabric)
+			fabric_transport_turn(*fabric, &address);
+		else
+			status = fabric_transport_create(node->fabric, &address, fabric);
 	}
 	bump_release(&bump);
 	return status;
@@ -91,26 +94,41 @@ static simpler_status join(struct remote_child *node)
 }
 
 /* A node whose engine has just begun cannot tell it of the session's memory yet. */
-void remote_join_fabric(struct remote_child *node)
+static simpler_status join_in_life(struct remote_child *node, uint64_t life)
 {
 	const struct timespec moment = { .tv_nsec = JOIN_AGAIN_MS * CLOCK_MS };
 	int64_t until = clock_after_ms(JOIN_MS);
-	simpler_status status;
+	simpler_status status = join(node);
 
-	if (!node->fabric)
-		return;
-	node->fabric_life = remote_life(&node->child);
-	status = join(node);
 	while (status == SIMPLER_EUNAVAILABLE && clock_now() < until) {
 		(void)nanosleep(&moment, NULL);
 		status = join(node);
 	}
 	if (status == SIMPLER_OK)
+		atomic_store(&node->fabric_life, life);
+	return status;
+}
+
+void remote_join_fabric(struct remote_child *node)
+{
+	if (!node->fabric || join_in_life(node, remote_life(&node->child)) == SIMPLER_OK)
 		return;
 	(void)snprintf(node->fabric_why, sizeof(node->fabric_why), "%s",
 	               simpler_last_error_step(0));
 	simpler_log(SIMPLER_LOG_INFO, "no fabric leads to %s: %s", node->child.name,
 	            node->fabric_why);
+}
+
+/* A node that had none when it was connected to is left at that. */
+void remote_rejoin_fabric(struct remote_child *node, uint64_t life)
+{
+	if (!node->transports[SIMPLER_TRANSPORT_FABRIC] || atomic_load(&node->fabric_life) == life)
+		return;
+	if (join_in_life(node, life) == SIMPLER_OK)
+		atomic_store(&node->fabric_again, 0);
+	else
+		simpler_log(SIMPLER_LOG_INFO, "no fabric leads to %s any more: %s",
+		            node->child.name, simpler_last_error_step(0));
 }
 
 /* After the daemon was started anew it is other memory than the node's. */
@@ -122,7 +140,7 @@ static struct transport *shm_of(struct remote_child *node)
 
 static struct transport *fabric_of(struct remote_child *node)
 {
-	return node->fabric_life == remote_life(&node->child)
+	return atomic_load(&node->fabric_life) == remote_life(&node->child)
 	               ? node->transports[SIMPLER_TRANSPORT_FABRIC]
 	               : NULL;
 }

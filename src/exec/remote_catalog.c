@@ -90,6 +90,8 @@ void remote_admit(struct exec_child *child, uint64_t life, const struct error *e
 {
 	struct remote_child *node = (struct remote_child *)child;
 
+	if (!error)
+		remote_rejoin_fabric(node, life);
 	node_session_admit(node->attachment, life, error);
 }
 

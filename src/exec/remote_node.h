@@ -67,7 +67,7 @@ struct remote_child {
 	char fabric_why[256];              /* it does not lead to the node */
 	_Atomic int64_t fabric_again;      /* `auto` leaves it alone until then (base/clock.h) */
 	_Atomic uint64_t fabric_fallbacks; /* of moves that `auto` chose it for */
-	uint64_t fabric_life;
+	_Atomic uint64_t fabric_life;      /* in which the node has an endpoint of the session */
 	uint64_t shm_life; /* in which the memory is the node's that is shared; see remote_life() */
 	atomic_bool told_auto;       /* which one `auto` is */
 	_Atomic uint64_t auto_moves; /* how often it was left open */
@@ -113,6 +113,8 @@ void remote_share_memory(struct remote_child *node);
 
 /* Have one by the fabric, if there is one here and the node has the same. */
 void remote_join_fabric(struct remote_child *node);
+/* The same in a later life. Blocks for a second or two. */
+void remote_rejoin_fabric(struct remote_child *node, uint64_t life);
 /* A move by this transport has failed like this, and `auto` may take another for it: whether it was
  * the fabric, which is then left alone for a while. */
 bool remote_fell_back(struct remote_child *node, simpler_transport choice,

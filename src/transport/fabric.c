@@ -8,8 +8,9 @@
  * after the other.
  *
  * The transport has a port of its own, towards the session's endpoint at the node. After an error,
- * and when the port went down as an operation did not let go of its memory in time, the next move
- * opens another; the last move that has used the one before abandons that.
+ * when the port went down as an operation did not let go of its memory in time, and when the
+ * session has another endpoint, the next move opens another; the last move that has used the one
+ * before abandons that.
  *
  *   start() --> operation --> operation ... --> done     each begun when the one before has ended,
  *                   `-- cancel() or an error ----^       by the fabric's loop
@@ -34,9 +35,9 @@ struct link {
 struct fabric_transport {
 	struct transport transport;
 	struct fabric *fabric;
-	struct fabric_address node;
 	pthread_mutex_t lock; /* guards, beside what moves say of it: */
-	struct link *link;    /* NULL: none is up */
+	struct fabric_address node;
+	struct link *link; /* NULL: none is up */
 };
 
 /* A move in progress. */
@@ -58,17 +59,20 @@ static struct fabric_transport *fabric_of(struct transport *transport)
 
 /* --- where storage is --- */
 
-static simpler_status find(const struct fabric_transport *fabric,
-                           const struct transport_storage *storage, struct fabric_place *out)
+static simpler_status find(struct fabric_transport *fabric, const struct transport_storage *storage,
+                           struct fabric_place *out)
 {
 	simpler_bytes desc = transport_storage_desc(storage, FABRIC_TRANSPORT);
 	simpler_status status = fabric_place_decode(desc.data, desc.size, out);
+	bool is_there;
 
 	if (status != SIMPLER_OK)
 		return status;
+	pthread_mutex_lock(&fabric->lock);
+	is_there = fabric_address_equal(&out->address, &fabric->node);
+	pthread_mutex_unlock(&fabric->lock);
 	if (out->nbytes != storage->handle.nbytes ||
-	    out->provider != fabric_provider(fabric->fabric) ||
-	    !fabric_address_equal(&out->address, &fabric->node))
+	    out->provider != fabric_provider(fabric->fabric) || !is_there)
 		return error_raise(SIMPLER_EPROTOCOL,
 		                   "the node says that a tensor of %llu bytes is reached by "
 		                   "another endpoint of a fabric than this session's, or is of "
@@ -106,6 +110,7 @@ static void forget(struct fabric_transport *fabric, const struct link *link)
 	fabric->link = NULL;
 }
 
+/* Under the lock. */
 static simpler_status make_link(struct fabric_transport *fabric, struct link **out)
 {
 	const struct fabric_port_options options = { .landed = NULL };
@@ -356,4 +361,14 @@ simpler_status fabric_transport_create(struct fabric *fabric, const struct fabri
 	(void)pthread_mutex_init(&made->lock, NULL);
 	*out = &made->transport;
 	return SIMPLER_OK;
+}
+
+void fabric_transport_turn(struct transport *transport, const struct fabric_address *node)
+{
+	struct fabric_transport *fabric = fabric_of(transport);
+
+	pthread_mutex_lock(&fabric->lock);
+	fabric->node = *node;
+	forget(fabric, fabric->link);
+	pthread_mutex_unlock(&fabric->lock);
 }

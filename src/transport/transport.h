@@ -127,6 +127,8 @@ simpler_status stream_transport_create(struct rpc_channel *channel, struct trans
  * of what the node reaches by its endpoint for this session. Never blocks. */
 simpler_status fabric_transport_create(struct fabric *fabric, const struct fabric_address *node,
                                        struct transport **out);
+/* The session has another endpoint from now on. Moves to the one before fail, or have ended. */
+void fabric_transport_turn(struct transport *transport, const struct fabric_address *node);
 
 /* The memory that the node keeps the session's tensors in, if both are on one machine. `address` is
  * the node's, as it answered to Attach; what the session allocates from now on lies there. Blocks

@@ -63,17 +63,23 @@ static void connect(struct fixture *fixture, simpler_fabric fabric, unsigned hea
 	assert_ok(simpler_module_orch_fn(module, "shift", simpler_no_state(), &fixture->shift));
 }
 
+static void start_node(struct fixture *fixture, const char *provider, const char *listen)
+{
+	const char *const options[] = { "--listen", listen,   "--sub-workers",    "2",
+		                        "--shm",    "off",    "--pool-bytes",     "512M",
+		                        "--fabric", provider, "--fabric-address", NODE_FABRIC,
+		                        NULL };
+
+	daemon_start(&fixture->node, options);
+}
+
 static int set_up_with(void **state, const char *provider, simpler_fabric fabric,
                        unsigned heartbeat_failures)
 {
-	const char *const options[] = { "--sub-workers", "2",      "--pool-bytes",
-		                        "512M",          "--shm",  "off",
-		                        "--fabric",      provider, "--fabric-address",
-		                        NODE_FABRIC,     NULL };
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
-	daemon_start(&fixture->node, options);
+	start_node(fixture, provider, "127.0.0.1:0");
 	connect(fixture, fabric, heartbeat_failures);
 	*state = fixture;
 	return 0;
@@ -334,6 +340,32 @@ static void a_node_that_is_killed_ends_a_write(void **state)
 	free(writing.bytes);
 }
 
+static void a_node_that_is_started_anew_is_reached_by_the_fabric_again(void **state)
+{
+	struct fixture *fixture = *state;
+	char address[sizeof(fixture->node.address)];
+	int64_t values[1000] = { 0 }, until = clock_after_ms(60000);
+	simpler_status status;
+	uint64_t before;
+
+	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000));
+	before = traffic_of(fixture).fabric.sent;
+	memcpy(address, fixture->node.address, sizeof(address));
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+	start_node(fixture, "tcp", address);
+	do { /* until the node has been told the function */
+		memset(values, 0, sizeof(values));
+		status = shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC,
+		               60000);
+	} while (status == SIMPLER_EUNAVAILABLE && clock_now() < until);
+	assert_ok(status);
+	assert_int_equal(values[999], 7);
+	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_AUTO, 60000));
+	assert_int_equal(values[999], 14);
+	assert_int_equal(traffic_of(fixture).fabric.sent, before + 2 * sizeof(values));
+	assert_int_equal(traffic_of(fixture).stream.sent, 0);
+}
+
 static void a_node_that_stops_ends_a_write_at_its_deadline(void **state)
 {
 	struct fixture *fixture = *state;
@@ -418,6 +450,7 @@ int main(int argc, char **argv)
 		WITH(one_that_is_named_and_not_there_is_an_error, set_up_program_without),
 		cmocka_unit_test(an_address_that_is_not_here_is_told),
 		WITH(a_node_that_is_killed_ends_a_write, set_up),
+		WITH(a_node_that_is_started_anew_is_reached_by_the_fabric_again, set_up),
 		WITH(a_node_that_stops_ends_a_write_at_its_deadline, set_up_patient),
 	};
 	const struct CMUnitTest with_cuts[] = {
