@@ -21,6 +21,8 @@ bool dispatching_try(const struct bench *bench, const struct dispatching_options
 	simpler_module *module;
 
 	worker.node_tasks = options->outstanding;
+	if (options->lane == SIMPLER_LANE_FABRIC)
+		worker.fabric = SIMPLER_FABRIC_TCP;
 	out->tasks = 1;
 	out->local = false;
 	if (simpler_worker_create(&worker, &out->worker) != SIMPLER_OK)
