@@ -19,8 +19,9 @@
 #include "os/descriptor.h"
 #include "os/events.h"
 
-/* A round trip over a local network fits in. Longer is other threads' time where cores are few. */
-#define SPIN_NS 50000
+/* As doorbells do. Of two loops that spin longer where cores are few, each has the core that the
+ * other's threads need for the answer, and a round trip takes as long as they spin. */
+#define SPIN_NS 4000
 /* Between two tries of what the provider had no room for. */
 #define RETRY_MS 1
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cut.h"
 #include "daemon.h"
 #include "fabric/fabric.h"
 #include "os/process.h"
@@ -359,20 +360,6 @@ static void a_worker_closes_beside_a_node_that_has_stopped(void **state)
 
 /* --- the link --- */
 
-static void cut(void)
-{
-	assert_int_equal(system("nft add table ip cut && nft add chain ip cut in "
-	                        "'{ type filter hook input priority 0; }' && "
-	                        "nft add rule ip cut in ip daddr " NODE_FABRIC " drop && "
-	                        "nft add rule ip cut in ip saddr " NODE_FABRIC " drop"),
-	                 0);
-}
-
-static void mend(void)
-{
-	assert_int_equal(system("nft delete table ip cut"), 0);
-}
-
 /* Each task runs once, whatever of it was on its way. */
 static void a_link_that_is_down_has_dispatches_go_by_the_stream(void **state)
 {
@@ -380,14 +367,14 @@ static void a_link_that_is_down_has_dispatches_go_by_the_stream(void **state)
 	int64_t value = 0;
 
 	assert_ok(shift(fixture, 10, &value, 1, PATIENT_MS, NULL));
-	cut();
+	cut_link(NODE_FABRIC);
 	assert_ok(shift(fixture, 50, &value, 1, PATIENT_MS, NULL));
 	assert_int_equal(value, 60);
 	assert_int_equal(traffic_of(fixture).lane_losses, 1);
 	await_lane(fixture, SIMPLER_LANE_STREAM);
 	assert_ok(shift(fixture, 10, &value, 1, PATIENT_MS, NULL));
 	assert_int_equal(value, 70);
-	mend();
+	cut_mend();
 }
 
 static void one_that_is_named_comes_back_with_its_link(void **state)
@@ -396,11 +383,11 @@ static void one_that_is_named_comes_back_with_its_link(void **state)
 	int64_t value = 0;
 
 	assert_ok(connect(&other, SIMPLER_FABRIC_TCP, SIMPLER_LANE_FABRIC));
-	cut();
+	cut_link(NODE_FABRIC);
 	assert_ok(shift(&other, 50, &value, 1, PATIENT_MS, NULL));
 	assert_int_equal(value, 50);
 	assert_int_equal(traffic_of(&other).lane, SIMPLER_LANE_UNARY);
-	mend();
+	cut_mend();
 	await_lane(&other, SIMPLER_LANE_FABRIC);
 	assert_ok(shift(&other, 10, &value, 1, PATIENT_MS, NULL));
 	assert_int_equal(value, 60);
@@ -411,14 +398,14 @@ static void a_link_that_is_down_from_the_start_fails_what_named_it(void **state)
 {
 	struct fixture *fixture = *state, other = { .node = fixture->node };
 
-	cut();
+	cut_link(NODE_FABRIC);
 	assert_fails(connect(&other, SIMPLER_FABRIC_TCP, SIMPLER_LANE_FABRIC), SIMPLER_EUNAVAILABLE,
 	             "cannot be opened");
 	simpler_worker_close(other.worker);
 	assert_ok(connect(&other, SIMPLER_FABRIC_TCP, SIMPLER_LANE_AUTO));
 	assert_int_equal(traffic_of(&other).lane, SIMPLER_LANE_STREAM);
 	simpler_worker_close(other.worker);
-	mend();
+	cut_mend();
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cut.h"
 #include "daemon.h"
 #include "fabric/fabric.h"
 #include "simpler/simpler.h"
@@ -387,27 +388,13 @@ static void a_node_that_stops_ends_a_write_at_its_deadline(void **state)
 
 /* --- the link --- */
 
-static void cut(void)
-{
-	assert_int_equal(system("nft add table ip cut && nft add chain ip cut in "
-	                        "'{ type filter hook input priority 0; }' && "
-	                        "nft add rule ip cut in ip daddr " NODE_FABRIC " drop && "
-	                        "nft add rule ip cut in ip saddr " NODE_FABRIC " drop"),
-	                 0);
-}
-
-static void mend(void)
-{
-	assert_int_equal(system("nft delete table ip cut"), 0);
-}
-
 static void a_link_that_is_down_ends_what_named_it_at_the_deadline(void **state)
 {
 	struct fixture *fixture = *state;
 	int64_t values[1000] = { 0 }, begun;
 
 	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000));
-	cut();
+	cut_link(NODE_FABRIC);
 	begun = clock_now();
 	assert_fails(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 1500),
 	             SIMPLER_EDEADLINE, "");
@@ -417,7 +404,7 @@ static void a_link_that_is_down_ends_what_named_it_at_the_deadline(void **state)
 	assert_fails(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 600000),
 	             SIMPLER_EUNAVAILABLE, "fabric");
 	assert_true(clock_now() - begun < 4 * FABRIC_STALL_MS * CLOCK_MS);
-	mend();
+	cut_mend();
 	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000));
 	assert_int_equal(values[0], 14);
 }
@@ -430,11 +417,11 @@ static void a_link_that_is_down_has_auto_go_by_the_stream(void **state)
 	assert_non_null(values);
 	assert_ok(shift(fixture, values, MIB, SIMPLER_INOUT, SIMPLER_TRANSPORT_AUTO, 60000));
 	assert_int_equal(traffic_of(fixture).stream.sent, 0);
-	cut();
+	cut_link(NODE_FABRIC);
 	assert_ok(shift(fixture, values, MIB, SIMPLER_INOUT, SIMPLER_TRANSPORT_AUTO, 60000));
 	assert_int_equal(traffic_of(fixture).stream.sent, MIB * 8);
 	assert_int_equal(traffic_of(fixture).fabric_fallbacks, 1);
-	mend();
+	cut_mend();
 	for (size_t i = 0; i < MIB; i++)
 		assert_int_equal(values[i], 14);
 	free(values);
