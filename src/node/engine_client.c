@@ -68,9 +68,12 @@ struct engine_client {
 	pthread_mutex_t visit_lock;
 	struct spin_budget visit_budget;
 
+	pthread_mutex_t memory_lock; /* guards: */
+	struct engine_memory memory;
+	int told; /* the socket of an engine that knows what there was; -1: there is none */
+
 	/* The supervisor's own. */
 	struct engine_process process;
-	struct engine_memory memory;
 	pthread_t outcome_thread;
 	int64_t started; /* when this engine was */
 	uint64_t backoff_ms;
@@ -394,6 +397,9 @@ static void bury(struct engine_client *client)
 	int wait_status;
 
 	move(client, ENGINE_DOWN);
+	pthread_mutex_lock(&client->memory_lock);
+	client->told = -1;
+	pthread_mutex_unlock(&client->memory_lock);
 	installer_stop(&client->installer);
 	engine_process_end(&client->process, &wait_status);
 	stop_outcomes(client);
@@ -469,6 +475,18 @@ static void became_ready_if_complete(struct engine_client *client)
 	simpler_log(SIMPLER_LOG_INFO, "the engine is ready (pid %ld)", (long)client->process.pid);
 }
 
+static simpler_status begin_memory(struct engine_client *client)
+{
+	simpler_status status;
+
+	pthread_mutex_lock(&client->memory_lock);
+	status = engine_memory_begin(&client->memory, client->process.control);
+	if (status == SIMPLER_OK)
+		client->told = client->process.control;
+	pthread_mutex_unlock(&client->memory_lock);
+	return status;
+}
+
 static simpler_status came_up(struct engine_client *client, const struct error *error)
 {
 	const char *cause = error_step(error, 0);
@@ -477,7 +495,7 @@ static simpler_status came_up(struct engine_client *client, const struct error *
 		return error_raise(SIMPLER_EPROTOCOL, "it says twice that it is up");
 	if (error->status != SIMPLER_OK)
 		return error_raise(error->status, "it does not start: %s", cause ? cause : "");
-	if (engine_memory_begin(&client->memory, client->process.control) != SIMPLER_OK)
+	if (begin_memory(client) != SIMPLER_OK)
 		return simpler_last_status();
 	engine_watch_up(&client->watch, client->process.bulletin, clock_now());
 	move(client, ENGINE_INSTALLING);
@@ -522,23 +540,33 @@ static void read_control(struct engine_client *client)
 
 /* --- the memory of sessions --- */
 
-/* The socket of an engine that has been told of what there was; -1: there is none. */
-static int told_control(struct engine_client *client)
-{
-	enum engine_state state = engine_client_state(client);
-
-	return state == ENGINE_INSTALLING || state == ENGINE_READY ? client->process.control : -1;
-}
-
 simpler_status engine_client_share(struct engine_client *client,
                                    const struct record_segment *segment, int fd)
 {
-	return engine_memory_share(&client->memory, told_control(client), segment, fd);
+	simpler_status status;
+
+	pthread_mutex_lock(&client->memory_lock);
+	status = engine_memory_share(&client->memory, client->told, segment, fd);
+	pthread_mutex_unlock(&client->memory_lock);
+	return status;
 }
 
 void engine_client_unshare(struct engine_client *client, uint32_t id)
 {
-	engine_memory_end(&client->memory, told_control(client), id);
+	pthread_mutex_lock(&client->memory_lock);
+	engine_memory_end(&client->memory, client->told, id);
+	pthread_mutex_unlock(&client->memory_lock);
+}
+
+/* Whether all that has ended was told. */
+static bool tell_ends(struct engine_client *client)
+{
+	bool all;
+
+	pthread_mutex_lock(&client->memory_lock);
+	all = engine_memory_flush(&client->memory, client->told);
+	pthread_mutex_unlock(&client->memory_lock);
+	return all;
 }
 
 /* --- the supervisor --- */
@@ -556,6 +584,8 @@ simpler_status engine_client_create(const struct engine_options *options, struct
 	(void)pthread_mutex_init(&client->push_lock, NULL);
 	(void)pthread_mutex_init(&client->pop_lock, NULL);
 	(void)pthread_mutex_init(&client->visit_lock, NULL);
+	(void)pthread_mutex_init(&client->memory_lock, NULL);
+	client->told = -1;
 	engine_watch_init(&client->watch);
 	client->visit_budget.most = DOORBELL_ANSWER_SPIN_NS;
 	atomic_init(&client->state, ENGINE_DOWN);
@@ -656,8 +686,7 @@ static int64_t step_alive(struct engine_client *client)
 	if (listen < due)
 		due = listen;
 	send_forgets(client);
-	if (!engine_memory_flush(&client->memory, told_control(client)) &&
-	    due > clock_after_ms(TELL_AGAIN_MS))
+	if (!tell_ends(client) && due > clock_after_ms(TELL_AGAIN_MS))
 		due = clock_after_ms(TELL_AGAIN_MS);
 	if (!send_stops(client) && due > clock_after_ms(SEND_AGAIN_MS))
 		due = clock_after_ms(SEND_AGAIN_MS);
@@ -710,6 +739,7 @@ void engine_client_destroy(struct engine_client *client)
 	engine_memory_release(&client->memory);
 	in_flight_destroy(&client->in_flight);
 	engine_watch_destroy(&client->watch);
+	(void)pthread_mutex_destroy(&client->memory_lock);
 	(void)pthread_mutex_destroy(&client->visit_lock);
 	(void)pthread_mutex_destroy(&client->pop_lock);
 	(void)pthread_mutex_destroy(&client->push_lock);

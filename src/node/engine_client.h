@@ -101,7 +101,7 @@ simpler_status engine_client_install(struct engine_client *client, uint64_t key,
 simpler_status engine_client_start(struct engine_client *client);
 /* The memory of a session, for tasks from now on; its descriptor is borrowed until the end. This
  * engine is told of it before this returns, each later one before it is READY. Errors as of
- * engine_memory_share(). */
+ * engine_memory_share(). This and the next are for any thread. */
 simpler_status engine_client_share(struct engine_client *client,
                                    const struct record_segment *segment, int fd);
 void engine_client_unshare(struct engine_client *client, uint32_t id);

@@ -2,7 +2,7 @@
  * The memory of sessions that the engine of the day is told of, over its control socket: each
  * before the first task that may name it, all of them again when there is another engine.
  *
- * The supervisor's own; not thread-safe. `control` is -1 while there is no engine that listens.
+ * Not thread-safe: see engine_client.c. `control` is -1 while there is no engine that listens.
  */
 #ifndef NODE_ENGINE_MEMORY_H
 #define NODE_ENGINE_MEMORY_H
