@@ -43,6 +43,7 @@ static void draw_step(struct chaos_step *step, uint64_t *random)
 	step->salt = chaos_draw(random);
 	step->keep = below(random, 2) == 0;
 	step->inlined = below(random, 4) == 0;
+	step->transport = below(random, UINT32_MAX);
 }
 
 void chaos_graph_draw(struct chaos_graph *graph, uint64_t *random)

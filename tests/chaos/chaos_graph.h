@@ -28,8 +28,10 @@ struct chaos_step {
 	uint32_t where; /* a node, CHAOS_LOCAL for the worker of this machine, CHAOS_ANY of them */
 	uint32_t a, b, out; /* tensors; `out` is neither of the others */
 	uint64_t salt;
-	bool keep;    /* `out` is INOUT, else OUTPUT */
-	bool inlined; /* what travels does so in the message, else staged */
+	bool keep;          /* `out` is INOUT, else OUTPUT */
+	bool inlined;       /* what travels does so in the message, else staged */
+	uint32_t transport; /* of those that tensors are staged by to the node, modulo their number
+	                     */
 };
 
 struct chaos_graph {

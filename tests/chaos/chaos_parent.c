@@ -2,15 +2,22 @@
  * The parent of the chaos suite: runs random graphs on its nodes and on children of this machine,
  * one after the other, while the controller (tests/chaos/chaos) breaks what it can of all of them.
  *
- *     chaos_parent MODULE SEED RUNS ADDRESS ADDRESS ADDRESS
+ *     chaos_parent MODULE SEED RUNS NODE NODE NODE
+ *
+ * A NODE is ADDRESS[,LANE[,TRANSPORT]...]: dispatches go there by this lane, and staged tensors by
+ * one of the transports, drawn for each task that goes there and nowhere else; the others go by
+ * "auto". CHAOS_FABRIC of the environment is this machine's address of a fabric, if there is to be
+ * one.
  *
  * A run has CHAOS_RUN_MS of the environment, or six seconds. RUNS 0 means until standard input says
  * so, by a line or by its end. With another number, as many; before them all of each node's pool
  * has to be there to be taken, for nobody else has anything. It prints a line for each thing that
  * the controller is to judge: "made" and "ready" around its start, "init STATUS TEXT", "run N
  * STATUS TEXT", "fill STATUS TEXT", "churn STATUS TEXT", "store STATUS TEXT", "pool STATUS TEXT",
- * "cancel N" and, last, "end". A result that differs from the serial evaluation, or a run that does
- * not end in its time, ends it with another status and a line "wrong" or "late".
+ * "cancel N", "lanes LANE LANE LANE" whenever one has changed and, last, "carried WHAT COUNT" for
+ * each lane that dispatches and each transport that bytes went by, and "end". A result that differs
+ * from the serial evaluation, or a run that does not end in its time, ends it with another status
+ * and a line "wrong" or "late".
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -36,11 +43,22 @@
 #define POOL_TRIES  100u
 #define EXIT_WRONG  3
 #define EXIT_LATE   4
+#define LANES       (SIMPLER_LANE_FABRIC + 1)
+#define TRANSPORTS  (SIMPLER_TRANSPORT_FABRIC + 1)
+
+struct node {
+	simpler_worker_id id;
+	uint32_t choices; /* of transports that staged tensors go by; 0: "auto" is the only one */
+	simpler_transport choice[TRANSPORTS];
+	simpler_traffic traffic; /* when it was looked at last */
+};
 
 struct parent {
 	simpler_worker *worker;
 	simpler_module *module;
-	simpler_worker_id nodes[CHAOS_NODES], local;
+	struct node nodes[CHAOS_NODES];
+	simpler_worker_id local;
+	uint64_t carried[LANES]; /* dispatches */
 	simpler_sub sub;
 	simpler_orch_fn orch[CHAOS_KINDS]; /* CHAOS_SUB has none */
 	simpler_orch_fn failing;
@@ -67,6 +85,13 @@ static void check(simpler_status status, const char *what)
 	exit(EXIT_FAILURE);
 }
 
+static const char *const transport_names[TRANSPORTS] = {
+	[SIMPLER_TRANSPORT_AUTO] = "auto",
+	[SIMPLER_TRANSPORT_STREAM] = "stream",
+	[SIMPLER_TRANSPORT_SHM] = "shm",
+	[SIMPLER_TRANSPORT_FABRIC] = "fabric",
+};
+
 /* --- making the worker --- */
 
 static void register_all(struct parent *parent)
@@ -89,27 +114,44 @@ static void register_all(struct parent *parent)
 	      "mix_fail");
 }
 
-/* CHAOS_LANES names one for each node, by commas; without it each has the best. */
-static simpler_lane lane_of(uint32_t node)
+static simpler_lane lane_of(const char *name)
 {
-	const char *names = getenv("CHAOS_LANES");
-
-	for (uint32_t i = 0; names && i < node; i++)
-		names = strchr(names, ',') ? strchr(names, ',') + 1 : NULL;
-	if (!names)
-		return SIMPLER_LANE_AUTO;
-	for (simpler_lane lane = SIMPLER_LANE_AUTO; lane <= SIMPLER_LANE_FABRIC; lane++) {
-		const char *name = simpler_lane_name(lane);
-
-		if (strncmp(names, name, strlen(name)) == 0)
+	for (simpler_lane lane = SIMPLER_LANE_AUTO; lane < LANES; lane++) {
+		if (strcmp(name, simpler_lane_name(lane)) == 0)
 			return lane;
 	}
-	check(SIMPLER_EINVAL, "CHAOS_LANES");
-	return SIMPLER_LANE_AUTO;
+	fprintf(stderr, "chaos_parent: '%s' is no lane\n", name);
+	exit(EXIT_FAILURE);
 }
 
-static void make_worker(struct parent *parent, const char *module, char *const *addresses)
+static simpler_transport transport_of(const char *name)
 {
+	for (simpler_transport each = SIMPLER_TRANSPORT_AUTO; each < TRANSPORTS; each++) {
+		if (strcmp(name, transport_names[each]) == 0)
+			return each;
+	}
+	fprintf(stderr, "chaos_parent: '%s' is no transport\n", name);
+	exit(EXIT_FAILURE);
+}
+
+/* `text` is cut up. */
+static void add_node(simpler_worker *worker, char *text, struct node *node)
+{
+	simpler_node_options options = SIMPLER_NODE_OPTIONS_INIT;
+	char *rest = NULL, *address = strtok_r(text, ",", &rest),
+	     *name = strtok_r(NULL, ",", &rest);
+
+	if (name)
+		options.lane = lane_of(name);
+	while (node->choices < TRANSPORTS && (name = strtok_r(NULL, ",", &rest)) != NULL)
+		node->choice[node->choices++] = transport_of(name);
+	check(simpler_worker_add_remote_with(worker, address, &options, &node->id),
+	      "adding a node");
+}
+
+static void make_worker(struct parent *parent, const char *module, char **nodes)
+{
+	const char *fabric = getenv("CHAOS_FABRIC");
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	simpler_local_options local = SIMPLER_LOCAL_OPTIONS_INIT;
 	int64_t count = 1 << 12;
@@ -117,20 +159,18 @@ static void make_worker(struct parent *parent, const char *module, char *const *
 	options.stop_grace_ms = GRACE_MS;
 	options.session_ttl_ms = SESSION_MS;
 	options.heap_bytes = 64 << 20;
+	if (fabric) {
+		options.fabric = SIMPLER_FABRIC_TCP;
+		options.fabric_address = fabric;
+	}
 	local.sub_workers = 1;
 	local.chips = 1;
 	local.heap_bytes = 64 << 20;
 	check(simpler_worker_create(&options, &parent->worker), "creating the worker");
 	check(simpler_worker_add_subs(parent->worker, 2, NULL), "adding sub workers");
 	check(simpler_worker_add_local(parent->worker, &local, &parent->local), "adding a worker");
-	for (uint32_t i = 0; i < CHAOS_NODES; i++) {
-		simpler_node_options node = SIMPLER_NODE_OPTIONS_INIT;
-
-		node.lane = lane_of(i);
-		check(simpler_worker_add_remote_with(parent->worker, addresses[i], &node,
-		                                     &parent->nodes[i]),
-		      "adding a node");
-	}
+	for (uint32_t i = 0; i < CHAOS_NODES; i++)
+		add_node(parent->worker, nodes[i], &parent->nodes[i]);
 	check(simpler_module_load(parent->worker, module, &parent->module), "loading the module");
 	register_all(parent);
 	for (uint32_t i = 0; i < CHAOS_HERE; i++)
@@ -139,6 +179,13 @@ static void make_worker(struct parent *parent, const char *module, char *const *
 }
 
 /* --- submitting --- */
+
+static simpler_transport choose(const struct parent *parent, uint32_t node, uint32_t drawn)
+{
+	const struct node *of = node < CHAOS_NODES ? &parent->nodes[node] : NULL;
+
+	return of && of->choices > 0 ? of->choice[drawn % of->choices] : SIMPLER_TRANSPORT_AUTO;
+}
 
 static void add(const struct parent *parent, const struct chaos_step *step, simpler_args *args,
                 uint32_t tensor, simpler_tag tag)
@@ -156,7 +203,11 @@ static void add(const struct parent *parent, const struct chaos_step *step, simp
 	}
 	check(simpler_tensor_init_1d(&view, parent->here[tensor].data, SIMPLER_INT64, count),
 	      "a view");
-	(void)simpler_args_add_tensor(args, &view, tag, backing);
+	if (backing == SIMPLER_STAGED)
+		(void)simpler_args_add_staged(args, &view, tag,
+		                              choose(parent, step->where, step->transport));
+	else
+		(void)simpler_args_add_tensor(args, &view, tag, backing);
 }
 
 static simpler_status submit(simpler_orch *orch, const struct parent *parent,
@@ -173,7 +224,7 @@ static simpler_status submit(simpler_orch *orch, const struct parent *parent,
 	(void)simpler_args_add_scalar(args, step->keep);
 	if (step->where != CHAOS_ANY)
 		options.worker =
-			step->where == CHAOS_LOCAL ? parent->local : parent->nodes[step->where];
+			step->where == CHAOS_LOCAL ? parent->local : parent->nodes[step->where].id;
 	if (step->kind == CHAOS_SUB)
 		status = simpler_submit_sub(orch, parent->sub, args, &options, NULL);
 	else
@@ -218,8 +269,9 @@ static bool store(struct parent *parent, int64_t *const tensors[CHAOS_TENSORS])
 	for (uint32_t i = 0; i < CHAOS_NODES && status == SIMPLER_OK; i++) {
 		simpler_tensor from = local_view(tensors[CHAOS_HERE + i], parent->graph.count);
 
-		status = simpler_tensor_alloc(parent->worker, parent->nodes[i], SIMPLER_INT64, 1,
+		status = simpler_tensor_alloc(parent->worker, parent->nodes[i].id, SIMPLER_INT64, 1,
 		                              &count, &options, &parent->there[i]);
+		options.transport = choose(parent, i, parent->graph.steps);
 		if (status == SIMPLER_OK)
 			status = simpler_tensor_write(parent->worker, parent->there[i], NULL, &from,
 			                              &options);
@@ -246,7 +298,7 @@ static void give_back(struct parent *parent)
 static uint32_t fill_pool(struct parent *parent, uint32_t of, simpler_tensor_handle *blocks,
                           simpler_status *end)
 {
-	simpler_worker_id node = parent->nodes[of];
+	simpler_worker_id node = parent->nodes[of].id;
 	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
 	simpler_status status = SIMPLER_OK;
 	int64_t count = FILL_BLOCK;
@@ -322,6 +374,7 @@ static simpler_status fetch(struct parent *parent, int64_t *got)
 	for (uint32_t i = 0; i < CHAOS_NODES && status == SIMPLER_OK; i++) {
 		simpler_tensor to = local_view(got + i * parent->graph.count, parent->graph.count);
 
+		options.transport = choose(parent, i, parent->graph.steps);
 		status = simpler_tensor_read(parent->worker, parent->there[i], NULL, &to, &options);
 	}
 	return status;
@@ -395,6 +448,60 @@ static simpler_status one_run(struct parent *parent, uint32_t number)
 	empty_pool(parent, blocks, taken);
 	free(memory);
 	return status;
+}
+
+/* --- what carried it --- */
+
+static void look_at(struct parent *parent, struct node *node)
+{
+	simpler_traffic before = node->traffic, *now = &node->traffic;
+
+	*now = (simpler_traffic)SIMPLER_TRAFFIC_INIT;
+	check(simpler_worker_traffic(parent->worker, node->id, now), "traffic");
+	parent->carried[SIMPLER_LANE_UNARY] += now->dispatches - now->lane_dispatches -
+	                                       (before.dispatches - before.lane_dispatches);
+	/* One that is lost, or changed, meanwhile is not known to have carried it. */
+	if (now->lane == before.lane && now->lane_losses == before.lane_losses)
+		parent->carried[now->lane] += now->lane_dispatches - before.lane_dispatches;
+}
+
+static void look_at_nodes(struct parent *parent)
+{
+	bool changed = false;
+
+	for (uint32_t i = 0; i < CHAOS_NODES; i++) {
+		simpler_lane before = parent->nodes[i].traffic.lane;
+
+		look_at(parent, &parent->nodes[i]);
+		changed = changed || parent->nodes[i].traffic.lane != before;
+	}
+	if (changed)
+		printf("lanes %s %s %s\n", simpler_lane_name(parent->nodes[0].traffic.lane),
+		       simpler_lane_name(parent->nodes[1].traffic.lane),
+		       simpler_lane_name(parent->nodes[2].traffic.lane));
+}
+
+static uint64_t moved(const simpler_tensor_traffic *traffic)
+{
+	return traffic->sent + traffic->received;
+}
+
+static void tell_carried(const struct parent *parent)
+{
+	uint64_t bytes[TRANSPORTS] = { 0 };
+
+	for (uint32_t i = 0; i < CHAOS_NODES; i++) {
+		const simpler_traffic *traffic = &parent->nodes[i].traffic;
+
+		bytes[SIMPLER_TRANSPORT_STREAM] += moved(&traffic->stream);
+		bytes[SIMPLER_TRANSPORT_SHM] += moved(&traffic->shm);
+		bytes[SIMPLER_TRANSPORT_FABRIC] += moved(&traffic->fabric);
+	}
+	for (simpler_lane lane = SIMPLER_LANE_UNARY; lane < LANES; lane++)
+		printf("carried lane-%s %" PRIu64 "\n", simpler_lane_name(lane),
+		       parent->carried[lane]);
+	for (simpler_transport each = SIMPLER_TRANSPORT_STREAM; each < TRANSPORTS; each++)
+		printf("carried transport-%s %" PRIu64 "\n", transport_names[each], bytes[each]);
 }
 
 /* --- for the soak --- */
@@ -488,13 +595,16 @@ int main(int argc, char **argv)
 	printf("made\n");
 	status = simpler_worker_init(parent.worker);
 	tell("init", status);
-	if (status == SIMPLER_OK)
+	if (status == SIMPLER_OK) {
+		look_at_nodes(&parent);
 		printf("ready\n");
+	}
 	if (status == SIMPLER_OK && runs > 0)
 		find_pools_empty(&parent);
 	while (status == SIMPLER_OK && (runs == 0 || number < runs)) {
 		bool good = one_run(&parent, number++) == SIMPLER_OK;
 
+		look_at_nodes(&parent);
 		if (parent.soaks)
 			ping(&parent);
 		if (runs == 0 && is_over(good ? 0 : PAUSE_MS))
@@ -503,6 +613,8 @@ int main(int argc, char **argv)
 	/* Nor has this one left anything, cancelled runs and all. */
 	if (status == SIMPLER_OK && parent.soaks)
 		find_pools_empty(&parent);
+	if (status == SIMPLER_OK)
+		tell_carried(&parent);
 	simpler_worker_close(parent.worker);
 	printf("end\n");
 	return EXIT_SUCCESS;

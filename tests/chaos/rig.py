@@ -3,6 +3,7 @@
 Signals go only to processes that carry this run's mark in their environment, that is to what it
 started itself.
 """
+import collections
 import glob
 import os
 import shutil
@@ -12,6 +13,7 @@ import threading
 import time
 
 NODES = 3
+FABRIC_HOST = "10.77.9.1"  # the parent's, which all nodes reach
 POOL = "32M"
 READY_SECONDS = 30
 END_SECONDS = 60
@@ -64,10 +66,12 @@ def run(*command, **options):
 
 
 class Network:
-    """Namespaces joined by veth pairs, or the loopback interface."""
+    """Namespaces joined by veth pairs, or the loopback interface. One node may be in the parent's
+    namespace, as shared memory is told of by a socket that is a namespace's own."""
 
     def __init__(self, loopback=False):
         self.names = []
+        self.near = None
         self.parent = None
         self.why_not = "loopback is asked for"
         if loopback:
@@ -79,6 +83,7 @@ class Network:
         self.forget_the_dead()
         try:
             self.parent = self.add("p")
+            run("ip", "-n", self.parent, "addr", "add", f"{FABRIC_HOST}/32", "dev", "lo")
             self.nodes = [self.add(f"n{i}") for i in range(NODES)]
             for i in range(NODES):
                 self.join(i)
@@ -118,16 +123,30 @@ class Network:
         run("ip", "-n", self.parent, "addr", "add", f"10.77.{i}.1/24", "dev", f"to{i}")
         run("ip", "-n", node, "addr", "add", f"10.77.{i}.2/24", "dev", "up0")
         run("ip", "-n", self.parent, "link", "set", f"to{i}", "up")
-        run("ip", "-n", node, "link", "set", "up0", "up")
+        self.lift(i)
+
+    def lift(self, i):
+        run("ip", "-n", self.nodes[i], "link", "set", "up0", "up")
+        run("ip", "-n", self.nodes[i], "route", "replace", "default", "via", f"10.77.{i}.1")
+
+    def is_near(self, node):
+        """Whether it is in the parent's namespace, with no link between them."""
+        return bool(self.why_not) or node == self.near
 
     def inside(self, node):
         """What goes before a command that runs there; None is the parent's place."""
         if self.why_not:
             return []
-        return ["ip", "netns", "exec", self.parent if node is None else self.nodes[node]]
+        here = node is None or self.is_near(node)
+        return ["ip", "netns", "exec", self.parent if here else self.nodes[node]]
 
     def host(self, node):
-        return "127.0.0.1" if self.why_not else f"10.77.{node}.2"
+        """None is the parent, which only a fabric asks for."""
+        if self.why_not:
+            return "127.0.0.1"
+        if node is None:
+            return FABRIC_HOST
+        return f"10.77.{node}.{1 if self.is_near(node) else 2}"
 
     def cut(self, node):
         run("ip", "-n", self.nodes[node], "link", "set", "up0", "down")
@@ -146,7 +165,7 @@ class Network:
         if self.why_not:
             return
         inside = self.nodes[node]
-        run("ip", "-n", inside, "link", "set", "up0", "up")
+        self.lift(node)
         subprocess.run(["tc", "-n", inside, "qdisc", "del", "dev", "up0", "root"],
                        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         run("ip", "netns", "exec", inside, "nft", "flush", "ruleset")
@@ -267,21 +286,48 @@ class Child:
         self.process.stdout.close()
 
 
+class Carriers:
+    """By what dispatches and the bytes of staged tensors get to each node: `lanes` as the parent
+    names them, `limits` as the daemons do (--lane), `transports` that tasks draw from."""
+
+    def __init__(self, fabric=False, lane="auto"):
+        self.fabric = fabric
+        self.lanes, self.limits = [lane] * NODES, ["auto"] * NODES
+        self.transports = [["auto"] for _ in range(NODES)]
+
+    def expected(self, node):
+        """The one lane that dispatches go by there when nothing is broken, or "auto": the best."""
+        return self.lanes[node] if self.limits[node] == "auto" else self.limits[node]
+
+    def named(self):
+        """What has to carry something, as the parent tells of it."""
+        named = {f"lane-{self.expected(i)}" for i in range(NODES)}
+        named |= {f"transport-{each}" for of in self.transports for each in of}
+        return named - {"lane-auto", "transport-auto"}
+
+    def __str__(self):
+        lanes = " ".join(self.lanes[i] if self.limits[i] == "auto" else
+                         f"{self.lanes[i]}/{self.limits[i]}" for i in range(NODES))
+        transports = " ".join("+".join(of) for of in self.transports)
+        return f"lanes {lanes}, transports {transports}, {'a' if self.fabric else 'no'} fabric"
+
+
 class Scene:
     """Three daemons and what is started beside them, in a folder of their own."""
 
-    def __init__(self, seed, network, folder):
+    def __init__(self, seed, network, folder, carriers=None):
         self.seed, self.network, self.folder = seed, network, folder
+        self.carriers = carriers or Carriers()
+        self.carried = collections.Counter()
         self.mark = f"{os.getpid()}-{seed}"
         self.processes = Processes(self.mark)
         self.daemons, self.addresses = [None] * NODES, [None] * NODES
         self.children = []
         self.environments = {}
-        self.lanes = ["auto"] * NODES
 
-    def start(self, command, role):
+    def start(self, command, role, **environment):
         child = Child(command, role, self.mark, os.path.join(self.folder, f"{role}.log"),
-                      self.folder, self.environments.get(role, {}))
+                      self.folder, {**environment, **self.environments.get(role, {})})
         self.children.append(child)
         return child
 
@@ -290,12 +336,14 @@ class Scene:
         until = time.monotonic() + READY_SECONDS
         assert self.daemons[i] is None or self.daemons[i].process.poll() is not None
         listen = self.addresses[i] or f"{self.network.host(i)}:0"
+        fabric = ["--fabric", "tcp", "--fabric-address", self.network.host(i)]
         while time.monotonic() < until:
             child = self.start(self.network.inside(i) + [
                 os.environ["SIMPLER_L3D"], "--listen", listen, "--insecure", "--code", "any",
                 "--sub-workers", "1", "--chips", "1", "--pool-bytes", POOL, "--heap", "64M",
                 "--stop-grace", "300", "--drain-grace", "5", "--port-file",
-                os.path.join(self.folder, f"port{i}")], f"node{i}")
+                os.path.join(self.folder, f"port{i}"), "--lane", self.carriers.limits[i],
+                *(fabric if self.carriers.fabric else [])], f"node{i}")
             if child.until("ready ", READY_SECONDS):
                 self.addresses[i] = child.lines[0].split()[1]
                 self.daemons[i] = child
@@ -304,10 +352,12 @@ class Scene:
         raise Failure(f"daemon {i} does not get ready at {listen}")
 
     def start_parent(self, role, runs):
-        self.environments.setdefault(role, {})["CHAOS_LANES"] = ",".join(self.lanes)
+        fabric = {"CHAOS_FABRIC": self.network.host(None)} if self.carriers.fabric else {}
+        nodes = [",".join([self.addresses[i], self.carriers.lanes[i], *self.carriers.transports[i]])
+                 for i in range(NODES)]
         return self.start(self.network.inside(None) + [
             os.environ["CHAOS_PARENT"], os.environ["CHAOS_MODULE"], str(self.seed), str(runs),
-            *self.addresses], role)
+            *nodes], role, **fabric)
 
     def mend_daemon(self, i, allowed):
         """One that ended, as it was allowed to, is gone with all below it, and started again."""
@@ -346,6 +396,9 @@ class Scene:
         results, own = [], set()
         for line in filter(None, parent.lines):
             words = line.split()
+            if words[0] == "carried":
+                self.carried[words[1]] += int(words[2])
+                continue
             if words[0] in ("wrong", "late", "pool"):
                 raise Failure(f"{what}: {line}")
             if words[0] in ("cancel", "fill"):
@@ -379,6 +432,20 @@ class Scene:
             raise Failure(f"afterwards: status {again.process.returncode}, "
                           f"{again.lines[-2:]}")
         self.judge(again, set(), "afterwards")
+        self.check_lanes(again, "afterwards")
+
+    def lanes_are_right(self, parent):
+        """Whether dispatches go by the lanes that they should."""
+        lanes = next((line.split()[1:] for line in reversed(parent.lines)
+                      if line and line.startswith("lanes")), ["auto"] * NODES)
+        expected = [self.carriers.expected(i) for i in range(NODES)]
+        return all(lane == wanted or (wanted == "auto" and lane != "unary")
+                   for lane, wanted in zip(lanes, expected))
+
+    def check_lanes(self, parent, what):
+        if not self.lanes_are_right(parent):
+            told = [line for line in parent.lines if line and line.startswith("lanes")]
+            raise Failure(f"{what}: dispatches go by {told}")
 
     def end_daemons(self):
         for child in self.daemons:
