@@ -118,8 +118,10 @@ static bool step(struct fabric *fabric)
 		busy = port_step(port) || busy;
 		pthread_mutex_lock(&fabric->lock);
 		next = port->next;
-		if (last)
+		if (last) {
 			let_go(fabric, port);
+			busy = true; /* it may have been the last one that the end waits for */
+		}
 		if (last && abandoned) {
 			pthread_mutex_unlock(&fabric->lock);
 			end_abandoned(port);
