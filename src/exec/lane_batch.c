@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/inject.h"
 #include "rpc/lane_record.h"
 #include "wire/little_endian.h"
 
@@ -121,6 +122,8 @@ static void flush(struct lane_batch *lane)
 		atomic_fetch_add_explicit(&lane->lane.batches, 1, memory_order_relaxed);
 		lane->sent += size;
 		more = lane->carrier->send(lane, lane->under_way.bytes + lane->sent - size, size);
+		if (INJECT("lane.sent"))
+			lane_batch_lost(lane, "it is lost, for a test");
 		pthread_mutex_lock(&lane->lane.lock);
 		if (!more)
 			return; /* whoever hears that it was sent goes on */
@@ -320,6 +323,8 @@ static simpler_status take_hello(struct lane_batch *lane, const struct lane_reco
 	simpler_status status = lane_hello_decode(record, &hello);
 	bool opened = false;
 
+	if (INJECT("lane.open"))
+		status = error_raise(SIMPLER_EUNAVAILABLE, "it does not open, for a test");
 	if (status == SIMPLER_OK)
 		status = make_slots(lane, hello.credits, &opened);
 	if (opened)
@@ -419,6 +424,7 @@ static void die(struct lane_batch *lane, const char *why, enum rpc_note note, bo
 	tells = dies && !lane->closing && !lane->opening;
 	all = take_all(lane);
 	pthread_mutex_unlock(&lane->lane.lock);
+	(void)INJECT("lane.dead");
 	if (dies)
 		lane->carrier->close(lane);
 	if (tells)

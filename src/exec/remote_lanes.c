@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/inject.h"
 #include "base/log.h"
 #include "exec/lane_shm.h"
 #include "exec/node_session.h"
@@ -131,6 +132,8 @@ static simpler_status begin(struct remote_child *node, simpler_lane kind, struct
 	const struct lane_owner owner = { node, on_opened, on_lost };
 	char address[NODE_SESSION_SHM_MAX + 1];
 
+	if (INJECT("lane.opening"))
+		return error_raise(SIMPLER_ENOSPACE, "it is not begun, for a test");
 	if (kind == SIMPLER_LANE_STREAM)
 		return lane_stream_open(node->channel, &owner, out);
 	if (kind == SIMPLER_LANE_FABRIC)

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/inject.h"
 #include "node/task_log.h"
 #include "rpc/lane_record.h"
 
@@ -82,6 +83,7 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 	lane_bytes_release(&lane->out);
 	pthread_mutex_unlock(&lane->lock);
 	if (closes) {
+		(void)INJECT("node_lane.closed");
 		pthread_mutex_lock(&node->lanes->lock);
 		DL_DELETE(node->lanes->open, lane);
 		pthread_mutex_unlock(&node->lanes->lock);
@@ -195,6 +197,10 @@ simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_car
 	/* It may end at any moment from here on, and then closes the lane, if it is in the list. */
 	simpler_status status = sessions_enter(node->sessions, session);
 
+	if (status == SIMPLER_OK && INJECT("node_lane.opening")) {
+		node_leave(node, session);
+		status = error_raise(SIMPLER_ENOSPACE, "a lane is refused for a test");
+	}
 	if (status != SIMPLER_OK)
 		return status;
 	lane->carrier = carrier;
@@ -207,6 +213,7 @@ simpler_status node_lane_open(struct node_lane *lane, const struct node_lane_car
 		close_others(node, session, lane, RPC_ABORTED, "the session has another lane now");
 	else
 		(void)pthread_mutex_destroy(&lane->lock);
+	(void)INJECT("node_lane.open");
 	node_leave(node, session);
 	return status;
 }
@@ -303,7 +310,7 @@ void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_an
 		flush(lane);
 	}
 	pthread_mutex_unlock(&lane->lock);
-	if (!put_in)
+	if (!put_in || INJECT("node_lane.answer"))
 		node_lane_close(lane, RPC_RESOURCE_EXHAUSTED, "nobody takes the lane's outcomes");
 	else if (atomic_load(&lane->ending))
 		close_if_ended(lane);
@@ -371,6 +378,8 @@ void node_lane_take(struct node_lane *lane, const uint8_t *bytes, size_t size)
 		status = lane_next_record(&bytes, &size, &record);
 		if (status == SIMPLER_OK)
 			status = take_dispatch(lane, &record, size > 0);
+		if (INJECT("node_lane.taken"))
+			status = error_raise(SIMPLER_EUNAVAILABLE, "a lane fails for a test");
 	}
 	if (status != SIMPLER_OK)
 		node_lane_close(lane, rpc_code_of(status), simpler_last_error_step(0));

@@ -290,10 +290,10 @@ class Carriers:
     """By what dispatches and the bytes of staged tensors get to each node: `lanes` as the parent
     names them, `limits` as the daemons do (--lane), `transports` that tasks draw from."""
 
-    def __init__(self, fabric=False, lane="auto"):
-        self.fabric = fabric
-        self.lanes, self.limits = [lane] * NODES, ["auto"] * NODES
-        self.transports = [["auto"] for _ in range(NODES)]
+    def __init__(self, fabric=False, shm=True, limit="auto", transport="auto"):
+        self.fabric, self.shm = fabric, shm
+        self.lanes, self.limits = ["auto"] * NODES, [limit] * NODES
+        self.transports = [[transport] for _ in range(NODES)]
 
     def expected(self, node):
         """The one lane that dispatches go by there when nothing is broken, or "auto": the best."""
@@ -343,6 +343,7 @@ class Scene:
                 "--sub-workers", "1", "--chips", "1", "--pool-bytes", POOL, "--heap", "64M",
                 "--stop-grace", "300", "--drain-grace", "5", "--port-file",
                 os.path.join(self.folder, f"port{i}"), "--lane", self.carriers.limits[i],
+                "--shm", "on" if self.carriers.shm else "off",
                 *(fabric if self.carriers.fabric else [])], f"node{i}")
             if child.until("ready ", READY_SECONDS):
                 self.addresses[i] = child.lines[0].split()[1]
