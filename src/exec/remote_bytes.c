@@ -204,7 +204,7 @@ static const char *why_not(const struct remote_child *node, simpler_transport ch
 		               : "the node has not registered the tensor for it";
 	if (node->transports[choice])
 		return "it led to a session that the node has let go of since, or to a daemon that "
-		       "was started anew: only a worker that is made anew has it again";
+		       "was started anew";
 	if (choice == SIMPLER_TRANSPORT_SHM)
 		return "the node shares no memory with this process";
 	return node->fabric_why;
