@@ -7,6 +7,7 @@
  * them sees the other.
  */
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -19,9 +20,9 @@
 #include "os/descriptor.h"
 #include "os/events.h"
 
-/* As doorbells do. Of two loops that spin longer where cores are few, each has the core that the
- * other's threads need for the answer, and a round trip takes as long as they spin. */
-#define SPIN_NS 4000
+/* A short round trip fits in. Between two looks the core is anybody's who wants it: where there are
+ * few, two loops would have those that each other's threads need for the answer. */
+#define SPIN_NS 20000
 /* Between two tries of what the provider had no room for. */
 #define RETRY_MS 1
 
@@ -153,6 +154,8 @@ static void *run(void *context)
 			until = clock_now() + SPIN_NS;
 		else if (clock_now() >= until)
 			sleep_on(fabric, &bed);
+		else
+			(void)sched_yield();
 	}
 	return NULL;
 }
