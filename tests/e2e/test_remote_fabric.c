@@ -3,10 +3,10 @@
  * what becomes of it when the other side dies, stops, or is cut off.
  *
  * With the argument "cut", in a network namespace of its own (tests/e2e/cut_fabric), the tests that
- * take the fabric's link away and leave that of gRPC alone. With "none", where libfabric has
- * neither of the providers (tests/e2e/no_fabric), those of doing without. With "short", where no
- * memory can be registered any more (src/base/inject.h), those of tensors that a fabric does not
- * reach.
+ * take the fabric's link away and leave that of gRPC alone, or count its connections. With "none",
+ * where libfabric has neither of the providers (tests/e2e/no_fabric), those of doing without. With
+ * "short", where no memory can be registered any more (src/base/inject.h), those of tensors that a
+ * fabric does not reach.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -388,6 +388,38 @@ static void a_node_that_stops_ends_a_write_at_its_deadline(void **state)
 
 /* --- the link --- */
 
+/* To the node's fabric, from either side, closed ones among them; of this namespace alone. */
+static unsigned count_connections(void)
+{
+	FILE *file = fopen("/proc/self/net/tcp", "r");
+	char line[256];
+	unsigned count = 0;
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		char *ends = strchr(line, ':'); /* "  sl: LOCAL:PORT REMOTE:PORT STATE ..." */
+
+		count += ends && strstr(ends, "4D00007F:") != NULL; /* NODE_FABRIC */
+	}
+	(void)fclose(file);
+	return count;
+}
+
+static void tensors_share_the_connection_that_is_there(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t values[1000] = { 0 };
+	unsigned before;
+
+	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000));
+	before = count_connections();
+	assert_true(before > 0);
+	for (int i = 0; i < 50; i++)
+		assert_ok(shift(fixture, values, (size_t)(20 * i + 1), SIMPLER_INOUT,
+		                SIMPLER_TRANSPORT_FABRIC, 60000));
+	assert_int_equal(count_connections(), before);
+}
+
 static void a_link_that_is_down_ends_what_named_it_at_the_deadline(void **state)
 {
 	struct fixture *fixture = *state;
@@ -441,6 +473,7 @@ int main(int argc, char **argv)
 		WITH(a_node_that_stops_ends_a_write_at_its_deadline, set_up_patient),
 	};
 	const struct CMUnitTest with_cuts[] = {
+		WITH(tensors_share_the_connection_that_is_there, set_up),
 		WITH(a_link_that_is_down_ends_what_named_it_at_the_deadline, set_up),
 		WITH(a_link_that_is_down_has_auto_go_by_the_stream, set_up),
 	};
