@@ -1,11 +1,11 @@
 /*
  * How dispatches go to a node, and what became of them comes back.
  *
- * A program says so for each node when it adds it, in simpler_node_options; by default the best lane
- * is taken that both sides have. Whichever it is, a task runs at most once, deadlines and stops reach
- * it, and its errors read the same: lanes differ in what a dispatch costs. One that is lost while its
- * node stays is replaced by calls at once, which is logged once and counted in simpler_traffic, and
- * opened again with a heartbeat.
+ * A program says so for each node when it adds it, in simpler_node_options; by default the best
+ * lane is taken that both sides have. Whichever it is, a task runs at most once, deadlines and
+ * stops reach it, and its errors read the same: lanes differ in what a dispatch costs. One that is
+ * lost while its node stays is replaced by calls at once, which is logged once and counted in
+ * simpler_traffic, and opened again with a heartbeat.
  */
 #ifndef SIMPLER_LANE_H
 #define SIMPLER_LANE_H

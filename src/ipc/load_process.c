@@ -21,9 +21,9 @@
 #include "catalog/module_file.h"
 #include "ipc/crash.h"
 #include "ipc/loader.h"
-#include "os/rlimits.h"
 #include "os/memory.h"
 #include "os/process.h"
+#include "os/rlimits.h"
 #include "os/socket.h"
 #include "wire/record.h"
 

@@ -346,7 +346,8 @@ static simpler_status take_dispatch(struct node_lane *lane, const struct lane_re
 	/* It names handles of this node, and no others. */
 	for (uint32_t i = 0; i < request.tensor_count; i++) {
 		if (request.tensors[i].is_handle)
-			(void)strcpy(request.tensors[i].handle.node_id, lane->node->id);
+			memcpy(request.tensors[i].handle.node_id, lane->node->id,
+			       strlen(lane->node->id) + 1);
 	}
 	if (timeout_us != 0)
 		in.deadline = clock_after_ms(timeout_us / 1000 + 1);
