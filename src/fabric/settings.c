@@ -23,6 +23,9 @@ static const struct {
 	/* Of how many peers at once a port's queue of completions has room for everything. With the
 	 * default of 256, a queue is larger than soft-RoCE can have. */
 	{ "FI_UNIVERSE_SIZE=64", false },
+	/* Entries of a queue of receives, each with a buffer of 16 KiB. By `tcp` a port has one for
+	 * all its connections, for which the default is 4096: 64 MiB for each session. */
+	{ "FI_OFI_RXM_MSG_RX_SIZE=128", false },
 };
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
 

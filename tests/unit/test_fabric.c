@@ -766,6 +766,37 @@ static void an_address_that_will_not_do_is_refused(void **state)
 	}
 }
 
+/* --- what it takes --- */
+
+static uint64_t resident_bytes(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long long pages = 0;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*u %llu", &pages), 1);
+	(void)fclose(file);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A node has one for each session that asks. */
+static void ports_are_small(void **state)
+{
+	enum { PORTS = 8 };
+	struct pair *pair = *state;
+	const struct fabric_port_options options = { 0 };
+	struct fabric_port *ports[PORTS];
+	uint64_t before = resident_bytes(), each;
+
+	for (size_t i = 0; i < PORTS; i++)
+		assert_int_equal(fabric_port_open(pair->fabric, &options, &ports[i]), SIMPLER_OK);
+	each = (resident_bytes() - before) / PORTS;
+	print_message("  %llu bytes each\n", (unsigned long long)each);
+	assert_in_range(each, 0, (uint64_t)36 << 20);
+	for (size_t i = 0; i < PORTS; i++)
+		fabric_port_close(ports[i]);
+}
+
 int main(int argc, char **argv)
 {
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -789,6 +820,7 @@ int main(int argc, char **argv)
 		WITH_PAIR(a_port_that_is_shut_takes_nothing_more),
 		WITH_PAIR(the_other_sides_port_is_closed_in_the_middle),
 		WITH_PAIR(a_fabric_with_nothing_to_do_sleeps),
+		WITH_PAIR(ports_are_small),
 		WITH_PAIR(a_peer_killed_in_the_middle_ends_it),
 		WITH_PAIR(a_peer_that_is_not_there_any_more_is_told_at_once),
 		WITH_PAIR(a_peer_that_stops_ends_it_at_the_deadline),
