@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -145,6 +146,16 @@ static void look(struct shm *shm)
 	} while (atomic_fetch_sub(&shm->looks, looks) != looks);
 }
 
+/* And until nobody looks any more: for the watcher, which nobody who looks waits for. */
+static void look_through(struct shm *shm)
+{
+	const struct timespec moment = { .tv_nsec = 20000 };
+
+	look(shm);
+	while (atomic_load(&shm->looks) != 0)
+		(void)nanosleep(&moment, NULL);
+}
+
 /* With a reference for the caller; NULL when there is none. */
 static struct shm *hold_at(struct lane_shm_hub *hub, uint32_t place)
 {
@@ -268,7 +279,7 @@ static void attend_socket(struct lane_shm_hub *hub, uint32_t place)
 	if (hear(shm) != SIMPLER_OK) {
 		(void)snprintf(why, sizeof(why), "%s", simpler_last_error_step(0));
 		/* What came before the end counts. */
-		look(shm);
+		look_through(shm);
 		end(shm, why);
 	}
 	lane_drop(&shm->batch.lane);
