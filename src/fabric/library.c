@@ -3,7 +3,8 @@
  * vendors along, which have no business in processes that use no fabric. One of them,
  * libinfinipath, takes SIGSEGV, SIGABRT, SIGTERM and others for itself as soon as it is loaded, to
  * write a backtrace into a file where the process happens to be: so handlers are put back
- * afterwards.
+ * afterwards. Meanwhile this thread takes no signals: its handler for SIGTERM calls exit(), which
+ * would wait for what libfabric holds.
  */
 #include "fabric/library.h"
 
@@ -26,8 +27,11 @@ simpler_status library_keep_handlers(simpler_status (*work)(void *context), void
 {
 	struct sigaction before[MOST_SIGNAL + 1];
 	bool known[MOST_SIGNAL + 1];
+	sigset_t all, mask;
 	simpler_status status;
 
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &mask);
 	for (int i = 1; i <= MOST_SIGNAL; i++)
 		known[i] = sigaction(i, NULL, &before[i]) == 0;
 	status = work(context);
@@ -38,6 +42,7 @@ simpler_status library_keep_handlers(simpler_status (*work)(void *context), void
 		    now.sa_handler != before[i].sa_handler)
 			(void)sigaction(i, &before[i], NULL);
 	}
+	(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	return status;
 }
 
