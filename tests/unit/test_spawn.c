@@ -195,22 +195,36 @@ static void post(struct owner *owner, uint32_t index, const struct record_task *
 	mailbox_wake(box);
 }
 
+struct awaited {
+	struct mailbox_slot *slot;
+	uint32_t generation;
+};
+
+static bool is_done(void *context)
+{
+	const struct awaited *awaited = context;
+
+	return mailbox_state(awaited->slot, awaited->generation) == MAILBOX_DONE;
+}
+
+/* A worker rings for sleepers only, so who is about to sleep looks for the outcome once more. */
 static void collect(struct owner *owner, uint32_t index, struct record_outcome *outcome)
 {
 	struct mailbox_slot *slot = &owner->shared->workers[index].box.slots[0];
 	uint32_t generation = owner->workers[index].generation++;
+	struct awaited awaited = { slot, generation };
 	int64_t deadline = clock_after_ms(SOON_MS);
 	struct spin_budget spin = { 0 };
 
 	for (;;) {
-		uint32_t ticket = doorbell_ticket(&owner->shared->finished.resident);
+		struct doorbell *bell = &owner->shared->finished.resident;
+		uint32_t ticket = doorbell_ticket(bell);
 
 		/* As whoever collects does: a set bit means that nobody need be woken. */
 		(void)atomic_exchange(&owner->shared->outcomes[0], 0);
-		if (mailbox_state(slot, generation) == MAILBOX_DONE)
+		if (is_done(&awaited))
 			break;
-		assert_true(
-			doorbell_wait(&owner->shared->finished.resident, ticket, &spin, deadline));
+		assert_true(doorbell_wait_for(bell, ticket, &spin, deadline, is_done, &awaited));
 	}
 	assert_int_equal(mailbox_collect(slot, generation, outcome), SIMPLER_OK);
 }
