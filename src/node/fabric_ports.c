@@ -1,5 +1,6 @@
 #include "node/fabric_ports.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -289,6 +290,7 @@ static void close_port(struct session_port *port)
 	HASH_CLEAR(by_number, port->landings);
 	for (; landing; landing = next) {
 		next = landing->by_number.next;
+		assert(ports->landings); /* it is in there */
 		HASH_DELETE(hh, ports->landings, landing);
 		free(landing);
 	}
@@ -323,8 +325,10 @@ void fabric_ports_destroy(struct fabric_ports *ports)
 	if (!ports)
 		return;
 	(void)fabric_ports_step(ports);
-	HASH_ITER (hh, ports->joined, port, next) {
-		HASH_DELETE(hh, ports->joined, port);
+	port = ports->joined;
+	HASH_CLEAR(hh, ports->joined);
+	for (; port; port = next) {
+		next = port->hh.next;
 		close_port(port);
 	}
 	for (uint32_t i = 0; i < ports->peer_count; i++)
