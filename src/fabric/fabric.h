@@ -112,7 +112,7 @@ void fabric_region_place(const struct fabric_region *region, struct fabric_place
 enum fabric_kind { FABRIC_WRITE, FABRIC_READ, FABRIC_SEND };
 
 /* Writes and reads go in pieces, several of them at a time. */
-#define FABRIC_PIECE_BYTES  ((uint64_t)1 << 20)
+#define FABRIC_PIECE_BYTES  ((uint64_t)2 << 20)
 #define FABRIC_PIECES_AHEAD 4u
 /* How long after its deadline, or its cancellation, the pieces of an operation that are on their
  * way may take, before the port goes down for it. */

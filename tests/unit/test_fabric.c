@@ -41,7 +41,7 @@ static struct fabric_options fabric_options = { FABRIC_TCP, "127.0.0.1" };
 /* Of the memory on either side. Enough that an operation of all of it takes a while: by tcp. Verbs
  * without hardware needs less. */
 static uint64_t all_bytes = (uint64_t)64 << 20;
-#define VERBS_BYTES ((uint64_t)8 << 20)
+#define VERBS_BYTES ((uint64_t)16 << 20)
 
 /* --- two ports, and what came to the second --- */
 
