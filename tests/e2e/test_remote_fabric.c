@@ -25,6 +25,7 @@
 #include "daemon.h"
 #include "fabric/fabric.h"
 #include "simpler/simpler.h"
+#include "statuses.h"
 #include "test_modules.h"
 
 #define MIB         ((size_t)1 << 20)
@@ -35,19 +36,6 @@ struct fixture {
 	simpler_worker *worker;
 	simpler_orch_fn shift;
 };
-
-static void assert_ok(simpler_status status)
-{
-	if (status != SIMPLER_OK)
-		fail_msg("%s", simpler_last_error());
-}
-
-static void assert_fails(simpler_status status, simpler_status expected, const char *text)
-{
-	if (status != expected || !strstr(simpler_last_error(), text))
-		fail_msg("%s instead of %s saying '%s': %s", simpler_status_name(status),
-		         simpler_status_name(expected), text, simpler_last_error());
-}
 
 static void connect(struct fixture *fixture, simpler_fabric fabric, unsigned heartbeat_failures)
 {
