@@ -21,10 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "os/random.h"
@@ -71,7 +71,6 @@ simpler_status node_session_create(uint64_t ttl_ms, const struct node_heartbeat 
                                    struct node_session **out)
 {
 	struct node_session *session = calloc(1, sizeof(*session));
-	pthread_condattr_t monotonic;
 
 	if (!session)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a session");
@@ -79,10 +78,7 @@ simpler_status node_session_create(uint64_t ttl_ms, const struct node_heartbeat 
 	session->ttl_ms = ttl_ms;
 	session->heartbeat = *heartbeat;
 	(void)pthread_mutex_init(&session->lock, NULL);
-	(void)pthread_condattr_init(&monotonic);
-	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&session->changed, &monotonic);
-	(void)pthread_condattr_destroy(&monotonic);
+	condition_init(&session->changed);
 	*out = session;
 	return SIMPLER_OK;
 }
@@ -95,9 +91,7 @@ uint64_t node_session_id(const struct node_session *session)
 /* With the lock. False when the time is over. */
 static bool wait_changed(struct node_session *session, int64_t until)
 {
-	struct timespec time = { (time_t)(until / CLOCK_S), (long)(until % CLOCK_S) };
-
-	return pthread_cond_timedwait(&session->changed, &session->lock, &time) == 0;
+	return condition_wait(&session->changed, &session->lock, until);
 }
 
 /* --- states --- */

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/condition.h"
 #include "exec/remote_node.h"
 #include "exec/remote_storage.h"
 #include "rpc/rpc.h"
@@ -52,12 +52,7 @@ static const struct exec_child_ops remote_ops = {
 
 static void init_conditions(struct remote_child *node)
 {
-	pthread_condattr_t monotonic;
-
-	(void)pthread_condattr_init(&monotonic);
-	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&node->lane_changed, &monotonic);
-	(void)pthread_condattr_destroy(&monotonic);
+	condition_init(&node->lane_changed);
 	(void)pthread_cond_init(&node->answered, NULL);
 }
 

@@ -10,9 +10,9 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/inject.h"
 #include "base/log.h"
 #include "exec/lane_shm.h"
@@ -204,13 +204,13 @@ static bool open_next(struct remote_child *node)
 /* Until it is open; false when it was refused, or there is no time left. */
 static bool await_open(struct remote_child *node, int64_t deadline)
 {
-	struct timespec until = { (time_t)(deadline / CLOCK_S), (long)(deadline % CLOCK_S) };
 	struct remote_lanes *lanes = &node->lanes;
 	bool open;
 
 	pthread_mutex_lock(&node->lock);
-	while (lanes->state == REMOTE_LANE_OPENING && clock_now() < deadline)
-		(void)pthread_cond_timedwait(&node->lane_changed, &node->lock, &until);
+	while (lanes->state == REMOTE_LANE_OPENING &&
+	       condition_wait(&node->lane_changed, &node->lock, deadline))
+		;
 	open = lanes->state == REMOTE_LANE_OPEN;
 	pthread_mutex_unlock(&node->lock);
 	return open;

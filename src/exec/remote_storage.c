@@ -61,14 +61,6 @@ simpler_status remote_make_storage(struct exec_child *child, uint64_t nbytes,
 	return SIMPLER_OK;
 }
 
-bool remote_attend(struct exec_child *child, const _Atomic bool *ended)
-{
-	const struct remote_child *node = (const struct remote_child *)child;
-
-	/* A fabric's loop would end it, and not wake who sits in the client's queue. */
-	return !node->fabric && rpc_client_attend(node->client, ended);
-}
-
 /* --- operations --- */
 
 void remote_op_init(struct remote_op *op)
@@ -78,6 +70,7 @@ void remote_op_init(struct remote_op *op)
 	op->cancelled = false;
 	op->call = NULL;
 	op->moving = NULL;
+	op->by_fabric = false;
 }
 
 void remote_op_cancel(struct remote_op *op)
@@ -89,6 +82,12 @@ void remote_op_cancel(struct remote_op *op)
 	if (op->moving)
 		transport_cancel(op->moving, &op->move, true);
 	pthread_mutex_unlock(&op->lock);
+}
+
+bool remote_attend(struct remote_op *op, const _Atomic bool *ended)
+{
+	return op->by_fabric ? fabric_attend(op->node->fabric, ended)
+	                     : rpc_client_attend(op->node->client, ended);
 }
 
 void remote_op_release(struct remote_op *op)
@@ -374,9 +373,11 @@ void remote_begin_move(struct remote_op *op, bool write, const struct span *span
 	op->move.span = *span;
 	layout_init(&op->move.local, local);
 	op->move.lands = false;
+	op->move.attended = op->attended;
 	op->move.deadline = op->deadline;
 	op->move.done = on_moved;
 	transport_move_init(&op->move);
+	op->by_fabric = transport == op->node->transports[SIMPLER_TRANSPORT_FABRIC];
 	pthread_mutex_lock(&op->lock);
 	op->moving = transport;
 	if (op->cancelled)

@@ -37,8 +37,10 @@ struct remote_op {
 	void (*done)(struct remote_op *op, const struct error *error);
 	struct remote_storage *storage;
 	int64_t deadline;
+	bool attended; /* remote_attend() comes next, unless it has ended by then */
 	/* Private: */
 	struct remote_child *node;
+	bool by_fabric; /* a move is; of the thread that begins it */
 	struct staging_mark mark;            /* when storage was asked for */
 	void (*again)(struct remote_op *op); /* to ask for it once more */
 	pthread_mutex_t lock;                /* guards what a cancel looks at */
@@ -102,8 +104,8 @@ void remote_op_end_empty(void *context, enum rpc_code code, const char *text, co
 /* Where it is in this process. SIMPLER_EUNAVAILABLE when it is not. */
 simpler_status remote_map(const struct exec_storage *storage, void **out);
 
-/* Wait in this thread for `*ended`, which a `done` sets, helping the RPC client meanwhile. False at
- * once when another thread does that already. */
-bool remote_attend(struct exec_child *child, const _Atomic bool *ended);
+/* Wait, in the thread that has begun it, for `*ended`, which `done` sets, doing meanwhile what the
+ * RPC client's or the fabric's thread does. False at once when another thread does that already. */
+bool remote_attend(struct remote_op *op, const _Atomic bool *ended);
 
 #endif

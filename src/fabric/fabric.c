@@ -1,10 +1,18 @@
 /*
- * The loop.
+ * The loop, and who drives it.
  *
  * It polls its ports for SPIN_NS after the last thing that happened, and then sleeps on their
  * queues' descriptors and on one by which it is woken. Whoever gives it something to do sets
  * `woken` and then looks at `sleeping`; it sets `sleeping` and then looks at `woken`: so one of
  * them sees the other.
+ *
+ *   KEPT --a thread wants to attend, and nothing else is to be done--> FREE
+ *   FREE --fabric_attend()--> ATTENDED --its end--> FREE
+ *   FREE --fabric_wake(), or nobody has attended for REST_MS--> KEPT
+ *
+ * The fabric's thread drives where it is KEPT, and leaves where it finds that it was `wanted`. When
+ * it is FREE, no operation is in progress that nobody is about to attend, and nothing comes
+ * unasked but what can wait for REST_MS, such as the end of a connection.
  */
 #include <poll.h>
 #include <sched.h>
@@ -15,6 +23,7 @@
 #include <rdma/fi_errno.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "fabric/library.h"
 #include "fabric/loop.h"
 #include "os/descriptor.h"
@@ -25,12 +34,17 @@
 #define SPIN_NS 20000
 /* Between two tries of what the provider had no room for. */
 #define RETRY_MS 1
+#define REST_MS  20
 
 void fabric_wake(struct fabric *fabric)
 {
 	atomic_store(&fabric->woken, true);
 	if (atomic_load(&fabric->sleeping))
 		events_wake(fabric->wakeup);
+	if (fabric->role == FREE) {
+		fabric->recalled = true;
+		(void)pthread_cond_signal(&fabric->called);
+	}
 }
 
 /* --- sleeping --- */
@@ -40,6 +54,7 @@ struct bed {
 	struct fid *fids[FABRIC_PORTS_MAX];
 	uint32_t count;
 	int64_t until;
+	int64_t polls_until;
 };
 
 static void make_bed(struct fabric *fabric, struct bed *bed)
@@ -133,31 +148,100 @@ static bool step(struct fabric *fabric)
 	return busy;
 }
 
-static bool is_stopping(struct fabric *fabric)
+/* Look once, and sleep when there was nothing for a while. */
+static void drive(struct fabric *fabric, struct bed *bed)
 {
-	bool stopping;
+	if (step(fabric) || atomic_exchange(&fabric->woken, false)) {
+		bed->polls_until = clock_now() + SPIN_NS;
+	} else if (clock_now() >= bed->polls_until) {
+		sleep_on(fabric, bed);
+	} else {
+		(void)sched_yield();
+	}
+}
 
-	pthread_mutex_lock(&fabric->lock);
-	stopping = fabric->stopping && !fabric->ports;
-	pthread_mutex_unlock(&fabric->lock);
-	return stopping;
+/* --- who drives --- */
+
+/* Under the lock. Whether there is something to do that nobody else is about to. */
+static bool is_needed(const struct fabric *fabric)
+{
+	const struct fabric_port *port;
+
+	DL_FOREACH (fabric->ports, port) {
+		if (port->ops || port->ended || port->regions || port->shutting ||
+		    port->options.receives > 0)
+			return true;
+	}
+	return fabric->stopping;
+}
+
+/* Under the lock. */
+static void rest(struct fabric *fabric)
+{
+	unsigned visits;
+
+	fabric->role = FREE;
+	fabric->wanted = fabric->recalled = false;
+	do {
+		visits = fabric->visits;
+		(void)condition_wait(&fabric->called, &fabric->lock, clock_after_ms(REST_MS));
+	} while (fabric->role == ATTENDED || (!fabric->recalled && fabric->visits != visits));
+	fabric->role = KEPT;
 }
 
 static void *run(void *context)
 {
 	struct fabric *fabric = context;
-	struct bed bed;
-	int64_t until = 0;
+	struct bed bed = { .polls_until = 0 };
 
-	while (!is_stopping(fabric)) {
-		if (step(fabric) || atomic_exchange(&fabric->woken, false))
-			until = clock_now() + SPIN_NS;
-		else if (clock_now() >= until)
-			sleep_on(fabric, &bed);
-		else
-			(void)sched_yield();
+	pthread_mutex_lock(&fabric->lock);
+	while (!fabric->stopping || fabric->ports) {
+		if (fabric->wanted && !is_needed(fabric))
+			rest(fabric);
+		pthread_mutex_unlock(&fabric->lock);
+		drive(fabric, &bed);
+		pthread_mutex_lock(&fabric->lock);
 	}
+	pthread_mutex_unlock(&fabric->lock);
 	return NULL;
+}
+
+static bool begin_attendance(struct fabric *fabric)
+{
+	bool begun;
+
+	pthread_mutex_lock(&fabric->lock);
+	begun = fabric->role == FREE && !fabric->recalled;
+	if (begun) {
+		fabric->role = ATTENDED;
+		fabric->visits++;
+	} else {
+		fabric->wanted = true;
+		fabric_wake(fabric); /* who drives may not know of an operation that is attended */
+	}
+	pthread_mutex_unlock(&fabric->lock);
+	return begun;
+}
+
+static void end_attendance(struct fabric *fabric)
+{
+	pthread_mutex_lock(&fabric->lock);
+	fabric->role = FREE;
+	if (is_needed(fabric))
+		fabric_wake(fabric);
+	pthread_mutex_unlock(&fabric->lock);
+}
+
+bool fabric_attend(struct fabric *fabric, const _Atomic bool *ended)
+{
+	struct bed bed = { .polls_until = clock_now() + SPIN_NS };
+
+	if (!begin_attendance(fabric))
+		return false;
+	while (!atomic_load(ended))
+		drive(fabric, &bed);
+	end_attendance(fabric);
+	return true;
 }
 
 /* --- opening and closing --- */
@@ -182,6 +266,7 @@ static void release(struct fabric *fabric)
 		(void)fi_close(&fabric->fabric->fid);
 	if (fabric->info)
 		libfabric.freeinfo(fabric->info);
+	(void)pthread_cond_destroy(&fabric->called);
 	(void)pthread_cond_destroy(&fabric->changed);
 	(void)pthread_mutex_destroy(&fabric->lock);
 	free(fabric);
@@ -197,6 +282,7 @@ simpler_status fabric_open(const struct fabric_options *options, struct fabric *
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a fabric");
 	(void)pthread_mutex_init(&fabric->lock, NULL);
 	(void)pthread_cond_init(&fabric->changed, NULL);
+	condition_init(&fabric->called);
 	status = provider_find(options, &fabric->provider, &fabric->info);
 	if (status == SIMPLER_OK) {
 		error = libfabric.fabric(fabric->info->fabric_attr, &fabric->fabric, NULL);
@@ -217,8 +303,8 @@ void fabric_close(struct fabric *fabric)
 {
 	pthread_mutex_lock(&fabric->lock);
 	fabric->stopping = true;
-	pthread_mutex_unlock(&fabric->lock);
 	fabric_wake(fabric);
+	pthread_mutex_unlock(&fabric->lock);
 	(void)pthread_join(fabric->thread, NULL);
 	(void)close(fabric->wakeup);
 	release(fabric);

@@ -5,8 +5,9 @@
  *
  * A fabric is a thread, the loop, and the ports that it drives. It makes progress for them, which
  * these providers need on both sides; polls for a moment after something has happened; and sleeps
- * otherwise. All callbacks are called by it, one at a time, without a lock held. They may call all
- * that follows but fabric_close(), fabric_port_close() and fabric_port_shut(), which wait for it.
+ * otherwise. A thread that waits for an operation may drive them instead (fabric_attend()). All
+ * callbacks are called by who drives, one at a time, without a lock held. They may call all that
+ * follows but fabric_close(), fabric_port_close() and fabric_port_shut(), which wait for it.
  *
  * A port is an endpoint with an address, in a protection domain of its own: the keys of its regions
  * are worth nothing at another port. Whoever is to be kept apart gets a port each. Connections are
@@ -57,6 +58,12 @@ simpler_status fabric_open(const struct fabric_options *options, struct fabric *
 /* Its ports are closed, or abandoned. */
 void fabric_close(struct fabric *fabric);
 enum fabric_provider fabric_provider(const struct fabric *fabric);
+
+/* Drive the fabric in this thread, in place of the loop's, until `*ended`, which one of the callbacks
+ * sets: so the end of an operation wakes one thread and not two. False at once when the loop's thread,
+ * which lets others when it has nothing else to do, or another one does so already. Not from
+ * callbacks. */
+bool fabric_attend(struct fabric *fabric, const _Atomic bool *ended);
 
 /* --- ports --- */
 
@@ -146,7 +153,8 @@ struct fabric_op {
 	 * once more. Else it ends when the provider needs the memory here no longer, and is for who
 	 * has the other side count what lands. */
 	bool delivered;
-	int64_t deadline;                                              /* base/clock.h */
+	bool attended;    /* who starts it calls fabric_attend() next, whatever else it does */
+	int64_t deadline; /* base/clock.h */
 	void (*done)(struct fabric_op *op, const struct error *error); /* NULL: all is well */
 	/* The fabric's, under its lock: */
 	struct fabric_port *port;

@@ -19,7 +19,7 @@ struct fabric {
 	struct fid_fabric *fabric;
 	pthread_t thread;
 	int wakeup;
-	_Atomic bool sleeping; /* the loop is, or is about to */
+	_Atomic bool sleeping; /* who drives it is, or is about to */
 	_Atomic bool woken;    /* and is not to */
 	/* Never held across a callback or a wait of the loop. Guards what follows, what the ports
 	 * point out, and what operations have of the fabric's. */
@@ -28,6 +28,11 @@ struct fabric {
 	struct fabric_port *ports;
 	uint32_t port_count;
 	bool stopping;
+	enum { KEPT, FREE, ATTENDED } role; /* who drives: the loop's thread, nobody, or another */
+	bool wanted;                        /* by one that would have attended */
+	bool recalled;                      /* the loop's thread is to drive again */
+	unsigned visits;                    /* how many have attended */
+	pthread_cond_t called;              /* it is recalled */
 };
 
 struct receive {
@@ -91,7 +96,7 @@ simpler_status provider_error(simpler_status status, int error, const char *what
 
 /* --- fabric.c --- */
 
-/* The loop is to look again. */
+/* Whoever drives is to look again, and the loop's thread if nobody does. Under the lock. */
 void fabric_wake(struct fabric *fabric);
 
 /* --- port.c: the loop calls these --- */

@@ -345,8 +345,9 @@ void fabric_start(struct fabric_op *op)
 		begin_waiting(op);
 	}
 	settle(op);
+	if (!op->attended || fabric->role != FREE)
+		fabric_wake(fabric);
 	pthread_mutex_unlock(&fabric->lock);
-	fabric_wake(fabric);
 }
 
 void fabric_cancel(struct fabric_op *op)
@@ -359,6 +360,6 @@ void fabric_cancel(struct fabric_op *op)
 		begin_end(op);
 		settle(op);
 	}
-	pthread_mutex_unlock(&fabric->lock);
 	fabric_wake(fabric);
+	pthread_mutex_unlock(&fabric->lock);
 }

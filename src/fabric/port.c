@@ -123,13 +123,12 @@ static simpler_status join(struct fabric_port *port)
 	if (fits) {
 		DL_APPEND(fabric->ports, port);
 		fabric->port_count++;
+		fabric_wake(fabric);
 	}
 	pthread_mutex_unlock(&fabric->lock);
-	if (!fits)
-		return error_raise(SIMPLER_ENOSPACE, "the limit of %u ports of a fabric is reached",
-		                   FABRIC_PORTS_MAX);
-	fabric_wake(fabric);
-	return SIMPLER_OK;
+	return fits ? SIMPLER_OK
+	            : error_raise(SIMPLER_ENOSPACE, "the limit of %u ports of a fabric is reached",
+	                          FABRIC_PORTS_MAX);
 }
 
 simpler_status fabric_port_open(struct fabric *fabric, const struct fabric_port_options *options,

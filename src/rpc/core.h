@@ -66,8 +66,6 @@ grpc_byte_buffer *core_take(struct rpc_buffer *message);
 /* `text` as a status text: valid UTF-8 and cut to CORE_TEXT_MAX. */
 grpc_slice core_text(const char *text);
 
-/* A condition whose timed waits go by the monotonic clock, as deadlines do. */
-void core_cond_init(pthread_cond_t *condition);
 gpr_timespec core_from_deadline(int64_t deadline);
 
 /* For gpr_set_log_function(): what gRPC says, among our own debug lines. */

@@ -45,6 +45,7 @@
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/error.h"
 #include "os/memory.h"
 #include "rpc/core.h"
@@ -561,15 +562,6 @@ static bool handle_next(struct rpc_client *client, gpr_timespec deadline)
 	return type != GRPC_QUEUE_SHUTDOWN;
 }
 
-/* With the lock. */
-static void wait_called(struct rpc_client *client, unsigned milliseconds)
-{
-	gpr_timespec until = core_from_deadline(clock_after_ms(milliseconds));
-	struct timespec time = { (time_t)until.tv_sec, until.tv_nsec };
-
-	(void)pthread_cond_timedwait(&client->called, &client->lock, &time);
-}
-
 /* The keeper leaves the queue to those who wait for answers, while there are any. */
 static void rest(struct rpc_client *client)
 {
@@ -578,7 +570,8 @@ static void rest(struct rpc_client *client)
 	client->role = FREE;
 	client->wanted = false;
 	for (;;) {
-		wait_called(client, milliseconds);
+		(void)condition_wait(&client->called, &client->lock,
+		                     clock_after_ms(milliseconds));
 		if (client->role == FREE && (client->recalled || client->visits == visits))
 			break;
 		milliseconds = client->visits == visits && milliseconds < REST_MS_MAX
@@ -653,7 +646,7 @@ simpler_status rpc_client_create(struct rpc_client **out)
 	client->queue = grpc_completion_queue_create_for_next(NULL);
 	pthread_mutex_init(&client->lock, NULL);
 	pthread_cond_init(&client->idle, NULL);
-	core_cond_init(&client->called);
+	condition_init(&client->called);
 	error = pthread_create(&client->thread, NULL, keeper_main, client);
 	if (error == 0) {
 		*out = client;

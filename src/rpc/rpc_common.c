@@ -249,16 +249,6 @@ grpc_slice core_text(const char *text)
 
 /* --- time --- */
 
-void core_cond_init(pthread_cond_t *condition)
-{
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(condition, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
 gpr_timespec core_from_deadline(int64_t deadline)
 {
 	gpr_timespec time = gpr_inf_future(GPR_CLOCK_MONOTONIC);

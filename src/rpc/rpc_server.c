@@ -29,7 +29,6 @@
  * when it opens until it is released.
  */
 #include <assert.h>
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,6 +38,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/error.h"
 #include "os/memory.h"
 #include "rpc/core.h"
@@ -672,7 +672,7 @@ static void create_core(struct rpc_server *server, const struct rpc_server_optio
 	server->queue = grpc_completion_queue_create_for_next(NULL);
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
 	pthread_mutex_init(&server->lock, NULL);
-	core_cond_init(&server->changed);
+	condition_init(&server->changed);
 	pthread_mutex_init(&server->slow.lock, NULL);
 	pthread_cond_init(&server->slow.changed, NULL);
 	idle_list_init(&server->idle);
@@ -776,17 +776,9 @@ const char *rpc_server_address(const struct rpc_server *server)
  * when `deadline` passed. */
 static bool wait_until_idle(struct rpc_server *server, bool shut, int64_t deadline)
 {
-	gpr_timespec until = core_from_deadline(deadline);
-	struct timespec time = { (time_t)until.tv_sec, until.tv_nsec };
-	int error = 0;
-
 	while (((shut && !server->is_shut) || atomic_load(&server->live) > 0) &&
-	       error != ETIMEDOUT) {
-		if (deadline == CLOCK_NEVER)
-			error = pthread_cond_wait(&server->changed, &server->lock);
-		else
-			error = pthread_cond_timedwait(&server->changed, &server->lock, &time);
-	}
+	       condition_wait(&server->changed, &server->lock, deadline))
+		;
 	return (!shut || server->is_shut) && atomic_load(&server->live) == 0;
 }
 

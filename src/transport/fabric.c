@@ -295,6 +295,7 @@ static simpler_status prepare(struct fabric_transport *fabric, struct transport_
 	passage->op.carries = move->write && move->lands;
 	passage->op.data = passage->place.landing;
 	passage->op.delivered = !move->lands;
+	passage->op.attended = move->attended;
 	passage->op.deadline = move->deadline;
 	passage->op.done = on_done;
 	return SIMPLER_OK;

@@ -4,10 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
-#include "base/clock.h"
+#include "base/condition.h"
 #include "ipc/program_function.h"
 #include "simpler/version.h"
 
@@ -50,16 +49,12 @@ struct callables {
 struct callables *callables_create(void)
 {
 	struct callables *table = calloc(1, sizeof(*table));
-	pthread_condattr_t attributes;
 
 	if (!table)
 		return NULL;
 	(void)pthread_rwlock_init(&table->lock, NULL);
 	(void)pthread_mutex_init(&table->forgotten_lock, NULL);
-	(void)pthread_condattr_init(&attributes);
-	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&table->forgotten, &attributes);
-	(void)pthread_condattr_destroy(&attributes);
+	condition_init(&table->forgotten);
 	return table;
 }
 
@@ -605,13 +600,12 @@ static bool is_there(struct callables *table, uint64_t handle)
 
 bool callables_await_forgotten(struct callables *table, uint64_t handle, int64_t deadline)
 {
-	const struct timespec until = { deadline / CLOCK_S, deadline % CLOCK_S };
-	int failure = 0;
 	bool there;
 
 	pthread_mutex_lock(&table->forgotten_lock);
-	while ((there = is_there(table, handle)) && failure == 0)
-		failure = pthread_cond_timedwait(&table->forgotten, &table->forgotten_lock, &until);
+	while ((there = is_there(table, handle)) &&
+	       condition_wait(&table->forgotten, &table->forgotten_lock, deadline))
+		;
 	pthread_mutex_unlock(&table->forgotten_lock);
 	return !there;
 }

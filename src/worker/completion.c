@@ -2,23 +2,18 @@
 #include "worker/completion.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "os/events.h"
 
 void completion_init(simpler_completion *completion, const struct completion_ops *ops)
 {
-	pthread_condattr_t attributes;
-
 	completion->ops = ops;
 	completion->ended = false;
 	completion->fd = -1;
-	(void)pthread_condattr_init(&attributes);
-	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&completion->changed, &attributes);
-	(void)pthread_condattr_destroy(&attributes);
+	condition_init(&completion->changed);
 	(void)pthread_mutex_init(&completion->lock, NULL);
 }
 
@@ -64,16 +59,15 @@ bool simpler_completion_poll(const simpler_completion *completion)
 
 bool simpler_completion_wait(simpler_completion *completion, uint64_t timeout_ms)
 {
-	int64_t at = clock_after_ms(timeout_ms);
-	const struct timespec until = { at / CLOCK_S, at % CLOCK_S };
-	int failure = 0;
+	int64_t until = clock_after_ms(timeout_ms);
 	bool ended;
 
 	if (!completion || completion->ops->is_own(completion))
 		return false;
 	pthread_mutex_lock(&completion->lock);
-	while (!completion->ended && failure == 0)
-		failure = pthread_cond_timedwait(&completion->changed, &completion->lock, &until);
+	while (!completion->ended &&
+	       condition_wait(&completion->changed, &completion->lock, until))
+		;
 	ended = completion->ended;
 	pthread_mutex_unlock(&completion->lock);
 	return ended;

@@ -1,20 +1,10 @@
 #include "worker/core.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/condition.h"
 #include "worker/schedule.h"
 #include "worker/tensor_table.h"
-
-static void init_condition(pthread_cond_t *condition)
-{
-	pthread_condattr_t attributes;
-
-	(void)pthread_condattr_init(&attributes);
-	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(condition, &attributes);
-	(void)pthread_condattr_destroy(&attributes);
-}
 
 static simpler_status make_heap(struct worker_core *core, const struct core_options *options)
 {
@@ -57,8 +47,8 @@ simpler_status core_create(const struct core_options *options, struct worker_cor
 	core->grace_ms = options->grace_ms;
 	(void)pthread_mutex_init(&core->lock, NULL);
 	segments_init(&core->later);
-	init_condition(&core->room);
-	init_condition(&core->timer.changed);
+	condition_init(&core->room);
+	condition_init(&core->timer.changed);
 	if (make_parts(core, options) != SIMPLER_OK) {
 		core_destroy(core);
 		return simpler_last_status();

@@ -1,17 +1,7 @@
 /* The timer thread: it sleeps until the first deadline, and is started by the first one. */
-#include <errno.h>
-#include <time.h>
-
 #include "base/clock.h"
+#include "base/condition.h"
 #include "worker/schedule.h"
-
-/* Under the lock, which is given up. */
-static void sleep_until(struct worker_core *core, int64_t at)
-{
-	const struct timespec until = { at / CLOCK_S, at % CLOCK_S };
-
-	(void)pthread_cond_timedwait(&core->timer.changed, &core->lock, &until);
-}
 
 static void *timer_main(void *argument)
 {
@@ -22,10 +12,9 @@ static void *timer_main(void *argument)
 		struct timer *first = timers_first(&core->timers);
 		struct chores chores = { 0 };
 
-		if (!first) {
-			(void)pthread_cond_wait(&core->timer.changed, &core->lock);
-		} else if (first->at > clock_now()) {
-			sleep_until(core, first->at);
+		if (!first || first->at > clock_now()) {
+			(void)condition_wait(&core->timer.changed, &core->lock,
+			                     first ? first->at : CLOCK_NEVER);
 		} else {
 			timers_cancel(&core->timers, first);
 			first->due(first, &chores);

@@ -1,5 +1,5 @@
-/* Those that block have the calling thread do the RPC client's work meanwhile, instead of being
- * woken by the thread that does. */
+/* Those that block have the calling thread do the work of the RPC client's thread meanwhile, or of the
+ * fabric's, instead of being woken by it. */
 #include "worker/pending.h"
 
 #include <stddef.h>
@@ -161,7 +161,7 @@ simpler_status pending_finish(struct pending *pending)
 	if (!pending)
 		return simpler_last_status();
 	if (!atomic_load(&pending->ended))
-		(void)remote_attend(pending->op.storage->storage.child, &pending->ended);
+		(void)remote_attend(&pending->op, &pending->ended);
 	wait_for(pending);
 	status = pending->completion.status == SIMPLER_OK
 	                 ? SIMPLER_OK

@@ -222,6 +222,7 @@ struct move_call {
 	const simpler_span *span;
 	const simpler_tensor *local;
 	const simpler_tensor_options *options;
+	bool waits; /* for its end, next */
 };
 
 static struct pending *begin_move(struct move_call *call)
@@ -239,9 +240,10 @@ static struct pending *begin_move(struct move_call *call)
 		return pending_refuse(what);
 	}
 	pending = pending_make(what, storage, call->options);
-	if (pending)
-		remote_begin_move(&pending->op, call->write, &span, call->local,
-		                  call->options->transport);
+	if (!pending)
+		return NULL;
+	pending->op.attended = call->waits;
+	remote_begin_move(&pending->op, call->write, &span, call->local, call->options->transport);
 	return pending;
 }
 
@@ -249,7 +251,7 @@ simpler_status simpler_tensor_write(simpler_worker *worker, simpler_tensor_handl
                                     const simpler_span *span, const simpler_tensor *local,
                                     const simpler_tensor_options *options)
 {
-	struct move_call call = { worker, handle, true, span, local, options };
+	struct move_call call = { worker, handle, true, span, local, options, true };
 
 	return pending_finish(begin_move(&call));
 }
@@ -258,7 +260,7 @@ simpler_status simpler_tensor_read(simpler_worker *worker, simpler_tensor_handle
                                    const simpler_span *span, const simpler_tensor *local,
                                    const simpler_tensor_options *options)
 {
-	struct move_call call = { worker, handle, false, span, local, options };
+	struct move_call call = { worker, handle, false, span, local, options, true };
 
 	return pending_finish(begin_move(&call));
 }
@@ -275,7 +277,7 @@ simpler_status simpler_tensor_write_async(simpler_worker *worker, simpler_tensor
                                           const simpler_tensor_options *options,
                                           simpler_completion **out)
 {
-	struct move_call call = { worker, handle, true, span, local, options };
+	struct move_call call = { worker, handle, true, span, local, options, false };
 
 	return move_async(&call, out);
 }
@@ -285,7 +287,7 @@ simpler_status simpler_tensor_read_async(simpler_worker *worker, simpler_tensor_
                                          const simpler_tensor_options *options,
                                          simpler_completion **out)
 {
-	struct move_call call = { worker, handle, false, span, local, options };
+	struct move_call call = { worker, handle, false, span, local, options, false };
 
 	return move_async(&call, out);
 }

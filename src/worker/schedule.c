@@ -1,12 +1,11 @@
 #include "worker/schedule.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 
 /* A submit that found the graph full goes on when an eighth of it is free, or SLOT_WAIT_MS after
  * there was a free slot, whichever comes first: were it woken for each task that ends, it would
@@ -546,15 +545,6 @@ static void on_deadline(struct timer *timer, struct chores *chores)
 	schedule_stop(task, SIMPLER_EDEADLINE, chores);
 }
 
-static bool sleep_for_room(struct worker_core *core, int64_t give_up)
-{
-	const struct timespec until = { give_up / CLOCK_S, give_up % CLOCK_S };
-
-	if (give_up == CLOCK_NEVER)
-		return pthread_cond_wait(&core->room, &core->lock) == 0;
-	return pthread_cond_timedwait(&core->room, &core->lock, &until) != ETIMEDOUT;
-}
-
 /* Nobody can make room when no task is left and all runs wait for it. */
 static bool is_hopeless(const struct worker_core *core)
 {
@@ -588,7 +578,7 @@ bool schedule_wait_for_room(struct run *run, uint64_t seen, int64_t give_up)
 	if (is_hopeless(core))
 		(void)pthread_cond_broadcast(&core->room);
 	while (in_time && seen == core->room_made && !is_hopeless(core))
-		in_time = sleep_for_room(core, give_up);
+		in_time = condition_wait(&core->room, &core->lock, give_up);
 	count_waiter(run, -1);
 	return seen != core->room_made;
 }
