@@ -99,10 +99,11 @@ void pool_disown_grant(struct pool *pool, struct grant *grant)
 
 void pool_owners_release(struct pool *pool)
 {
-	struct pool_owner *owner, *next;
+	struct pool_owner *owner = pool->owners, *next;
 
-	HASH_ITER (hh, pool->owners, owner, next) {
-		HASH_DEL(pool->owners, owner);
+	HASH_CLEAR(hh, pool->owners); /* of which they stay a list */
+	for (; owner; owner = next) {
+		next = owner->hh.next;
 		free(owner);
 	}
 }
