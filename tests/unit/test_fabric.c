@@ -191,13 +191,19 @@ static simpler_status finish(struct waited *waited)
 	return status;
 }
 
-static simpler_status run(struct pair *pair, enum fabric_kind kind, uint8_t *local, uint64_t nbytes)
+static simpler_status run_at(struct pair *pair, const struct fabric_place *place,
+                             enum fabric_kind kind, uint8_t *local, uint64_t nbytes)
 {
-	struct waited *waited = make_op(pair->peer, kind, local, nbytes, &pair->place);
+	struct waited *waited = make_op(pair->peer, kind, local, nbytes, place);
 
 	waited->op.delivered = true;
 	fabric_start(&waited->op);
 	return finish(waited);
+}
+
+static simpler_status run(struct pair *pair, enum fabric_kind kind, uint8_t *local, uint64_t nbytes)
+{
+	return run_at(pair, &pair->place, kind, local, nbytes);
 }
 
 /* --- moving bytes --- */
@@ -380,15 +386,21 @@ static void is_refused(struct pair *pair, const struct fabric_place *place, enum
 }
 
 /* Whoever holds the right key, by a connection that is made anew if a refusal has cost it. */
-static void serves_on(struct pair *pair)
+static void serves_on_at(struct pair *pair, const struct fabric_place *place, enum fabric_kind kind,
+                         uint8_t *local, uint64_t nbytes)
 {
 	int64_t until = clock_after_ms(PATIENT_MS);
 	simpler_status status;
 
 	do {
-		status = run(pair, FABRIC_WRITE, pair->local + 1, 10);
+		status = run_at(pair, place, kind, local, nbytes);
 	} while (status != SIMPLER_OK && clock_now() < until);
 	assert_int_equal(status, SIMPLER_OK);
+}
+
+static void serves_on(struct pair *pair)
+{
+	serves_on_at(pair, &pair->place, FABRIC_WRITE, pair->local + 1, 10);
 	assert_memory_equal(pair->remote, pair->local + 1, 10);
 }
 
@@ -439,16 +451,13 @@ static void a_region_for_reading_cannot_be_written(void **state)
 	struct fabric_region *region;
 	struct fabric_place place;
 	uint8_t bytes[64] = { 7 };
-	struct waited *waited;
 
 	assert_int_equal(
 		fabric_region_open(pair->there, pair->remote, all_bytes, FABRIC_READABLE, &region),
 		SIMPLER_OK);
 	fabric_region_place(region, &place);
 	is_refused(pair, &place, FABRIC_WRITE);
-	waited = make_op(pair->peer, FABRIC_READ, bytes, sizeof(bytes), &place);
-	fabric_start(&waited->op);
-	assert_int_equal(finish(waited), SIMPLER_OK);
+	serves_on_at(pair, &place, FABRIC_READ, bytes, sizeof(bytes));
 	assert_int_equal(bytes[0], 0);
 	fabric_region_close(region);
 }
