@@ -130,6 +130,9 @@ struct lane_owner {
 	/* It has died, or was refused, and what is in flight is about to end. Once; nothing
 	 * follows. Not after close() has begun. */
 	void (*lost)(void *context, struct lane *lane, const char *why);
+	/* Before that: the node ends, as it says, and takes no dispatch any more, whichever way.
+	 * Not after close(), either. May be NULL. */
+	void (*ending)(void *context);
 };
 
 /* Open from the start, and never lost. `channel` is borrowed, and closed before the last reference

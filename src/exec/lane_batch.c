@@ -334,6 +334,27 @@ static simpler_status take_hello(struct lane_batch *lane, const struct lane_reco
 
 /* --- batches that come --- */
 
+static void ended(struct lane_batch *lane);
+
+static simpler_status take_record(struct lane_batch *lane, const struct lane_record *record,
+                                  enum lane_state *state)
+{
+	simpler_status status;
+
+	if (*state == LANE_OPENING) {
+		*state = LANE_OPEN;
+		return take_hello(lane, record);
+	}
+	if (record->kind != LANE_GOODBYE)
+		return take_outcome(lane, record);
+	status = lane_goodbye_decode(record);
+	if (status == SIMPLER_OK) {
+		*state = LANE_DEAD;
+		ended(lane);
+	}
+	return status;
+}
+
 void lane_batch_cork(struct lane_batch *lane)
 {
 	pthread_mutex_lock(&lane->lane.lock);
@@ -369,9 +390,7 @@ void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size)
 	while (size > 0 && status == SIMPLER_OK && state != LANE_DEAD) {
 		status = lane_next_record(&bytes, &size, &record);
 		if (status == SIMPLER_OK)
-			status = state == LANE_OPENING ? take_hello(lane, &record)
-			                               : take_outcome(lane, &record);
-		state = LANE_OPEN;
+			status = take_record(lane, &record, &state);
 	}
 	lane_batch_uncork(lane);
 	if (status != SIMPLER_OK)
@@ -427,6 +446,8 @@ static void die(struct lane_batch *lane, const char *why, enum rpc_note note, bo
 	(void)INJECT("lane.dead");
 	if (dies)
 		lane->carrier->close(lane);
+	if (tells && note == RPC_NOTE_NOT_RUN && lane->owner.ending)
+		lane->owner.ending(lane->owner.context);
 	if (tells)
 		lane->owner.lost(lane->owner.context, &lane->lane, text);
 	for (; all; all = next) {
@@ -441,9 +462,9 @@ void lane_batch_lost(struct lane_batch *lane, const char *why)
 	die(lane, why, RPC_NOTE_NONE, false);
 }
 
-void lane_batch_ended(struct lane_batch *lane, const char *why)
+static void ended(struct lane_batch *lane)
 {
-	die(lane, why, RPC_NOTE_NOT_RUN, false);
+	die(lane, "the node is ending", RPC_NOTE_NOT_RUN, false);
 }
 
 static void batch_lose(struct lane *base, const char *why)

@@ -85,7 +85,5 @@ void lane_batch_take(struct lane_batch *lane, const uint8_t *bytes, size_t size)
 void lane_batch_sent(struct lane_batch *lane);
 /* It carries nothing any more. */
 void lane_batch_lost(struct lane_batch *lane, const char *why);
-/* The same, and the node says that what it has not answered has not run. */
-void lane_batch_ended(struct lane_batch *lane, const char *why);
 
 #endif

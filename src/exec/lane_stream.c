@@ -57,6 +57,17 @@ static void stream_await(struct lane_batch *lane, bool awaited)
 	pthread_mutex_unlock(&stream->lock);
 }
 
+/* A goodbye comes when nothing is awaited, and what is not read keeps the end of the call back. */
+static void stream_check(struct lane_batch *lane)
+{
+	struct stream *stream = (struct stream *)lane;
+
+	pthread_mutex_lock(&stream->lock);
+	if (stream->call)
+		rpc_stream_look(stream->call);
+	pthread_mutex_unlock(&stream->lock);
+}
+
 static void stream_close(struct lane_batch *lane)
 {
 	lock_and_cancel((struct stream *)lane);
@@ -77,6 +88,7 @@ static const struct lane_carrier stream_carrier = {
 	.record_bytes = RECORD_BYTES,
 	.send = stream_send,
 	.await = stream_await,
+	.check = stream_check,
 	.close = stream_close,
 	.release = stream_release,
 };
@@ -123,18 +135,13 @@ static void on_end(void *context, enum rpc_code code, const char *text)
 {
 	struct stream *stream = context;
 	char why[MSG_TEXT_MAX];
-	enum rpc_note note;
 
 	pthread_mutex_lock(&stream->lock);
-	note = rpc_client_call_note(stream->call);
 	stream->call = NULL;
 	pthread_mutex_unlock(&stream->lock);
 	(void)snprintf(why, sizeof(why), "%s",
 	               text && text[0] != '\0' ? text : rpc_code_name(code));
-	if (note == RPC_NOTE_NOT_RUN)
-		lane_batch_ended(&stream->batch, why);
-	else
-		lane_batch_lost(&stream->batch, why);
+	lane_batch_lost(&stream->batch, why);
 	lane_drop(&stream->batch.lane);
 }
 

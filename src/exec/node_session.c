@@ -46,8 +46,9 @@ struct node_attachment {
 	/* Under the session's lock: */
 	enum node_state state;
 	uint64_t boot_id, life;
-	uint32_t failures; /* in a row */
-	bool draining;
+	uint32_t failures;     /* in a row */
+	_Atomic bool draining; /* looked at without the lock as well */
+	bool ends;             /* in this life it drains, whatever an older answer says */
 	bool renewing;
 	bool told_why;            /* of a LOST one, why it cannot be attached */
 	char why[NODE_WHY_BYTES]; /* it was lost */
@@ -172,6 +173,7 @@ static void take_new_life(struct node_attachment *node, const struct msg_attache
 		(void)snprintf(node->why, sizeof(node->why), "%s", why);
 	node->boot_id = answer->boot_id;
 	node->life = answer->session_life;
+	node->ends = false;
 }
 
 /* With the lock. A daemon that was started anew has another one. */
@@ -179,6 +181,14 @@ static void take_address(struct node_attachment *node, const struct msg_attached
 {
 	static_assert(sizeof(answer->shm_address) == sizeof(node->shm_address), "the same text");
 	memcpy(node->shm_address, answer->shm_address, sizeof(node->shm_address));
+}
+
+/* With the lock. */
+static void take_draining(struct node_attachment *node, bool draining, struct news *news)
+{
+	draining = draining || node->ends;
+	news->changed = node->draining != draining;
+	node->draining = draining;
 }
 
 /* With the lock. */
@@ -190,8 +200,7 @@ static void take_answer(struct node_attachment *node, const struct msg_attached 
 	take_address(node, answer);
 	if (answer->session_life != node->life)
 		take_new_life(node, answer, news);
-	news->changed = node->draining != answer->draining;
-	node->draining = answer->draining;
+	take_draining(node, answer->draining, news);
 	if (node->state == SUSPECT) {
 		simpler_log(SIMPLER_LOG_INFO, "%s answers again", node->name);
 		move(node, ATTACHED);
@@ -246,6 +255,23 @@ bool node_session_is_away(struct node_attachment *node, char *why, size_t size)
 	away = away || node->draining;
 	pthread_mutex_unlock(&session->lock);
 	return away;
+}
+
+bool node_session_is_draining(const struct node_attachment *node)
+{
+	return node->draining;
+}
+
+void node_session_note_end(struct node_attachment *node)
+{
+	struct node_session *session = node->session;
+	struct news news = { 0 };
+
+	pthread_mutex_lock(&session->lock);
+	node->ends = true;
+	take_draining(node, true, &news);
+	pthread_mutex_unlock(&session->lock);
+	tell(node, &news);
 }
 
 bool node_session_is_lost(struct node_attachment *node, char why[NODE_WHY_BYTES])

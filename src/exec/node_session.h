@@ -74,6 +74,10 @@ simpler_status node_session_attach(struct node_session *session,
 void node_session_admit(struct node_attachment *node, uint64_t life, const struct error *error);
 /* Whether it takes no tasks, and why. */
 bool node_session_is_away(struct node_attachment *node, char *why, size_t size);
+/* Whether it has said so itself: what was not sent yet has no use there. Takes no lock. */
+bool node_session_is_draining(const struct node_attachment *node);
+/* It has, for as long as it lives, elsewhere than in an answer to a heartbeat. */
+void node_session_note_end(struct node_attachment *node);
 /* Whether what begins there is to be given up, and why it was lost. */
 bool node_session_is_lost(struct node_attachment *node, char why[NODE_WHY_BYTES]);
 /* Which life the session has there; see msg_attached. */

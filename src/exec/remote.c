@@ -238,6 +238,7 @@ static bool begin_move(struct remote_task *run, struct transport *transport, boo
 		                           .bytes = tensor->nbytes,
 		                           .run = tensor->nbytes };
 	run->move.lands = write; /* the dispatch says what has to land before it */
+	run->move.attended = false;
 	run->move.deadline = CLOCK_NEVER;
 	run->move.done = on_moved;
 	transport_move_init(&run->move);

@@ -62,6 +62,7 @@ static void on_changed(void *context)
 {
 	struct remote_child *node = context;
 
+	remote_check_lane(node);
 	if (node->child.listener)
 		node->child.listener->changed(node->child.listener->context, &node->child);
 }

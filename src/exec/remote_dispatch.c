@@ -229,6 +229,14 @@ static simpler_status submit(struct remote_task *run, struct lane *lane,
 	return status;
 }
 
+/* Its daemon may be gone before it hears of another, and then nobody knows whether that has run. */
+static bool is_in_vain(const struct remote_task *run)
+{
+	const struct remote_child *node = run->node;
+
+	return run->sent == 0 && node->attachment && node_session_is_draining(node->attachment);
+}
+
 bool remote_task_dispatch(struct remote_task *run)
 {
 	struct lane *unary = run->node->lanes.unary;
@@ -236,6 +244,11 @@ bool remote_task_dispatch(struct remote_task *run)
 	struct lane *lane;
 	simpler_status status;
 
+	if (is_in_vain(run)) {
+		(void)error_raise(SIMPLER_EUNAVAILABLE, "%s is draining and takes no more tasks",
+		                  run->node->child.name);
+		return remote_task_give_up(run);
+	}
 	lane = run->by_call ? NULL : remote_hold_lane(run->node);
 	if (!lane) {
 		lane_hold(unary);

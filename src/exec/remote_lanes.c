@@ -86,7 +86,7 @@ static void fail(struct remote_child *node, const char *why, bool expected)
 	lanes->told_failure |= bit;
 }
 
-/* With the lock. The end of the session is that of its lanes. */
+/* With the lock. The end of the session is that of its lanes, and so is the end of the node. */
 static void lose(struct remote_child *node, const char *why, bool expected)
 {
 	struct remote_lanes *lanes = &node->lanes;
@@ -103,11 +103,20 @@ static void lose(struct remote_child *node, const char *why, bool expected)
 	lanes->told_loss = true;
 }
 
+static void on_ending(void *context)
+{
+	struct remote_child *node = context;
+
+	node_session_note_end(node->attachment);
+}
+
 static void on_lost(void *context, struct lane *lane, const char *why)
 {
 	struct remote_child *node = context;
 	struct remote_lanes *lanes = &node->lanes;
-	bool ending = node_session_is_ending(node->session), ours;
+	bool ending = node_session_is_ending(node->session) ||
+	              node_session_is_draining(node->attachment),
+	     ours;
 
 	pthread_mutex_lock(&node->lock);
 	ours = lanes->state != REMOTE_LANE_CLOSED;
@@ -129,7 +138,7 @@ static void on_lost(void *context, struct lane *lane, const char *why)
 
 static simpler_status begin(struct remote_child *node, simpler_lane kind, struct lane **out)
 {
-	const struct lane_owner owner = { node, on_opened, on_lost };
+	const struct lane_owner owner = { node, on_opened, on_lost, on_ending };
 	char address[NODE_SESSION_SHM_MAX + 1];
 
 	if (INJECT("lane.opening"))
@@ -290,15 +299,20 @@ simpler_status remote_open_lane(struct remote_child *node, int64_t deadline)
 	                   node->child.name, lanes->why[0] != '\0' ? lanes->why : "no answer");
 }
 
-void remote_look_for_lane(struct remote_child *node)
+void remote_check_lane(struct remote_child *node)
 {
 	struct lane *lane = hold_fast(node, false);
 
-	if (lane) {
-		lane->ops->check(lane);
-		lane_drop(lane);
-	}
-	if (node->lanes.wanted != SIMPLER_LANE_UNARY)
+	if (!lane)
+		return;
+	lane->ops->check(lane);
+	lane_drop(lane);
+}
+
+void remote_look_for_lane(struct remote_child *node)
+{
+	remote_check_lane(node);
+	if (node->lanes.wanted != SIMPLER_LANE_UNARY && !node_session_is_draining(node->attachment))
 		(void)open_next(node);
 }
 

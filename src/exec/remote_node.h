@@ -98,6 +98,8 @@ void remote_lose(struct remote_child *node, const char *why);
 simpler_status remote_open_lane(struct remote_child *node, int64_t deadline);
 /* From time to time: a lane that is wanted and not there is tried again. */
 void remote_look_for_lane(struct remote_child *node);
+/* Has the one that is open see whether the node is there, and ends. */
+void remote_check_lane(struct remote_child *node);
 /* The node was lost: a lane to it is none, even where it does not know by itself. */
 void remote_lose_lane(struct remote_child *node, const char *why);
 /* The present one, with a reference for the caller. */

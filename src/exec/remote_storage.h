@@ -40,7 +40,7 @@ struct remote_op {
 	bool attended; /* remote_attend() comes next, unless it has ended by then */
 	/* Private: */
 	struct remote_child *node;
-	bool by_fabric; /* a move is; of the thread that begins it */
+	bool by_fabric;                      /* a move is; of the thread that begins it */
 	struct staging_mark mark;            /* when storage was asked for */
 	void (*again)(struct remote_op *op); /* to ask for it once more */
 	pthread_mutex_t lock;                /* guards what a cancel looks at */

@@ -8,8 +8,9 @@
  * before the engine starts: the engine is told which files to remove should this process be killed,
  * and until the socket is bound its file may be another daemon's.
  *
- * A drain flips readiness first, then refuses new dispatches, then waits for the running ones. A
- * second signal ends the waiting. L3Worker.Drain begins one, too, and can make it shorter.
+ * A drain flips readiness first, then refuses new dispatches, then waits for the running ones, and
+ * for clients to hear of it. A second signal ends the waiting. L3Worker.Drain begins one, too, and
+ * can make it shorter.
  */
 #include "node/daemon.h"
 
@@ -46,7 +47,12 @@
  * with the first, at the price of two or three wake-ups a call. */
 #define RPC_THREADS    1u
 #define SERVICES       9
+#define LANES_END_MS   500  /* for clients to take the last outcomes, and a goodbye */
 #define SERVER_STOP_MS 2000 /* for transfers in progress at the end */
+/* For clients to hear of a drain by their next heartbeats, at most; and for what they sent before
+ * they did. */
+#define DRAIN_TELL_MS   2000
+#define DRAIN_SETTLE_MS 20
 
 enum life { STARTING, SERVING, DRAINING };
 
@@ -68,8 +74,9 @@ struct daemon {
 	struct session_owner session_owner;
 
 	enum life life;
-	unsigned stopped;  /* services that were last told not to serve */
-	bool hurried;      /* a second signal came */
+	unsigned stopped; /* services that were last told not to serve */
+	bool hurried;     /* a second signal came */
+	int64_t drain_began;
 	int64_t drain_end; /* when waiting for running tasks ends */
 	bool port_file_written;
 };
@@ -459,6 +466,7 @@ static void begin_drain(struct daemon *daemon)
 	daemon->life = DRAINING;
 	atomic_store(&daemon->node.draining, true);
 	tell_readiness(daemon);
+	daemon->drain_began = clock_now();
 	daemon->drain_end = clock_after_ms(daemon->node.drain_grace_ms);
 	simpler_log(SIMPLER_LOG_INFO, "draining: %u tasks are running",
 	            atomic_load(&daemon->node.running));
@@ -508,12 +516,28 @@ static void take_drain(struct daemon *daemon)
 	daemon->drain_end = earlier(daemon->drain_end, until);
 }
 
-static bool is_drained(const struct daemon *daemon)
+/* When its clients have heard that it drains, with their heartbeats, and what they have sent before
+ * that has come in, to be refused: what a daemon that is gone never answered may have run. */
+static int64_t all_told_by(const struct daemon *daemon)
+{
+	int64_t most = daemon->drain_began + DRAIN_TELL_MS * CLOCK_MS;
+	int64_t heard = sessions_hear_by(daemon->node.sessions, daemon->drain_began);
+
+	if (heard == 0)
+		return 0;
+	return earlier(heard + DRAIN_SETTLE_MS * CLOCK_MS, most);
+}
+
+/* When the drain is over by itself; running tasks that end, and heartbeats, wake who waits. */
+static int64_t drained_at(const struct daemon *daemon)
 {
 	if (daemon->life != DRAINING)
-		return false;
-	return daemon->hurried || atomic_load(&daemon->node.running) == 0 ||
-	       clock_now() >= daemon->drain_end;
+		return CLOCK_NEVER;
+	if (daemon->hurried)
+		return 0;
+	if (atomic_load(&daemon->node.running) > 0)
+		return daemon->drain_end;
+	return earlier(all_told_by(daemon), daemon->drain_end);
 }
 
 static void wait_for_events(struct daemon *daemon, int64_t deadline)
@@ -569,7 +593,7 @@ static simpler_status live(struct daemon *daemon)
 		tell_readiness(daemon);
 		take_signals(daemon);
 		take_drain(daemon);
-		if (status != SIMPLER_OK || is_drained(daemon))
+		if (status != SIMPLER_OK || clock_now() >= drained_at(daemon))
 			return status;
 		atomic_store(&daemon->node.looks_at, CLOCK_NEVER);
 		next = earlier(next, shm_server_step(daemon->shm));
@@ -582,8 +606,7 @@ static simpler_status live(struct daemon *daemon)
 		next = earlier(next, catalog_expire(daemon->node.catalog));
 		next = earlier(next, node_expire_tasks(&daemon->node));
 		next = earlier(next, node_expire_imports(&daemon->node));
-		if (daemon->life == DRAINING)
-			next = earlier(next, daemon->drain_end);
+		next = earlier(next, drained_at(daemon));
 		wait_for_events(daemon, next);
 	}
 }
@@ -600,7 +623,7 @@ static void stop_serving(struct daemon *daemon)
 	if (daemon->node.engine)
 		engine_client_stop(daemon->node.engine);
 	if (daemon->server)
-		node_lanes_end(&daemon->node);
+		node_lanes_end(&daemon->node, clock_after_ms(LANES_END_MS));
 	if (daemon->health)
 		rpc_health_close(daemon->health);
 	if (daemon->server)

@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/error.h"
 #include "base/inject.h"
 #include "node/task_log.h"
@@ -14,14 +15,17 @@ struct node_lanes {
 	pthread_mutex_t lock;   /* guards: */
 	struct node_lane *open; /* in the order in which they were opened */
 	bool over;              /* none is opened any more */
+	pthread_cond_t fewer;   /* one was closed */
 };
 
 struct node_lanes *node_lanes_create(void)
 {
 	struct node_lanes *lanes = calloc(1, sizeof(*lanes));
 
-	if (lanes)
-		(void)pthread_mutex_init(&lanes->lock, NULL);
+	if (!lanes)
+		return NULL;
+	(void)pthread_mutex_init(&lanes->lock, NULL);
+	condition_init(&lanes->fewer);
 	return lanes;
 }
 
@@ -29,6 +33,7 @@ void node_lanes_destroy(struct node_lanes *lanes)
 {
 	if (!lanes)
 		return;
+	(void)pthread_cond_destroy(&lanes->fewer);
 	(void)pthread_mutex_destroy(&lanes->lock);
 	free(lanes);
 }
@@ -90,6 +95,7 @@ void node_lane_close(struct node_lane *lane, enum rpc_code code, const char *why
 		references = 1 + task_log_leave_lane(node->tasks, lane, &until);
 		node_look_at(node, until);
 		lane->carrier->close(lane, code, why);
+		(void)pthread_cond_broadcast(&node->lanes->fewer);
 	}
 	drop(lane, 1 + references);
 }
@@ -132,16 +138,37 @@ void node_lanes_close(struct node *node, uint64_t session, const char *why)
 
 /* --- the end of the node --- */
 
-/* Without the lock. */
+static void flush(struct node_lane *lane);
+
+/* With the lock. */
+static bool has_sent_all(const struct node_lane *lane)
+{
+	return !lane->sending && lane->out.size == 0 && lane->sent == lane->under_way.size;
+}
+
+/* With the lock, which it releases. */
+static void say_goodbye(struct node_lane *lane)
+{
+	uint8_t *room = lane_bytes_room(&lane->out, lane_goodbye_bytes());
+
+	lane->said_goodbye = true;
+	if (!room) /* it does without */
+		return;
+	lane_goodbye_encode(room);
+	lane->out.size += lane_goodbye_bytes();
+	flush(lane);
+}
+
+/* Without the lock, of one that is ending. */
 static void close_if_ended(struct node_lane *lane)
 {
 	bool ends;
 
 	pthread_mutex_lock(&lane->lock);
-	ends = lane->ending && !lane->sending && !lane->closed && lane->out.size == 0 &&
-	       lane->sent == lane->under_way.size;
-	if (ends)
-		lane->ended = true;
+	if (!lane->closed && !lane->said_goodbye && has_sent_all(lane))
+		say_goodbye(lane);
+	ends = !lane->closed && lane->said_goodbye && has_sent_all(lane) &&
+	       lane->carrier->keeps_what_was_sent;
 	pthread_mutex_unlock(&lane->lock);
 	if (ends)
 		node_lane_close(lane, RPC_UNAVAILABLE, "the node is ending");
@@ -164,12 +191,31 @@ static struct node_lane *next_to_end(struct node_lanes *lanes)
 	return lane;
 }
 
-void node_lanes_end(struct node *node)
+/* Until none is open, or the deadline. The first that is then, with a reference; NULL: none. */
+static struct node_lane *await_none(struct node_lanes *lanes, int64_t deadline)
+{
+	struct node_lane *lane;
+
+	pthread_mutex_lock(&lanes->lock);
+	while (lanes->open && condition_wait(&lanes->fewer, &lanes->lock, deadline))
+		;
+	lane = lanes->open;
+	if (lane)
+		node_lane_hold(lane);
+	pthread_mutex_unlock(&lanes->lock);
+	return lane;
+}
+
+void node_lanes_end(struct node *node, int64_t deadline)
 {
 	struct node_lane *lane;
 
 	while ((lane = next_to_end(node->lanes)) != NULL) {
 		close_if_ended(lane);
+		node_lane_drop(lane);
+	}
+	while ((lane = await_none(node->lanes, deadline)) != NULL) {
+		node_lane_close(lane, RPC_UNAVAILABLE, "the node is ending");
 		node_lane_drop(lane);
 	}
 }
@@ -303,7 +349,7 @@ void node_lane_answer(struct node_lane *lane, uint64_t tag, const struct task_an
 	bool fits = lane_outcome_bytes(&outcome) <= lane->carrier->record_bytes, put_in = true;
 
 	pthread_mutex_lock(&lane->lock);
-	if (!lane->closed) {
+	if (!lane->closed && !lane->said_goodbye) {
 		put_in = (fits && put(lane, &outcome, tag, NODE_LANE_MOST_UNSENT)) ||
 		         put(lane, &ask_elsewhere, tag,
 		             NODE_LANE_MOST_UNSENT + NODE_LANE_MOST_ASKED);

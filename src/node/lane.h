@@ -4,14 +4,14 @@
  * there when the carrier can take one.
  *
  *   open --lost, displaced by another lane of its session, or that is over--> closed
- *     `--the node ends--> ENDING --all outcomes have gone out--> closed
+ *     `--the node ends--> ENDING --all outcomes and a GOODBYE have gone out, and the client has
+ *                                  closed it, or takes too long for that--> closed
  *
  * What a closed lane waited for is held for its client to ask again (node/task_log.h). A session
  * has one lane: opening another closes the one before, which its client has lost.
  *
  * At a node that ends nobody can ask again. But it has answered for all that it took, and takes
- * nothing more, so that what its client then has no outcome of has not run, as the end of the lane
- * says.
+ * nothing more, so that what its client then has no outcome of has not run, as the GOODBYE says.
  *
  * Thread-safe. A lane is counted: its carrier has a reference, the list of open ones, and each
  * dispatch whose outcome it waits for.
@@ -39,8 +39,10 @@ struct node_lane_carrier {
 	size_t batch_bytes, record_bytes;
 	/* As in exec/lane_batch.h. */
 	bool (*send)(struct node_lane *lane, const uint8_t *bytes, size_t size);
-	/* Have the client know that it is closed, and why; and, if the lane has `ended`, that what
-	 * it has no outcome of has not run. Once; send() may be on the way. */
+	/* What was sent reaches the client even if this end is closed at once, so that nobody has
+	 * to wait for it to close the lane when it has taken a GOODBYE. */
+	bool keeps_what_was_sent;
+	/* Have the client know that it is closed, and why. Once; send() may be on the way. */
 	void (*close)(struct node_lane *lane, enum rpc_code code, const char *why);
 	void (*release)(struct node_lane *lane); /* frees it */
 };
@@ -54,8 +56,8 @@ struct node_lane {
 	pthread_mutex_t lock;          /* guards: */
 	_Atomic bool closed;           /* looked at without the lock as well */
 	bool sending;
-	_Atomic bool ending;   /* it is closed when nothing is to be sent; likewise */
-	_Atomic bool ended;    /* it is closed for that; likewise */
+	_Atomic bool ending;   /* it says goodbye when nothing is to be sent; likewise */
+	bool said_goodbye;     /* nothing is to be sent after that */
 	struct lane_bytes out; /* to be sent */
 	/* The sender's: whoever set `sending`. */
 	struct lane_bytes under_way;
@@ -69,9 +71,10 @@ struct node_lanes *node_lanes_create(void);
 void node_lanes_destroy(struct node_lanes *lanes);
 /* Those of the session. */
 void node_lanes_close(struct node *node, uint64_t session, const char *why);
-/* All, each as soon as it has sent its outcomes, and none is opened any more. The node has taken
- * the last dispatch, and answered for it. */
-void node_lanes_end(struct node *node);
+/* Have all say goodbye, each as soon as it has sent its outcomes, and none opened any more. The
+ * node has taken the last dispatch, and answered for it. Blocks until they are closed, which they
+ * are at the deadline at the latest. */
+void node_lanes_end(struct node *node, int64_t deadline);
 /* How many are open of a kind. */
 uint32_t node_lanes_count(struct node_lanes *lanes, simpler_lane kind);
 

@@ -139,7 +139,7 @@ static simpler_status begin_move(struct import *import, const struct msg_chunk *
 		return SIMPLER_OK;
 	}
 	transport_storage_take(&import->place, &chunk->handle);
-	import->move.write = import->move.lands = false;
+	import->move.write = import->move.lands = import->move.attended = false;
 	import->move.storage = &import->place;
 	import->move.span = (struct span){ .run_bytes = import->view.nbytes, .runs = 1 };
 	import->move.local = (struct layout){ .data = import->view.bytes,

@@ -41,8 +41,6 @@ static void stream_close(struct node_lane *lane, enum rpc_code code, const char 
 	struct stream_lane *stream = (struct stream_lane *)lane;
 
 	pthread_mutex_lock(&stream->lock);
-	if (stream->call && atomic_load(&lane->ended))
-		rpc_call_set_note(stream->call, RPC_NOTE_NOT_RUN);
 	if (stream->call)
 		rpc_finish(stream->call, code, why, NULL);
 	stream->call = NULL;

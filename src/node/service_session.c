@@ -28,7 +28,8 @@ static void answer_attached(struct rpc_call *call, const struct session_state *s
 	(void)snprintf(attached.node_id, sizeof(attached.node_id), "%s", node->id);
 	(void)snprintf(attached.shm_address, sizeof(attached.shm_address), "%s", node->shm_address);
 	attached.lanes = node->offered_lanes;
-	node_look_at(node, state->until);
+	/* A drain waits for those who have not heard of it. */
+	node_look_at(node, attached.draining ? 0 : state->until);
 	reply(call, msg_attached_encode(&attached, &buffer), &buffer);
 }
 

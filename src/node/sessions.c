@@ -18,10 +18,11 @@ struct session {
 	uint64_t life;
 	uint64_t ttl_ms;
 	int64_t until;
-	uint32_t calls; /* in progress */
-	uint32_t tasks; /* of these, dispatches */
-	bool ending;    /* ENDING, else ATTACHED */
-	bool detached;  /* why */
+	int64_t heard_at, period; /* when last, and how long after the time before; 0: once */
+	uint32_t calls;           /* in progress */
+	uint32_t tasks;           /* of these, dispatches */
+	bool ending;              /* ENDING, else ATTACHED */
+	bool detached;            /* why */
 	UT_hash_handle hh;
 };
 
@@ -111,6 +112,7 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 {
 	struct session *session = find(sessions, id);
 	simpler_status status = SIMPLER_OK;
+	int64_t now;
 
 	out->known = session != NULL;
 	if (session && session->ending)
@@ -124,8 +126,11 @@ static simpler_status attach(struct sessions *sessions, uint64_t id, uint64_t tt
 		status = add(sessions, id, &session);
 	if (status != SIMPLER_OK)
 		return status;
+	now = sessions->options.now();
+	session->period = out->known ? now - session->heard_at : 0;
+	session->heard_at = now;
 	session->ttl_ms = clamp_ttl(ttl_ms);
-	session->until = sessions->options.now() + (int64_t)session->ttl_ms * CLOCK_MS;
+	session->until = now + (int64_t)session->ttl_ms * CLOCK_MS;
 	out->life = session->life;
 	out->ttl_ms = session->ttl_ms;
 	out->until = session->until;
@@ -330,4 +335,25 @@ uint32_t sessions_count(struct sessions *sessions)
 	count = HASH_COUNT(sessions->all);
 	pthread_mutex_unlock(&sessions->lock);
 	return count;
+}
+
+/* One that is late has missed a heartbeat, and is not there, or not well. */
+static int64_t due(const struct session *session, int64_t since)
+{
+	return session->heard_at > since ? session->heard_at
+	                                 : session->heard_at + 2 * session->period;
+}
+
+int64_t sessions_hear_by(struct sessions *sessions, int64_t since)
+{
+	struct session *session, *unused;
+	int64_t last = 0;
+
+	pthread_mutex_lock(&sessions->lock);
+	HASH_ITER (hh, sessions->all, session, unused) {
+		if (!session->ending && session->period > 0 && due(session, since) > last)
+			last = due(session, since);
+	}
+	pthread_mutex_unlock(&sessions->lock);
+	return last;
 }

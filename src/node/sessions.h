@@ -79,6 +79,10 @@ simpler_status sessions_enter_task(struct sessions *sessions, uint64_t id);
 void sessions_leave_task(struct sessions *sessions, uint64_t id);
 uint32_t sessions_count(struct sessions *sessions);
 
+/* When all sessions that renew themselves have done so since then, by what they did before, or
+ * would have by now; a moment that has passed when all have. */
+int64_t sessions_hear_by(struct sessions *sessions, int64_t since);
+
 /* End those that were silent for too long. Returns when the next one may be (base/clock.h). */
 int64_t sessions_expire(struct sessions *sessions);
 

@@ -104,6 +104,7 @@ static void shm_release(struct node_lane *lane)
 
 static const struct node_lane_carrier shm_carrier = {
 	.kind = SIMPLER_LANE_SHM,
+	.keeps_what_was_sent = true,
 	.batch_bytes = LANE_BATCH_MAX,
 	.record_bytes = LANE_BATCH_MAX,
 	.send = shm_send,

@@ -43,7 +43,7 @@ simpler_status lane_next_record(const uint8_t **bytes, size_t *size, struct lane
 	whole = load_le32(head);
 	if (whole < LANE_HEAD_BYTES || whole > *size || whole % 8 != 0)
 		return malformed("its size is none that it can have");
-	if (head[4] < LANE_HELLO || head[4] > LANE_OUTCOME || load_le16(head + 6) != 0)
+	if (head[4] < LANE_HELLO || head[4] > LANE_GOODBYE || load_le16(head + 6) != 0)
 		return malformed("its kind is none that we know");
 	*out = (struct lane_record){ .kind = (enum lane_record_kind)head[4],
 		                     .flags = head[5],
@@ -424,5 +424,24 @@ simpler_status lane_outcome_decode(const struct lane_record *record, struct lane
 	out->bytes = take_padded(&body, load_le64(fixed + 8));
 	if (!out->bytes || body.left != 0)
 		return malformed("its bytes are not as many as it says");
+	return SIMPLER_OK;
+}
+
+/* --- goodbye --- */
+
+size_t lane_goodbye_bytes(void)
+{
+	return LANE_HEAD_BYTES;
+}
+
+void lane_goodbye_encode(uint8_t *bytes)
+{
+	(void)put_head(bytes, lane_goodbye_bytes(), LANE_GOODBYE, 0, 0);
+}
+
+simpler_status lane_goodbye_decode(const struct lane_record *record)
+{
+	if (record->kind != LANE_GOODBYE || record->size != 0)
+		return malformed("a lane ends with another record than it should");
 	return SIMPLER_OK;
 }

@@ -13,6 +13,9 @@
  *   OUTCOME   node to client: a code of rpc_code, a note, and behind them the bytes of a
  *             DispatchResp when the code is RPC_OK, or else the text. No bytes with RPC_OK is a
  *             task that succeeded and wrote no tensor.
+ *   GOODBYE   node to client, last of all, without a body: the node ends, has answered for what it
+ *             took, and takes nothing more. So what has no outcome then has not run. The
+ *             client closes the lane then.
  *
  * A client has at most `credits` dispatches in flight: dispatched, and their outcome not there.
  *
@@ -27,7 +30,7 @@
 #define LANE_HEAD_BYTES  16u
 #define LANE_CREDITS_MAX 65536u /* what a client believes at the most */
 
-enum lane_record_kind { LANE_HELLO = 1, LANE_DISPATCH = 2, LANE_OUTCOME = 3 };
+enum lane_record_kind { LANE_HELLO = 1, LANE_DISPATCH = 2, LANE_OUTCOME = 3, LANE_GOODBYE = 4 };
 
 /* The outcome does not fit the lane: ask for it by a call of its own. Beside RPC_UNAVAILABLE. */
 #define LANE_FLAG_ASK_ELSEWHERE 1u
@@ -61,6 +64,7 @@ simpler_status lane_next_record(const uint8_t **bytes, size_t *size, struct lane
 size_t lane_hello_bytes(void);
 size_t lane_dispatch_bytes(const struct msg_dispatch *dispatch);
 size_t lane_outcome_bytes(const struct lane_outcome *outcome);
+size_t lane_goodbye_bytes(void);
 
 /* Write it to `bytes`, which has room for as many as the function above says. `timeout_us` is how
  * long the task may take from now on, 0 for ever. */
@@ -68,6 +72,7 @@ void lane_hello_encode(const struct lane_hello *hello, uint8_t *bytes);
 void lane_dispatch_encode(const struct msg_dispatch *dispatch, uint64_t tag, uint64_t timeout_us,
                           uint8_t *bytes);
 void lane_outcome_encode(const struct lane_outcome *outcome, uint64_t tag, uint8_t *bytes);
+void lane_goodbye_encode(uint8_t *bytes);
 /* Give another tag and time to a dispatch that was written before its turn came. */
 void lane_dispatch_stamp(uint8_t *bytes, uint64_t tag, uint64_t timeout_us);
 
@@ -77,5 +82,6 @@ simpler_status lane_hello_decode(const struct lane_record *record, struct lane_h
 simpler_status lane_dispatch_decode(const struct lane_record *record, struct msg_dispatch *out,
                                     uint64_t *timeout_us);
 simpler_status lane_outcome_decode(const struct lane_record *record, struct lane_outcome *out);
+simpler_status lane_goodbye_decode(const struct lane_record *record);
 
 #endif

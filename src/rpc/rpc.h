@@ -254,6 +254,9 @@ void rpc_stream_send(struct rpc_client_call *call, struct rpc_buffer *message); 
  * rpc_client_attend(). What comes all the same may wait for the next rpc_stream_send(). Who
  * ever says so sends, from then on, under a lock that the on_end of the call takes. */
 void rpc_stream_await(struct rpc_client_call *call, bool awaited);
+/* Take what comes next all the same, though nothing is awaited, or what comes behind that which is
+ * awaited. Likewise under that lock. */
+void rpc_stream_look(struct rpc_client_call *call);
 void rpc_stream_close_send(
 	struct rpc_client_call *call); /* nothing more to send; after the last on_sent */
 /* Have a message of this streaming call end with bytes that are the caller's until on_end, which

@@ -109,8 +109,9 @@ struct rpc_client_call {
 	bool has_status, ended, is_unsettled;   /* of who sits in the queue */
 	struct rpc_client_call *next_unsettled; /* likewise */
 	atomic_bool awaited, reading;
-	atomic_bool told;                       /* by its program what is awaited */
-	atomic_bool cancelled;                  /* by rpc_client_call_cancel() */
+	atomic_bool looks;     /* for one that is not awaited; behind the one that is being read */
+	atomic_bool told;      /* by its program what is awaited */
+	atomic_bool cancelled; /* by rpc_client_call_cancel() */
 	struct rpc_client_call *next_lingering; /* likewise */
 	atomic_uint lent;
 
@@ -228,6 +229,7 @@ struct rpc_client_call *rpc_client_call_create(struct rpc_channel *channel, cons
 	atomic_fetch_add(&channel->refs, 1);
 	atomic_init(&call->awaited, true);
 	atomic_init(&call->reading, false);
+	atomic_init(&call->looks, false);
 	atomic_init(&call->told, false);
 	atomic_fetch_add(&channel->client->live, 1);
 	atomic_fetch_add(&channel->client->awaited, 1);
@@ -359,10 +361,19 @@ static void report(struct rpc_client_call *call)
 /* Unless it is being read already, or nothing is to come. */
 static void read_next(struct rpc_client_call *call)
 {
+	bool wanted = atomic_load(&call->awaited) || atomic_load(&call->looks);
 	grpc_op op = op_read(call);
 
-	if (atomic_load(&call->awaited) && !atomic_exchange(&call->reading, true))
-		start(call, &op, 1, READ);
+	if (!wanted || atomic_exchange(&call->reading, true))
+		return;
+	atomic_store(&call->looks, false);
+	start(call, &op, 1, READ);
+}
+
+void rpc_stream_look(struct rpc_client_call *call)
+{
+	atomic_store(&call->looks, true);
+	read_next(call);
 }
 
 static void deliver_parts(void *context, const struct rpc_part *parts, size_t count)
@@ -570,8 +581,7 @@ static void rest(struct rpc_client *client)
 	client->role = FREE;
 	client->wanted = false;
 	for (;;) {
-		(void)condition_wait(&client->called, &client->lock,
-		                     clock_after_ms(milliseconds));
+		(void)condition_wait(&client->called, &client->lock, clock_after_ms(milliseconds));
 		if (client->role == FREE && (client->recalled || client->visits == visits))
 			break;
 		milliseconds = client->visits == visits && milliseconds < REST_MS_MAX

@@ -3,10 +3,13 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "os/process.h"
 #include "rpc/lane_record.h"
+#include "session_client.h"
 
 /* A daemon with one task that the engine holds. */
 struct held_task {
@@ -188,7 +191,7 @@ struct lane_client {
 	struct rpc_channel *channel;
 	struct rpc_client_call *call;
 	struct outcome outcome; /* of the stream; its lock guards the rest, too */
-	enum rpc_note note;     /* that came with its end */
+	bool said_goodbye;      /* last of all */
 	unsigned answers;
 	struct {
 		enum rpc_code code;
@@ -215,6 +218,7 @@ static void lane_message(void *context, struct rpc_client_call *call, const uint
 		if (lane_next_record(&records, &count, &record) != SIMPLER_OK)
 			abort();
 		lane->outcome.messages++;
+		lane->said_goodbye = lane_goodbye_decode(&record) == SIMPLER_OK;
 		if (record.kind != LANE_OUTCOME)
 			continue;
 		if (record.tag >= 3 || lane_outcome_decode(&record, &outcome) != SIMPLER_OK)
@@ -232,7 +236,6 @@ static void lane_end(void *context, enum rpc_code code, const char *text)
 {
 	struct lane_client *lane = context;
 
-	lane->note = rpc_client_call_note(lane->call);
 	outcome_end(&lane->outcome, code, text);
 }
 
@@ -299,10 +302,45 @@ static void a_lane_has_all_outcomes_before_its_node_ends_and_what_has_none_did_n
 	assert_int_equal(lane.answers, 2);
 	assert_int_equal(lane.answered[1].code, RPC_OK);
 	expect(&lane.outcome, RPC_UNAVAILABLE, "the node is ending");
-	assert_int_equal(lane.note, RPC_NOTE_NOT_RUN);
+	assert_true(lane.said_goodbye);
 	outcome_destroy(&lane.outcome);
 	rpc_channel_close(lane.channel);
 	front_end_finish(front_end);
+}
+
+static void a_drain_waits_until_those_who_send_heartbeats_have_heard_of_it(void **state)
+{
+	const struct timespec period = { .tv_nsec = 800 * CLOCK_MS };
+	struct front_end *front_end = front_end_start(NULL);
+	struct rpc_channel *channel = session_connect(front_end, 0xd2a2);
+
+	(void)state;
+	(void)session_attach(channel);
+	(void)nanosleep(&period, NULL);
+	assert_false(session_attach(channel).draining);
+	process_signal(front_end->daemon.pidfd, SIGTERM);
+	(void)nanosleep(&period, NULL);
+	assert_true(session_attach(channel).draining);
+	rpc_channel_close(channel);
+	front_end_finish(front_end);
+}
+
+static void a_drain_does_not_wait_long_for_heartbeats_that_do_not_come(void **state)
+{
+	const struct timespec period = { .tv_nsec = 50 * CLOCK_MS };
+	struct front_end *front_end = front_end_start(NULL);
+	struct rpc_channel *channel = session_connect(front_end, 0xd2a2);
+	int64_t began;
+
+	(void)state;
+	(void)session_attach(channel);
+	(void)nanosleep(&period, NULL);
+	(void)session_attach(channel);
+	began = clock_now();
+	process_signal(front_end->daemon.pidfd, SIGTERM);
+	rpc_channel_close(channel);
+	front_end_finish(front_end);
+	assert_in_range(clock_now() - began, 0, 20 * CLOCK_S);
 }
 
 int main(void)
@@ -316,6 +354,8 @@ int main(void)
 		cmocka_unit_test(a_second_signal_hurries),
 		cmocka_unit_test(the_grace_of_a_drain_ends),
 		cmocka_unit_test(an_engine_that_dies_in_a_drain_ends_it),
+		cmocka_unit_test(a_drain_waits_until_those_who_send_heartbeats_have_heard_of_it),
+		cmocka_unit_test(a_drain_does_not_wait_long_for_heartbeats_that_do_not_come),
 		cmocka_unit_test(a_hang_up_is_ignored),
 		cmocka_unit_test(the_engine_is_out_of_reach_of_ctrl_c),
 	};

@@ -48,7 +48,7 @@ struct rig {
 	pthread_mutex_t lock; /* guards: */
 	pthread_cond_t changed;
 	bool opened;
-	unsigned losses;
+	unsigned losses, endings;
 	char why[512];
 	uint64_t ended; /* dispatches */
 };
@@ -79,6 +79,16 @@ static void on_lost(void *context, struct lane *lane, const char *why)
 	pthread_mutex_unlock(&rig->lock);
 }
 
+static void on_ending(void *context)
+{
+	struct rig *rig = context;
+
+	pthread_mutex_lock(&rig->lock);
+	assert_int_equal(rig->losses, 0);
+	rig->endings++;
+	pthread_mutex_unlock(&rig->lock);
+}
+
 static simpler_status open_unary(struct rig *rig, struct lane **out)
 {
 	rig->opened = true;
@@ -87,14 +97,14 @@ static simpler_status open_unary(struct rig *rig, struct lane **out)
 
 static simpler_status open_stream(struct rig *rig, struct lane **out)
 {
-	const struct lane_owner owner = { rig, on_opened, on_lost };
+	const struct lane_owner owner = { rig, on_opened, on_lost, on_ending };
 
 	return lane_stream_open(rig->channel, &owner, out);
 }
 
 static simpler_status open_shm(struct rig *rig, struct lane **out)
 {
-	const struct lane_owner owner = { rig, on_opened, on_lost };
+	const struct lane_owner owner = { rig, on_opened, on_lost, on_ending };
 	simpler_status status = SIMPLER_OK;
 
 	if (!rig->hub)
@@ -106,14 +116,14 @@ static simpler_status open_shm(struct rig *rig, struct lane **out)
 
 static simpler_status open_fabric(struct rig *rig, struct lane **out)
 {
-	const struct lane_owner owner = { rig, on_opened, on_lost };
+	const struct lane_owner owner = { rig, on_opened, on_lost, on_ending };
 
 	return lane_fabric_open(rig->fabric, rig->channel, &owner, out);
 }
 
 static simpler_status open_fake(struct rig *rig, struct lane **out)
 {
-	const struct lane_owner owner = { rig, on_opened, on_lost };
+	const struct lane_owner owner = { rig, on_opened, on_lost, on_ending };
 
 	return fake_lane_open(rig->channel, &rig->subject->mischief, &owner, out);
 }
@@ -659,21 +669,69 @@ static void a_drain_lets_end_what_runs(struct rig *rig)
 	expect_end(&first, RPC_OK, RPC_NOTE_NONE);
 }
 
+static void drained_with_the_lane_open(const struct subject *subject, void (*test)(struct rig *rig))
+{
+	struct rig *rig = rig_start(subject, NULL);
+
+	rig_open(rig);
+	test(rig);
+	if (rig->subject->records)
+		rig->lane->ops->check(rig->lane); /* as with a heartbeat */
+	front_end_finish(rig->front_end);
+	if (rig->subject->records)
+		wait_lost(rig);
+	assert_int_equal(rig->endings, rig->subject->records);
+	rig_let_go(rig);
+	rig_destroy(rig);
+	free(rig);
+}
+
 static void a_node_that_drains_refuses_and_ends_with_the_lane_open(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < SUBJECTS; i++) {
-		struct rig *rig = rig_start(&subjects[i], NULL);
+		if (is_here(&subjects[i]))
+			drained_with_the_lane_open(&subjects[i], a_drain_lets_end_what_runs);
+	}
+}
 
-		rig_open(rig);
-		a_drain_lets_end_what_runs(rig);
-		/* Before the lane is closed. */
-		front_end_finish(rig->front_end);
-		if (rig->subject->records)
-			wait_lost(rig);
-		rig_let_go(rig);
-		rig_destroy(rig);
-		free(rig);
+/* Until the lane has ended. */
+static void whoever_goes_on_sending_hears_of_each(struct rig *rig)
+{
+	enum { MOST = 2000 };
+	const struct timespec moment = { .tv_nsec = 20000 };
+	struct asked *asked = calloc(MOST, sizeof(*asked));
+	size_t count = 0;
+
+	assert_non_null(asked);
+	process_signal(rig->front_end->daemon.pidfd, SIGTERM);
+	while (count < MOST) {
+		struct msg_dispatch request = request_of(rig, count + 1, FAKE_ANSWER);
+
+		asked_init(rig, &asked[count]);
+		if (submit(rig->lane, &request, &asked[count]) != SIMPLER_OK)
+			break;
+		count++;
+		(void)nanosleep(&moment, NULL);
+	}
+	for (size_t i = 0; i < count; i++) {
+		await(&asked[i]);
+		if (asked[i].code != RPC_OK &&
+		    (asked[i].code != RPC_UNAVAILABLE || asked[i].note != RPC_NOTE_NOT_RUN))
+			fail_msg("dispatch %zu of %zu: %s and note %d, %s", i, count,
+			         rpc_code_name(asked[i].code), asked[i].note, asked[i].text);
+		forget(&asked[i]);
+	}
+	free(asked);
+}
+
+static void what_a_node_that_ends_has_not_answered_has_not_run(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < SUBJECTS; i++) {
+		if (subjects[i].records && is_here(&subjects[i]))
+			drained_with_the_lane_open(&subjects[i],
+			                           whoever_goes_on_sending_hears_of_each);
 	}
 }
 
@@ -1568,6 +1626,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_record_without_a_task_id_is_refused),
 		cmocka_unit_test(a_full_node_says_so),
 		cmocka_unit_test(a_node_that_drains_refuses_and_ends_with_the_lane_open),
+		cmocka_unit_test(what_a_node_that_ends_has_not_answered_has_not_run),
 		cmocka_unit_test(R05_what_a_dead_lane_had_in_flight_is_sent_again_and_runs_once),
 		cmocka_unit_test(a_task_that_has_ended_is_answered_and_not_run),
 		cmocka_unit_test(of_two_at_once_one_runs_and_the_earlier_one_hears_of_it),

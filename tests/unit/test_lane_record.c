@@ -460,7 +460,7 @@ static void no_malformed_head_is_taken(void **state)
 		{ 0, 4, 0, 24 },                            /* it would never end */
 		{ 0, 4, 8, 24 },          { 0, 4, 20, 24 }, /* not padded */
 		{ 0, 4, 32, 24 },                           /* longer than the batch */
-		{ 0, 4, 0xfffffff8, 24 }, { 4, 1, 0, 24 },  { 4, 1, LANE_OUTCOME + 1, 24 },
+		{ 0, 4, 0xfffffff8, 24 }, { 4, 1, 0, 24 },  { 4, 1, LANE_GOODBYE + 1, 24 },
 		{ 6, 2, 1, 24 },          { 7, 1, 1, 24 },
 	};
 	const struct lane_hello hello = { 1 };

@@ -27,10 +27,12 @@ struct rig {
 /* What a lane sent, and how it was closed. */
 struct taken {
 	struct node_lane lane; /* first */
+	bool at_once;          /* it takes a batch in no time */
 	unsigned batches, closes, releases;
-	size_t largest;      /* batch */
-	unsigned whole;      /* outcomes with code OK */
-	unsigned elsewhere;  /* that are to be asked for elsewhere */
+	size_t largest;     /* batch */
+	unsigned whole;     /* outcomes with code OK */
+	unsigned elsewhere; /* that are to be asked for elsewhere */
+	unsigned goodbyes;
 	uint64_t tags[8192]; /* in the order in which they came */
 	unsigned tag_count;
 	enum rpc_code code;
@@ -45,13 +47,17 @@ static bool take(struct node_lane *lane, const uint8_t *bytes, size_t size)
 	taken->batches++;
 	taken->largest = size > taken->largest ? size : taken->largest;
 	while (size > 0) {
+		assert_int_equal(taken->goodbyes, 0);
 		assert_int_equal(lane_next_record(&bytes, &size, &record), SIMPLER_OK);
+		taken->goodbyes += lane_goodbye_decode(&record) == SIMPLER_OK;
+		if (taken->goodbyes > 0)
+			continue;
 		assert_int_equal(lane_outcome_decode(&record, &outcome), SIMPLER_OK);
 		taken->whole += outcome.code == RPC_OK;
 		taken->elsewhere += outcome.ask_elsewhere;
 		taken->tags[taken->tag_count++ % 8192] = record.tag;
 	}
-	return false;
+	return taken->at_once;
 }
 
 static void note_close(struct node_lane *lane, enum rpc_code code, const char *why)
@@ -73,6 +79,7 @@ static const struct node_lane_carrier carrier = {
 	.kind = SIMPLER_LANE_STREAM,
 	.batch_bytes = 1 << 20,
 	.record_bytes = 8 << 20,
+	.keeps_what_was_sent = true,
 	.send = take,
 	.close = note_close,
 	.release = note_release,
@@ -258,12 +265,67 @@ static void a_node_that_ends_opens_none(void **state)
 	struct taken *taken = open_lane(rig);
 	struct node_lane lane;
 
-	node_lanes_end(&rig->node);
+	taken->at_once = true;
+	node_lanes_end(&rig->node, CLOCK_NEVER);
 	assert_int_equal(taken->closes, 1);
 	assert_int_equal(taken->code, RPC_UNAVAILABLE);
+	assert_int_equal(taken->goodbyes, 1);
 	memset(&lane, 0, sizeof(lane));
 	assert_int_equal(node_lane_open(&lane, &carrier, &rig->node, SESSION),
 	                 SIMPLER_EUNAVAILABLE);
+	let_go(taken);
+}
+
+static void a_lane_says_goodbye_behind_its_outcomes(void **state)
+{
+	static uint8_t bytes[100];
+	struct rig *rig = *state;
+	struct taken *taken = open_lane(rig);
+
+	answer(taken, 0, bytes, sizeof(bytes)); /* is under way */
+	answer(taken, 1, bytes, sizeof(bytes));
+	taken->lane.ending = true;
+	node_lane_continue(&taken->lane);
+	assert_int_equal(taken->tag_count, 2);
+	assert_int_equal(taken->goodbyes, 0);
+	node_lane_continue(&taken->lane);
+	assert_int_equal(taken->goodbyes, 1);
+	assert_int_equal(taken->closes, 0);
+	answer(taken, 2, bytes, sizeof(bytes)); /* comes too late */
+	node_lane_continue(&taken->lane);
+	assert_int_equal(taken->tag_count, 2);
+	assert_int_equal(taken->closes, 1);
+	let_go(taken);
+}
+
+static void a_node_that_ends_does_not_wait_for_one_who_reads_nothing(void **state)
+{
+	static uint8_t bytes[100];
+	struct rig *rig = *state;
+	struct taken *taken = open_lane(rig);
+
+	answer(taken, 0, bytes, sizeof(bytes));
+	node_lanes_end(&rig->node, clock_after_ms(20));
+	assert_int_equal(taken->closes, 1);
+	assert_int_equal(taken->goodbyes, 0);
+	let_go(taken);
+}
+
+static void a_client_is_given_the_time_to_take_the_goodbye(void **state)
+{
+	struct rig *rig = *state;
+	struct node_lane_carrier forgetful = carrier;
+	struct taken *taken = calloc(1, sizeof(*taken));
+	int64_t began = clock_now();
+
+	assert_non_null(taken);
+	forgetful.keeps_what_was_sent = false;
+	taken->at_once = true;
+	assert_int_equal(node_lane_open(&taken->lane, &forgetful, &rig->node, SESSION), SIMPLER_OK);
+	node_lanes_end(&rig->node, clock_after_ms(20));
+	assert_true(clock_now() - began >= 20 * CLOCK_MS);
+	assert_int_equal(taken->goodbyes, 1);
+	assert_int_equal(taken->closes, 1);
 	let_go(taken);
 }
 
@@ -287,6 +349,9 @@ int main(void)
 		TEST(of_the_lanes_of_a_session_the_last_stays),
 		TEST(only_an_attached_session_has_a_lane),
 		TEST(a_node_that_ends_opens_none),
+		TEST(a_lane_says_goodbye_behind_its_outcomes),
+		TEST(a_node_that_ends_does_not_wait_for_one_who_reads_nothing),
+		TEST(a_client_is_given_the_time_to_take_the_goodbye),
 		TEST(credits_are_what_there_is_room_for),
 	};
 

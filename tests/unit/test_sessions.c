@@ -273,10 +273,36 @@ static void tasks_of_a_session_are_limited_and_those_of_all_that_have_none(void 
 	assert_int_equal(told.ends, 1);
 }
 
+static void who_renews_again_and_again_is_known_to_do_so_soon(void **state)
+{
+	struct sessions *sessions = *state;
+	int64_t since;
+
+	(void)attach(sessions, SESSION, 0);
+	(void)attach(sessions, OTHER, 0);
+	moment += 3 * CLOCK_S;
+	assert_int_equal(sessions_hear_by(sessions, moment), 0); /* nobody has renewed anything */
+	(void)attach(sessions, SESSION, 0);
+	moment += CLOCK_S;
+	since = moment;
+	assert_int_equal(sessions_hear_by(sessions, since), since + 5 * CLOCK_S);
+	(void)attach(sessions, OTHER, 0);
+	(void)attach(sessions, OTHER, 0);
+	moment += CLOCK_S;
+	(void)attach(sessions, OTHER, 0);
+	assert_int_equal(sessions_hear_by(sessions, since), since + 5 * CLOCK_S);
+	(void)attach(sessions, SESSION, 0);
+	assert_int_equal(sessions_hear_by(sessions, since), moment);
+	sessions_detach(sessions, SESSION);
+	sessions_detach(sessions, OTHER);
+	assert_int_equal(sessions_hear_by(sessions, since), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(attaching_again_renews),
+		TEST(who_renews_again_and_again_is_known_to_do_so_soon),
 		TEST(times_to_live_have_limits),
 		TEST(a_silent_session_is_over_and_its_owner_is_told_once),
 		TEST(a_detached_session_is_over_at_once),
