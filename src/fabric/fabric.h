@@ -59,10 +59,10 @@ simpler_status fabric_open(const struct fabric_options *options, struct fabric *
 void fabric_close(struct fabric *fabric);
 enum fabric_provider fabric_provider(const struct fabric *fabric);
 
-/* Drive the fabric in this thread, in place of the loop's, until `*ended`, which one of the callbacks
- * sets: so the end of an operation wakes one thread and not two. False at once when the loop's thread,
- * which lets others when it has nothing else to do, or another one does so already. Not from
- * callbacks. */
+/* Drive the fabric in this thread, in place of the loop's, until `*ended`, which one of the
+ * callbacks sets: so the end of an operation wakes one thread and not two. False at once when the
+ * loop's thread, which lets others when it has nothing else to do, or another one does so already.
+ * Not from callbacks. */
 bool fabric_attend(struct fabric *fabric, const _Atomic bool *ended);
 
 /* --- ports --- */

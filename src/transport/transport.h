@@ -61,7 +61,7 @@ struct transport_move {
 	 * `storage->landed` then says for how many writes the node has to wait. One move at a time
 	 * to such storage, and none any more after one that failed. */
 	bool lands;
-	bool attended; /* by a fabric: as fabric_op.attended */
+	bool attended;       /* by a fabric: as fabric_op.attended */
 	struct layout local; /* which elements of this process, in the order of the span's bytes */
 	int64_t deadline;    /* base/clock.h */
 	void (*done)(struct transport_move *move,

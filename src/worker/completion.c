@@ -65,8 +65,7 @@ bool simpler_completion_wait(simpler_completion *completion, uint64_t timeout_ms
 	if (!completion || completion->ops->is_own(completion))
 		return false;
 	pthread_mutex_lock(&completion->lock);
-	while (!completion->ended &&
-	       condition_wait(&completion->changed, &completion->lock, until))
+	while (!completion->ended && condition_wait(&completion->changed, &completion->lock, until))
 		;
 	ended = completion->ended;
 	pthread_mutex_unlock(&completion->lock);

@@ -1,5 +1,5 @@
-/* Those that block have the calling thread do the work of the RPC client's thread meanwhile, or of the
- * fabric's, instead of being woken by it. */
+/* Those that block have the calling thread do the work of the RPC client's thread meanwhile, or of
+ * the fabric's, instead of being woken by it. */
 #include "worker/pending.h"
 
 #include <stddef.h>
