@@ -78,17 +78,21 @@ static void make_bed(struct fabric *fabric, struct bed *bed)
 	pthread_mutex_unlock(&fabric->lock);
 }
 
-static void sleep_on(struct fabric *fabric, struct bed *bed)
+/* Whether something has come, if only a part of what is told when it is whole. */
+static bool sleep_on(struct fabric *fabric, struct bed *bed)
 {
+	bool came = true;
+
 	make_bed(fabric, bed);
 	atomic_store(&fabric->sleeping, true);
 	if (!atomic_exchange(&fabric->woken, false) &&
 	    (bed->count == 0 ||
 	     fi_trywait(fabric->fabric, bed->fids, (int)bed->count) == FI_SUCCESS))
-		(void)descriptor_poll(bed->fds, bed->count + 1, bed->until);
+		came = descriptor_poll(bed->fds, bed->count + 1, bed->until) > 0;
 	atomic_store(&fabric->sleeping, false);
 	if (bed->fds[0].revents)
 		events_clear(fabric->wakeup);
+	return came;
 }
 
 /* --- the loop --- */
@@ -148,16 +152,15 @@ static bool step(struct fabric *fabric)
 	return busy;
 }
 
-/* Look once, and sleep when there was nothing for a while. */
+/* Look once, and sleep when there was nothing for a while. The parts of a large transfer follow each
+ * other faster than who sleeps between them wakes. */
 static void drive(struct fabric *fabric, struct bed *bed)
 {
-	if (step(fabric) || atomic_exchange(&fabric->woken, false)) {
+	if (step(fabric) || atomic_exchange(&fabric->woken, false) ||
+	    (clock_now() >= bed->polls_until && sleep_on(fabric, bed)))
 		bed->polls_until = clock_now() + SPIN_NS;
-	} else if (clock_now() >= bed->polls_until) {
-		sleep_on(fabric, bed);
-	} else {
+	else
 		(void)sched_yield();
-	}
 }
 
 /* --- who drives --- */
