@@ -13,8 +13,8 @@
 #include "rpc/messages.h"
 #include "rpc/rpc.h"
 
-#define JOIN_MS       1000u
-#define JOIN_AGAIN_MS 10
+#define PATIENT_MS 1000u
+#define AGAIN_MS   10
 /* How long `auto` does without a fabric that has failed. */
 #define FABRIC_REST_MS 1000u
 
@@ -25,16 +25,56 @@ static const char *const names[REMOTE_TRANSPORTS] = {
 	[SIMPLER_TRANSPORT_FABRIC] = "fabric",
 };
 
+/* Of a way to the bytes of a session that has just begun there: a node whose engine has just begun
+ * cannot tell it of the session's memory yet. */
+static simpler_status try_for_a_while(struct remote_child *node,
+                                      simpler_status (*work)(struct remote_child *node))
+{
+	const struct timespec moment = { .tv_nsec = AGAIN_MS * CLOCK_MS };
+	int64_t until = clock_after_ms(PATIENT_MS);
+	simpler_status status = work(node);
+
+	while (status == SIMPLER_EUNAVAILABLE && clock_now() < until) {
+		(void)nanosleep(&moment, NULL);
+		status = work(node);
+	}
+	return status;
+}
+
+/* --- shared memory --- */
+
 void remote_share_memory(struct remote_child *node)
 {
 	struct transport **shm = &node->transports[SIMPLER_TRANSPORT_SHM];
 	char address[NODE_SESSION_SHM_MAX + 1];
 
 	node_session_shm_address(node->attachment, address);
-	node->shm_life = remote_life(&node->child);
+	atomic_store(&node->shm_life, remote_life(&node->child));
 	if (address[0] != '\0' &&
 	    shm_transport_create(address, node_session_id(node->session), shm) != SIMPLER_OK)
 		simpler_log(SIMPLER_LOG_DEBUG, "%s shares no memory with this process: %s",
+		            node->child.name, simpler_last_error_step(0));
+}
+
+static simpler_status turn_memory(struct remote_child *node)
+{
+	char address[NODE_SESSION_SHM_MAX + 1];
+
+	node_session_shm_address(node->attachment, address);
+	if (address[0] == '\0')
+		return error_raise(SIMPLER_EPERM, "it does not share memory any more");
+	return shm_transport_turn(node->transports[SIMPLER_TRANSPORT_SHM], address,
+	                          node_session_id(node->session));
+}
+
+void remote_share_memory_again(struct remote_child *node, uint64_t life)
+{
+	if (!node->transports[SIMPLER_TRANSPORT_SHM] || atomic_load(&node->shm_life) == life)
+		return;
+	if (try_for_a_while(node, turn_memory) == SIMPLER_OK)
+		atomic_store(&node->shm_life, life);
+	else
+		simpler_log(SIMPLER_LOG_INFO, "%s shares no memory with this process any more: %s",
 		            node->child.name, simpler_last_error_step(0));
 }
 
@@ -84,7 +124,7 @@ static simpler_status join(struct remote_child *node)
 	               fabric_provider_name(fabric_provider(node->fabric)));
 	status = msg_fabric_encode(&message, &buffer);
 	if (status == SIMPLER_OK)
-		status = rpc_unary_wait(node->channel, MSG_JOIN_FABRIC, clock_after_ms(JOIN_MS),
+		status = rpc_unary_wait(node->channel, MSG_JOIN_FABRIC, clock_after_ms(PATIENT_MS),
 		                        false, &buffer, &answer, &size);
 	if (status != SIMPLER_OK)
 		return status;
@@ -93,17 +133,10 @@ static simpler_status join(struct remote_child *node)
 	return status;
 }
 
-/* A node whose engine has just begun cannot tell it of the session's memory yet. */
 static simpler_status join_in_life(struct remote_child *node, uint64_t life)
 {
-	const struct timespec moment = { .tv_nsec = JOIN_AGAIN_MS * CLOCK_MS };
-	int64_t until = clock_after_ms(JOIN_MS);
-	simpler_status status = join(node);
+	simpler_status status = try_for_a_while(node, join);
 
-	while (status == SIMPLER_EUNAVAILABLE && clock_now() < until) {
-		(void)nanosleep(&moment, NULL);
-		status = join(node);
-	}
 	if (status == SIMPLER_OK)
 		atomic_store(&node->fabric_life, life);
 	return status;
@@ -131,11 +164,12 @@ void remote_rejoin_fabric(struct remote_child *node, uint64_t life)
 		            node->child.name, simpler_last_error_step(0));
 }
 
-/* After the daemon was started anew it is other memory than the node's. */
+/* Until it was turned to it is other memory than that of the session there. */
 static struct transport *shm_of(struct remote_child *node)
 {
-	return node->shm_life == remote_life(&node->child) ? node->transports[SIMPLER_TRANSPORT_SHM]
-	                                                   : NULL;
+	return atomic_load(&node->shm_life) == remote_life(&node->child)
+	               ? node->transports[SIMPLER_TRANSPORT_SHM]
+	               : NULL;
 }
 
 static struct transport *fabric_of(struct remote_child *node)

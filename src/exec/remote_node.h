@@ -68,7 +68,8 @@ struct remote_child {
 	_Atomic int64_t fabric_again;      /* `auto` leaves it alone until then (base/clock.h) */
 	_Atomic uint64_t fabric_fallbacks; /* of moves that `auto` chose it for */
 	_Atomic uint64_t fabric_life;      /* in which the node has an endpoint of the session */
-	uint64_t shm_life; /* in which the memory is the node's that is shared; see remote_life() */
+	_Atomic uint64_t
+		shm_life; /* in which the memory is the node's that is shared; see remote_life() */
 	atomic_bool told_auto;       /* which one `auto` is */
 	_Atomic uint64_t auto_moves; /* how often it was left open */
 	_Atomic uint64_t inline_sent, inline_received;
@@ -112,6 +113,8 @@ void remote_close_lanes(struct remote_child *node);
 
 /* Have a transport by shared memory, if the address that the node told leads to some from here. */
 void remote_share_memory(struct remote_child *node);
+/* The same in another life of the session there. A node that shared none is left at that. */
+void remote_share_memory_again(struct remote_child *node, uint64_t life);
 
 /* Have one by the fabric, if there is one here and the node has the same. */
 void remote_join_fabric(struct remote_child *node);

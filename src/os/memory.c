@@ -126,6 +126,16 @@ void memory_unmap(void *base, uint64_t bytes)
 	(void)munmap(base, (size_t)bytes);
 }
 
+simpler_status memory_replace(void *base, uint64_t bytes)
+{
+	void *replaced = mmap(base, (size_t)bytes, PROT_READ | PROT_WRITE,
+	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+
+	return replaced == MAP_FAILED
+	               ? error_raise_errno(SIMPLER_ENOMEM, errno, "replacing shared memory")
+	               : SIMPLER_OK;
+}
+
 static simpler_status allocate(int fd, int mode, uint64_t offset, uint64_t bytes, const char *what)
 {
 	int failed;

@@ -34,6 +34,9 @@ simpler_status memory_map(int fd, uint64_t bytes, void **base);
 /* The same for reading only: the one way to map what is sealed. */
 simpler_status memory_map_readable(int fd, uint64_t bytes, void **base);
 void memory_unmap(void *base, uint64_t bytes);
+/* Have zeroes of this process alone where others' memory is mapped, of which nothing is held any
+ * more. Who writes there meanwhile, or reads, does so in one or the other. */
+simpler_status memory_replace(void *base, uint64_t bytes);
 
 /* Reserve the pages of a range, so that touching them cannot raise SIGBUS. SIMPLER_ENOSPACE when
  * the system has no room. What was committed keeps its content. */

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/random.h"
 #include "tensor/pool_parts.h"
 
 #define MAX_HANDLES (1u << 30)
@@ -52,7 +53,8 @@ static simpler_status fill_pool(struct pool *pool, const struct pool_options *op
 	pool->max_session_grants =
 		options->max_session_grants ? options->max_session_grants : UINT32_MAX;
 	pool->first_generation = options->first_generation ? options->first_generation : 1;
-	pool->next_segment = FIRST_SEGMENT;
+	/* Of another daemon at this address a client may know places, which are to name nothing. */
+	pool->next_segment = FIRST_SEGMENT + (uint32_t)(random_u64() >> 33);
 	slab_init(&pool->storages, sizeof(struct pool_storage));
 	pool->slots = calloc(options->max_handles, sizeof(*pool->slots));
 	if (!leases_init(&pool->leases, options->max_handles) || !pool->slots ||

@@ -5,6 +5,9 @@
  * The segment is the session's own, so what this process writes where it should not spoils tensors
  * of its own and of nobody else. Its size is fixed and the pages of tensors are there, so touching
  * them raises no SIGBUS.
+ *
+ * A session that begins anew has another segment. Programs may have addresses in the one before,
+ * and copies be on their way there; so memory of this process takes its place, until the end.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +22,16 @@
 
 #define ANSWER_MS 2000u
 
-struct shm {
-	struct transport transport;
+struct mapping {
 	uint32_t segment;
 	uint8_t *base;
 	uint64_t bytes;
+	struct mapping *before;
+};
+
+struct shm {
+	struct transport transport;
+	struct mapping *_Atomic now; /* set by one thread at a time */
 };
 
 /* --- where storage is --- */
@@ -32,23 +40,24 @@ static simpler_status find(const struct shm *shm, const struct transport_storage
                            uint8_t **out)
 {
 	simpler_bytes desc = transport_storage_desc(storage, SHM_TRANSPORT);
+	const struct mapping *now = atomic_load(&shm->now);
 	struct shm_place place;
 	simpler_status status;
 
-	*out = shm->base;
+	*out = now->base;
 	if (storage->handle.nbytes == 0) /* no bytes lie nowhere */
 		return SIMPLER_OK;
 	status = shm_place_decode(desc.data, desc.size, &place);
 	if (status != SIMPLER_OK)
 		return status;
-	if (place.nbytes != storage->handle.nbytes || place.segment != shm->segment ||
-	    place.offset > shm->bytes || place.nbytes > shm->bytes - place.offset)
+	if (place.nbytes != storage->handle.nbytes || place.segment != now->segment ||
+	    place.offset > now->bytes || place.nbytes > now->bytes - place.offset)
 		return error_raise(
 			SIMPLER_EPROTOCOL,
 			"the node says that a tensor of %llu bytes is at %llu of segment "
 			"%u, and segment %u of %llu bytes is shared",
 			(unsigned long long)place.nbytes, (unsigned long long)place.offset,
-			place.segment, shm->segment, (unsigned long long)shm->bytes);
+			place.segment, now->segment, (unsigned long long)now->bytes);
 	*out += place.offset;
 	return SIMPLER_OK;
 }
@@ -123,8 +132,13 @@ static void shm_cancel(struct transport *transport, struct transport_move *move,
 static void shm_close(struct transport *transport)
 {
 	struct shm *shm = (struct shm *)transport;
+	struct mapping *mapping = atomic_load(&shm->now), *before;
 
-	memory_unmap(shm->base, shm->bytes);
+	for (; mapping; mapping = before) {
+		before = mapping->before;
+		memory_unmap(mapping->base, mapping->bytes);
+		free(mapping);
+	}
 	free(shm);
 }
 
@@ -151,7 +165,7 @@ static simpler_status ask(int socket, uint64_t session, struct shm_answer *answe
 	return status;
 }
 
-static simpler_status map(struct shm *shm, const struct shm_answer *answer, int fd)
+static simpler_status map(struct mapping *mapping, const struct shm_answer *answer, int fd)
 {
 	void *base;
 	uint64_t bytes;
@@ -163,25 +177,22 @@ static simpler_status map(struct shm *shm, const struct shm_answer *answer, int 
 		status = memory_map(fd, answer->bytes, &base);
 	if (status != SIMPLER_OK)
 		return status;
-	shm->segment = answer->segment;
-	shm->base = base;
-	shm->bytes = answer->bytes;
+	mapping->segment = answer->segment;
+	mapping->base = base;
+	mapping->bytes = answer->bytes;
 	return SIMPLER_OK;
 }
 
-static const struct transport_ops shm_ops = { SHM_TRANSPORT, shm_reaches, shm_start, shm_cancel,
-	                                      shm_close };
-
-simpler_status shm_transport_create(const char *address, uint64_t session, struct transport **out)
+/* The segment that the session has now. */
+static simpler_status get(const char *address, uint64_t session, struct mapping **out)
 {
-	struct shm *shm = calloc(1, sizeof(*shm));
+	struct mapping *mapping = calloc(1, sizeof(*mapping));
 	struct shm_answer answer;
 	int socket, fd;
 	simpler_status status;
 
-	if (!shm)
+	if (!mapping)
 		return error_raise(SIMPLER_ENOMEM, "out of memory for a transport");
-	shm->transport.ops = &shm_ops;
 	/* "@" stands for the byte that such a name begins with. */
 	status = address[0] == '@'
 	                 ? socket_connect(&address[1], &socket)
@@ -192,12 +203,50 @@ simpler_status shm_transport_create(const char *address, uint64_t session, struc
 		(void)close(socket);
 	}
 	if (status == SIMPLER_OK) {
-		status = map(shm, &answer, fd);
+		status = map(mapping, &answer, fd);
 		(void)close(fd);
 	}
 	if (status == SIMPLER_OK)
-		*out = &shm->transport;
+		*out = mapping;
 	else
-		free(shm);
+		free(mapping);
 	return status;
+}
+
+static const struct transport_ops shm_ops = { SHM_TRANSPORT, shm_reaches, shm_start, shm_cancel,
+	                                      shm_close };
+
+simpler_status shm_transport_create(const char *address, uint64_t session, struct transport **out)
+{
+	struct shm *shm = calloc(1, sizeof(*shm));
+	struct mapping *mapping;
+	simpler_status status;
+
+	if (!shm)
+		return error_raise(SIMPLER_ENOMEM, "out of memory for a transport");
+	shm->transport.ops = &shm_ops;
+	status = get(address, session, &mapping);
+	if (status != SIMPLER_OK) {
+		free(shm);
+		return status;
+	}
+	atomic_init(&shm->now, mapping);
+	*out = &shm->transport;
+	return SIMPLER_OK;
+}
+
+simpler_status shm_transport_turn(struct transport *transport, const char *address,
+                                  uint64_t session)
+{
+	struct shm *shm = (struct shm *)transport;
+	struct mapping *mapping, *before = atomic_load(&shm->now);
+	simpler_status status = get(address, session, &mapping);
+
+	if (status != SIMPLER_OK)
+		return status;
+	mapping->before = before;
+	atomic_store(&shm->now, mapping);
+	/* Else it stays what it was, which takes memory and does no harm. */
+	(void)memory_replace(before->base, before->bytes);
+	return SIMPLER_OK;
 }

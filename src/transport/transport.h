@@ -135,6 +135,10 @@ void fabric_transport_turn(struct transport *transport, const struct fabric_addr
  * the node's, as it answered to Attach; what the session allocates from now on lies there. Blocks
  * for a moment. SIMPLER_EUNAVAILABLE when it cannot be had here. */
 simpler_status shm_transport_create(const char *address, uint64_t session, struct transport **out);
+/* The session has other memory from now on. That which it had becomes memory of this process alone.
+ * One at a time; blocks, and fails, as above. */
+simpler_status shm_transport_turn(struct transport *transport, const char *address,
+                                  uint64_t session);
 /* Where storage that it reaches is in this process; NULL, with the reason raised, when the node
  * says what makes no sense. */
 uint8_t *shm_transport_address(struct transport *transport,

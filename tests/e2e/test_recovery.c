@@ -574,6 +574,27 @@ static void R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_is_back(
 	counter_release(&counter, fixture);
 }
 
+static void a_node_that_is_back_shares_its_memory_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct counter old, fresh;
+	struct one one;
+
+	lose_node(fixture, node_kill, &old);
+	node_restart(&fixture->nodes[0]);
+	wait_until_used_again(fixture, 0);
+	counter_make(&fresh, fixture, 0);
+	old.at[GO] = 5; /* which is nobody's memory */
+	assert_int_equal(old.at[GO], 5);
+	assert_int_equal(fresh.at[GO], 0);
+	one = (struct one){ find(fixture, "count", false), 0, fresh.args };
+	assert_int_equal(run_one(fixture, &one), SIMPLER_OK);
+	assert_int_equal(fresh.at[STARTS], 1);
+	assert_int_equal(old.at[STARTS], 0);
+	counter_release(&fresh, fixture);
+	counter_release(&old, fixture);
+}
+
 static void node_freeze(struct daemon *node)
 {
 	process_signal(node->pidfd, SIGSTOP);
@@ -760,6 +781,7 @@ int main(void)
 		BEHIND_PROXY(R05_a_connection_that_breaks_at_any_moment_has_a_task_run_once),
 		BEHIND_PROXY(a_task_survives_connections_that_break_over_and_over),
 		WITH_NODES(R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_is_back),
+		WITH_NODES(a_node_that_is_back_shares_its_memory_again),
 		WITH_NODES(a_frozen_node_holds_nobody_up_and_is_used_again_when_it_thaws),
 		WITH_NODES(what_was_registered_while_a_node_was_away_is_there_when_it_is_back),
 		WITH_NODES(a_lost_task_runs_again_elsewhere_only_if_it_may),
