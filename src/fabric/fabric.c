@@ -152,8 +152,8 @@ static bool step(struct fabric *fabric)
 	return busy;
 }
 
-/* Look once, and sleep when there was nothing for a while. The parts of a large transfer follow each
- * other faster than who sleeps between them wakes. */
+/* Look once, and sleep when there was nothing for a while. The parts of a large transfer follow
+ * each other faster than who sleeps between them wakes. */
 static void drive(struct fabric *fabric, struct bed *bed)
 {
 	if (step(fabric) || atomic_exchange(&fabric->woken, false) ||
