@@ -86,8 +86,11 @@ void remote_op_cancel(struct remote_op *op)
 
 bool remote_attend(struct remote_op *op, const _Atomic bool *ended)
 {
-	return op->by_fabric ? fabric_attend(op->node->fabric, ended)
-	                     : rpc_client_attend(op->node->client, ended);
+	/* That of its storage: the operation's may be another by now, and has the same ones. */
+	const struct remote_child *node = (const struct remote_child *)op->storage->storage.child;
+
+	return op->by_fabric ? fabric_attend(node->fabric, ended)
+	                     : rpc_client_attend(node->client, ended);
 }
 
 void remote_op_release(struct remote_op *op)
