@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "worker/run.h"
 #include "worker_fixture.h"
 
 #define SOON_MS 30
@@ -211,13 +212,25 @@ static void a_cancelled_run_stops_its_function_and_its_tasks_and_no_other_run(vo
 
 /* --- deadlines --- */
 
-ORCH(one_with_a_deadline)
+static simpler_status submit_within(simpler_orch *orch, const struct fixture *fixture,
+                                    uint64_t timeout_ms)
 {
 	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
-	FIXTURE_OF_STATE();
 
-	options.timeout_ms = SOON_MS;
+	options.timeout_ms = timeout_ms;
 	return fixture_submit(orch, fixture, 0, SIMPLER_INOUT, &options, NULL);
+}
+
+ORCH(one_with_a_deadline)
+{
+	FIXTURE_OF_STATE();
+	return submit_within(orch, fixture, SOON_MS);
+}
+
+ORCH(one_with_a_deadline_far_away)
+{
+	FIXTURE_OF_STATE();
+	return submit_within(orch, fixture, 20000);
 }
 
 static void a_late_task_is_stopped_and_fails(void **state)
@@ -226,6 +239,7 @@ static void a_late_task_is_stopped_and_fails(void **state)
 	struct background run;
 
 	background_begin(&run, fixture, one_with_a_deadline);
+	fake_wait_for(fixture->node, 1); /* it may be stopped before that */
 	fake_wait_for_stops(fixture->node, 1);
 	assert_true(fixture->node->held[0]->deadline < clock_now());
 	fake_end_badly(fake_take(fixture->node), SIMPLER_EUSER, "stopped");
@@ -234,10 +248,24 @@ static void a_late_task_is_stopped_and_fails(void **state)
 	assert_non_null(strstr(run.text, "did not end within the 30 ms that it had"));
 
 	/* One that ends in time is none the worse, nor is its worker. */
-	background_begin(&run, fixture, one_with_a_deadline);
+	background_begin(&run, fixture, one_with_a_deadline_far_away);
 	fake_end_well(fake_take(fixture->node));
 	background_end(&run);
 	assert_int_equal(run.status, SIMPLER_OK);
+}
+
+/* Until its task has begun: a run may be late before that. */
+static void begin_one_soon_late(struct background *run, struct fixture *fixture)
+{
+	background_begin_within(run, fixture, one_to_cancel, SOON_MS);
+	while (fake_started(fixture->node) == 0) {
+		if (atomic_load(&run->run->finished)) {
+			background_end(run);
+			assert_int_equal(run->status, SIMPLER_EDEADLINE);
+			background_begin_within(run, fixture, one_to_cancel, SOON_MS);
+		}
+		sched_yield();
+	}
 }
 
 static void a_late_run_is_stopped_and_fails(void **state)
@@ -245,7 +273,7 @@ static void a_late_run_is_stopped_and_fails(void **state)
 	struct fixture *fixture = *state;
 	struct background run;
 
-	background_begin_within(&run, fixture, one_to_cancel, SOON_MS);
+	begin_one_soon_late(&run, fixture);
 	fake_wait_for_stops(fixture->node, 1);
 	fake_end_well(fake_take(fixture->node));
 	background_end(&run);
