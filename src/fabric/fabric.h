@@ -122,7 +122,8 @@ enum fabric_kind { FABRIC_WRITE, FABRIC_READ, FABRIC_SEND };
 #define FABRIC_PIECE_BYTES  ((uint64_t)2 << 20)
 #define FABRIC_PIECES_AHEAD 4u
 /* How long after its deadline, or its cancellation, the pieces of an operation that are on their
- * way may take, before the port goes down for it. */
+ * way may take, before the port goes down for it. With others in progress at the port: how long
+ * after one has last ended well at the same peer, FABRIC_STALL_MS more at the most. */
 #define FABRIC_GRACE_MS 100
 /* How long one waits for a peer of which nothing is heard: for a connection, and with pieces on
  * their way. So FABRIC_PIECES_AHEAD pieces take no longer where nothing is wrong. */

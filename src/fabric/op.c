@@ -259,11 +259,35 @@ static int64_t patience(const struct fabric_op *op)
 	return since + (op->in_flight > 0 ? FABRIC_STALL_MS : FABRIC_CONNECT_MS) * CLOCK_MS;
 }
 
-static int64_t due(const struct fabric_op *op)
+/* Until when the pieces of one that is ending may take. Where others would go down with the port,
+ * it has its turn behind what its peer is being sent, as long as that gets there. */
+static int64_t patience_at_end(const struct fabric_op *op, bool alone)
+{
+	int64_t heard = op->peer->heard_at + FABRIC_GRACE_MS * CLOCK_MS,
+		most = op->give_up_at + FABRIC_STALL_MS * CLOCK_MS;
+
+	if (alone || heard < op->give_up_at)
+		return op->give_up_at;
+	return heard < most ? heard : most;
+}
+
+/* `alone`: all that are in progress at its port are ending. */
+static int64_t due(const struct fabric_op *op, bool alone)
 {
 	if (op->ending)
-		return op->give_up_at;
+		return patience_at_end(op, alone);
 	return patience(op) < op->deadline ? patience(op) : op->deadline;
+}
+
+static bool all_are_ending(const struct fabric_port *port)
+{
+	const struct fabric_op *op;
+
+	DL_FOREACH (port->ops, op) {
+		if (!op->ending)
+			return false;
+	}
+	return true;
 }
 
 static void raise_late(const struct fabric_op *op, int64_t now)
@@ -283,20 +307,21 @@ static void raise_late(const struct fabric_op *op, int64_t now)
 bool op_expire(struct fabric_port *port, int64_t now)
 {
 	struct fabric_op *op, *next;
-	bool all_let_go = true;
+	bool all_let_go = true, alone;
 
 	if (now < port->look_at)
 		return true;
 	port->look_at = CLOCK_NEVER;
+	alone = all_are_ending(port);
 	DL_FOREACH_SAFE (port->ops, op, next) {
-		if (due(op) <= now && op->ending)
+		if (due(op, alone) <= now && op->ending)
 			all_let_go = false;
-		if (due(op) <= now && !op->ending) {
+		if (due(op, alone) <= now && !op->ending) {
 			raise_late(op, now);
 			begin_end(op);
 		}
-		if (due(op) < port->look_at)
-			port->look_at = due(op);
+		if (due(op, alone) < port->look_at)
+			port->look_at = due(op, alone);
 		settle(op);
 	}
 	return all_let_go;
@@ -329,8 +354,8 @@ void fabric_start(struct fabric_op *op)
 	pthread_mutex_lock(&fabric->lock);
 	DL_APPEND(port->ops, op);
 	op->since = clock_now();
-	if (due(op) < port->look_at)
-		port->look_at = due(op);
+	if (due(op, false) < port->look_at)
+		port->look_at = due(op, false);
 	if (port->down || port->shutting) {
 		(void)error_raise(SIMPLER_EUNAVAILABLE, "this end of the fabric is shut");
 		begin_end(op);

@@ -54,6 +54,7 @@ struct pair {
 	struct fabric_region *region;
 	struct fabric_place place; /* of `remote` */
 	_Atomic uint32_t landed, last_data, messages;
+	_Atomic bool slow; /* to take what has landed */
 	uint8_t message[FABRIC_MESSAGE_MAX];
 	size_t message_size;
 	struct fabric_address from;
@@ -61,8 +62,11 @@ struct pair {
 
 static void note_landed(void *context, uint32_t data)
 {
+	const struct timespec moment = { .tv_nsec = 20 * CLOCK_MS };
 	struct pair *pair = context;
 
+	if (pair->slow)
+		(void)nanosleep(&moment, NULL);
 	pair->last_data = data;
 	pair->landed++;
 }
@@ -515,6 +519,29 @@ static void a_cancelled_operation_ends_soon(void **state)
 	serves_on(pair);
 }
 
+/* Behind what the others have on their way it takes longer than one is patient with it alone. */
+static void a_cancelled_operation_costs_others_nothing(void **state)
+{
+	enum { OTHERS = 4 };
+	struct pair *pair = *state;
+	struct waited *ops[OTHERS + 1];
+
+	serves_on(pair); /* connected, it sends at once */
+	pair->slow = true;
+	for (size_t i = 0; i <= OTHERS; i++) {
+		ops[i] =
+			make_op(pair->peer, FABRIC_WRITE, pair->local, all_bytes / 2, &pair->place);
+		ops[i]->op.carries = ops[i]->op.delivered = true;
+		fabric_start(&ops[i]->op);
+	}
+	fabric_cancel(&ops[OTHERS]->op);
+	for (size_t i = 0; i < OTHERS; i++)
+		assert_int_equal(finish(ops[i]), SIMPLER_OK);
+	assert_int_equal(finish(ops[OTHERS]), SIMPLER_ECANCELLED);
+	pair->slow = false;
+	serves_on(pair);
+}
+
 static void closing_a_port_ends_what_is_in_progress(void **state)
 {
 	enum { MANY = 8 };
@@ -839,6 +866,7 @@ int main(int argc, char **argv)
 		WITH_PAIR(a_key_is_worth_nothing_at_another_port),
 		WITH_PAIR(an_address_is_one_peer_however_often_it_is_opened),
 		WITH_PAIR(a_cancelled_operation_ends_soon),
+		WITH_PAIR(a_cancelled_operation_costs_others_nothing),
 		WITH_PAIR(closing_a_port_ends_what_is_in_progress),
 		WITH_PAIR(a_port_that_is_shut_takes_nothing_more),
 		WITH_PAIR(the_other_sides_port_is_closed_in_the_middle),
