@@ -37,6 +37,11 @@ static int new_key(const char *name)
 	char private_path[PATH_BYTES], public_path[PATH_BYTES], hex[DIGEST_HEX_BYTES];
 	struct digest id;
 
+	if (name[0] == '-')
+		return usage_error("key",
+		                   "'%s': a name that begins with '-' looks like an option; write "
+		                   "./%s",
+		                   name, name);
 	if (strlen(name) == 0 || strlen(name) > PATH_BYTES - sizeof(".key"))
 		return usage_error("key",
 		                   "'%s': expected the path of two files without .key and "
@@ -54,7 +59,7 @@ static int new_key(const char *name)
 int command_key(int argc, char **argv)
 {
 	static const struct option none[] = { { NULL, 0, NULL, 0 } };
-	int found = getopt_long(argc, argv, "+:", none, NULL);
+	int found = getopt_long(argc, argv, ":", none, NULL);
 
 	if (found != -1)
 		return usage_bad_option("key", found, argv);

@@ -6,6 +6,7 @@
  */
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,12 +105,22 @@ static int print_help(void)
 	return EXIT_SUCCESS;
 }
 
+/* Wherever it stands, also where the command would take it for a value or a name. */
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--help") == 0)
+			return true;
+	}
+	return false;
+}
+
 static int run_command(int argc, char **argv)
 {
 	for (size_t i = 0; i < command_count; i++) {
 		if (strcmp(argv[0], commands[i].name) != 0)
 			continue;
-		if (argc >= 2 && strcmp(argv[1], "--help") == 0)
+		if (asks_for_help(argc, argv))
 			return print_usage(commands[i].usage);
 		optind = 0; /* the C library's way to start over */
 		return commands[i].run(argc, argv);
