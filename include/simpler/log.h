@@ -23,6 +23,8 @@ typedef enum simpler_log_level {
  * processes. Thread-safe.
  */
 SIMPLER_API void simpler_log_set_level(simpler_log_level level);
+/** Whether a line of this level would be written: for what is dear to find out for a line alone.
+ *  Thread-safe. */
 SIMPLER_API bool simpler_log_enabled(simpler_log_level level);
 
 /** Write one line; thread-safe, in one write(), cut at 2 KiB. A line feed in it becomes a space. */

@@ -72,12 +72,15 @@ typedef struct simpler_submit_options {
  *
  * @param options  NULL means the defaults.
  * @param[out] out Set on SIMPLER_OK; may be NULL.
- * @return the builder's first error if `args` has one; SIMPLER_ESTALE for a handle this worker did
- *         not give out, or that was unregistered; SIMPLER_EKIND for one of another kind;
- * SIMPLER_EINVAL for a target that cannot take the task, with the reason, such as a tensor outside
- * the memory that it needs; SIMPLER_ENOSPACE, naming the limit, what is used and what was asked,
- * when there was no room in time; SIMPLER_EPOISONED when the run has failed already,
- * SIMPLER_ECANCELLED or SIMPLER_EDEADLINE when it was stopped.
+ * @return the builder's first error if `args` has one; SIMPLER_ESTALE for a callable's handle that
+ *         this worker did not give out, or that was unregistered, and for a tensor's that it did
+ *         not give out, or that was freed; SIMPLER_EKIND for a callable of another kind;
+ *         SIMPLER_EPERM for a tensor on a node that is for reading only, and a tag that writes;
+ *         SIMPLER_EINVAL for a target that cannot take the task, with the reason, such as a tensor
+ *         outside the memory that it needs; SIMPLER_ENOSPACE, naming the limit, what is used and
+ *         what was asked, when there was no room in time; SIMPLER_ESTATE when the orchestration
+ *         function has returned, SIMPLER_EPOISONED when the run has failed already,
+ *         SIMPLER_ECANCELLED or SIMPLER_EDEADLINE when it was stopped; SIMPLER_ENOMEM.
  */
 SIMPLER_API simpler_status simpler_submit_next_level(simpler_orch *orch, simpler_orch_fn callable,
                                                      const simpler_args *args,

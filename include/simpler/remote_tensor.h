@@ -23,8 +23,11 @@
  * What is late or cancelled may have been done on the node all the same. Storage that was made
  * there so, of which nobody has a handle, stays until the worker closes.
  *
- * All of them fail with SIMPLER_EUNAVAILABLE, naming the node, when it is lost, and with
- * SIMPLER_ESTALE for a handle that was freed, of another worker, or whose node was started anew.
+ * All of them fail with SIMPLER_EUNAVAILABLE, naming the node, when it is lost; with SIMPLER_ESTALE
+ * for a handle that was freed, of another worker, or whose node was started anew; with
+ * SIMPLER_ESTATE for a tensor that the task or the call which is to make it has not made yet, and
+ * before the worker is initialized; and with SIMPLER_EINVAL for options of another struct_size.
+ * simpler_tensor_free() takes what is not on its node for freed.
  */
 #ifndef SIMPLER_REMOTE_TENSOR_H
 #define SIMPLER_REMOTE_TENSOR_H
@@ -58,7 +61,8 @@ typedef struct simpler_tensor_options {
  * @param[out] out Set on SIMPLER_OK; release with simpler_tensor_free().
  * @return SIMPLER_EINVAL for what simpler_tensor_init() refuses, and for a child of this machine,
  *         which shares memory with this process: use simpler_alloc(); SIMPLER_ENOSPACE when the
- *         node's pool has no room, with what was asked, what is used, and its capacity.
+ *         node's pool has no room, with what was asked, what is used, and its capacity, or when all
+ *         handles are taken: the node's, this session's there, or the 1,048,576 of this worker.
  */
 SIMPLER_API simpler_status simpler_tensor_alloc(simpler_worker *worker, simpler_worker_id node,
                                                 simpler_dtype dtype, uint32_t ndim,
@@ -157,7 +161,8 @@ SIMPLER_API simpler_status simpler_tensor_refresh_async(simpler_worker *worker,
  * two of each other. The new storage is its own, and the old one stays.
  *
  * @return as simpler_tensor_alloc(); SIMPLER_EUNAVAILABLE also when the nodes cannot reach each
- * other by the addresses that this worker knows them by.
+ *         other by the addresses that this worker knows them by, and SIMPLER_EPERM when the new
+ *         one may not go to the other's: see simpler_tensor_import().
  */
 SIMPLER_API simpler_status simpler_tensor_bring(simpler_worker *worker,
                                                 simpler_tensor_handle handle,
@@ -188,6 +193,8 @@ typedef struct simpler_tensor_grant {
  * and as long as somebody on the same node has imported it, also when it is freed here.
  *
  * @param writable  Those who import it on the same node may write to it, and so to this tensor.
+ * @return SIMPLER_EPERM for `writable` and a handle that is for reading only; SIMPLER_ENOSPACE when
+ *         the node has given as many grants as it can, in all or to this session.
  */
 SIMPLER_API simpler_status simpler_tensor_export(simpler_worker *worker,
                                                  simpler_tensor_handle handle, bool writable,
@@ -202,8 +209,20 @@ SIMPLER_API simpler_status simpler_tensor_export_async(simpler_worker *worker,
                                                        simpler_tensor_grant *grant,
                                                        simpler_completion **out);
 
-/** A tensor of this worker of what another program granted: on the granting node the same bytes, on
- *  any other a copy, which that one gets from there. */
+/**
+ * A tensor of this worker of what another program granted: on the granting node the same bytes, on
+ * any other a copy, which that one gets from there. Unless the grant is writable, it is for reading
+ * only.
+ *
+ * @return SIMPLER_EPERM when the granting node knows no grant with this token: it is wrong, was
+ *         released, or its time is over; also when the address leads farther than the importing
+ *         node's own, which listens at a loopback address or a unix socket. SIMPLER_EINVAL for a
+ *         grant that simpler_tensor_export() has not filled in, and for a child of this machine;
+ *         SIMPLER_EUNAVAILABLE when no daemon answers at the grant's address; SIMPLER_EPROTOCOL
+ *         when the tensor has another size than the grant says; SIMPLER_EDEADLINE when nothing
+ *         comes from the other node for as long as the daemon's --import-timeout; SIMPLER_ENOSPACE
+ *         as simpler_tensor_alloc(), and when the node imports from as many others as it can.
+ */
 SIMPLER_API simpler_status simpler_tensor_import(simpler_worker *worker, simpler_worker_id node,
                                                  const simpler_tensor_grant *grant,
                                                  const simpler_tensor_options *options,
@@ -216,7 +235,13 @@ SIMPLER_API simpler_status simpler_tensor_import_async(simpler_worker *worker,
                                                        simpler_tensor_handle *handle,
                                                        simpler_completion **out);
 
-/** End a grant of this tensor; what was imported by it stays. */
+/**
+ * End a grant of this tensor; what was imported by it stays.
+ *
+ * @return SIMPLER_EPERM when there is no such grant, or no more: the token is wrong, it was
+ * released, or its time is over; SIMPLER_EINVAL for one that simpler_tensor_export() has not filled
+ *         in; SIMPLER_ENOTFOUND for one of another node than the handle's.
+ */
 SIMPLER_API simpler_status simpler_tensor_release_grant(simpler_worker *worker,
                                                         simpler_tensor_handle handle,
                                                         const simpler_tensor_grant *grant,
@@ -228,7 +253,12 @@ SIMPLER_API simpler_status simpler_tensor_release_grant_async(simpler_worker *wo
                                                               const simpler_tensor_options *options,
                                                               simpler_completion **out);
 
-/** Its size and its node. Does not ask the node. */
+/**
+ * Its size and its node, either of which may be NULL. Does not ask the node, so that it neither
+ * blocks nor fails when that is lost, and needs no initialized worker.
+ *
+ * @return SIMPLER_ESTALE for a handle that was freed, or is of another worker.
+ */
 SIMPLER_API simpler_status simpler_tensor_look(simpler_worker *worker, simpler_tensor_handle handle,
                                                uint64_t *nbytes, simpler_worker_id *node);
 

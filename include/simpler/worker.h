@@ -212,8 +212,9 @@ SIMPLER_API simpler_status simpler_library_open(simpler_worker *worker, const ch
  *
  * @return SIMPLER_ENOTFOUND when the module declares no such name (the message lists what it
  *         declares); SIMPLER_EKIND when it is of another kind; SIMPLER_ENOSPACE when 4096 callables
- *         are registered; after init also what a node answered, with its name, of several nodes
- *         what the first of them did; nothing is registered then.
+ *         are registered; after init also what a node answered, with its name, as listed at
+ *         simpler_worker_init(), of several nodes what the first of them did; nothing is
+ *         registered then.
  */
 SIMPLER_API simpler_status simpler_module_orch_fn(simpler_module *module, const char *name,
                                                   simpler_bytes state, simpler_orch_fn *out);
@@ -281,9 +282,14 @@ SIMPLER_API simpler_status simpler_unregister_chip(simpler_worker *worker, simpl
  * Start the children: fork those of this machine, connect to the remote nodes, ship what was
  * registered. Blocks until all are up or one failed; a worker whose init failed can only be closed.
  *
- * @return SIMPLER_EUNAVAILABLE when a node does not answer within connect_timeout_ms, or the lane
- *         that was named for it is not to be had; SIMPLER_ENOTFOUND when the program simpler-host,
- *         which they run in, is not found.
+ * @return SIMPLER_ESTATE when it was called before; SIMPLER_EUNAVAILABLE when a node does not
+ * answer within connect_timeout_ms, or the lane that was named for it is not to be had;
+ *         SIMPLER_ENOTFOUND when the program simpler-host, which they run in, is not found, and
+ *         SIMPLER_EVERSION when it is of another version. What a node answered to a callable, with
+ *         its name: SIMPLER_EPERM when its policy does not let the code in; SIMPLER_ENOTFOUND for a
+ *         library or a name in it that is not there; SIMPLER_ESTALE for another callable ABI or
+ *         wire version, a status that FAILED_PRECONDITION becomes; SIMPLER_ENOSPACE for a limit of
+ *         its own; SIMPLER_EINVAL when it cannot load the module.
  */
 SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
 
@@ -292,7 +298,9 @@ SIMPLER_API simpler_status simpler_worker_init(simpler_worker *worker);
  * `config` and `state` are handed to it as they are and may be NULL or empty.
  *
  * @return SIMPLER_OK, or the first root failure: what `fn` returned, or what failed below it.
- *         simpler_last_error() has the chain. The worker stays usable.
+ *         simpler_last_error() has the chain. The worker stays usable. SIMPLER_ESTATE, without a
+ *         run, unless simpler_worker_init() has succeeded; SIMPLER_EINVAL for no function, or a
+ *         config that cannot be, as the message says.
  */
 SIMPLER_API simpler_status simpler_run(simpler_worker *worker, simpler_orch_function *fn,
                                        const simpler_args *args, const simpler_config *config,
@@ -321,7 +329,9 @@ typedef struct simpler_completion simpler_completion;
  *
  * @param options  NULL means the defaults.
  * @param[out] out Set on SIMPLER_OK; release with simpler_completion_destroy().
- * @return SIMPLER_ENOSPACE past 256 runs at once in threads of the worker.
+ * @return SIMPLER_ENOSPACE past 256 runs at once in threads of the worker; SIMPLER_ESTATE and
+ *         SIMPLER_EINVAL as simpler_run(), the latter for another struct_size, too; SIMPLER_ENOMEM;
+ *         SIMPLER_ESYSTEM when no thread can be started.
  */
 SIMPLER_API simpler_status simpler_run_async(simpler_worker *worker, simpler_orch_function *fn,
                                              const simpler_args *args,

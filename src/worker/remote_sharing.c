@@ -98,12 +98,21 @@ static struct pending *begin_export(simpler_worker *worker, simpler_tensor_handl
                                     simpler_tensor_grant *out)
 {
 	static const char what[] = "exporting a tensor";
+	struct exec_storage *storage;
 	struct pending *pending;
 
 	if (pending_check(worker, &options) != SIMPLER_OK ||
-	    pending_check_place(out, "the grant") != SIMPLER_OK)
+	    pending_check_place(out, "the grant") != SIMPLER_OK ||
+	    tensor_table_find(worker->core->tensors, handle, &storage) != SIMPLER_OK)
 		return pending_refuse(what);
-	pending = pending_on(what, worker, handle, options);
+	if (writable && !storage->writable) {
+		(void)error_raise(SIMPLER_EPERM,
+		                  "the handle is for reading only, and cannot be exported for "
+		                  "writing");
+		exec_storage_drop(storage);
+		return pending_refuse(what);
+	}
+	pending = pending_make(what, storage, options);
 	if (!pending)
 		return NULL;
 	pending->keep = keep_grant;

@@ -145,6 +145,31 @@ static void another_program_uses_what_it_was_granted(void **state)
 	simpler_worker_close(other.worker);
 }
 
+static void what_is_for_reading_only_is_granted_for_reading_only(void **state)
+{
+	struct fixture *fixture = *state;
+	simpler_tensor_options options = SIMPLER_TENSOR_OPTIONS_INIT;
+	simpler_completion *completion = NULL;
+	simpler_tensor_handle handle, imported;
+	simpler_tensor_grant grant;
+	int64_t shape = 3;
+
+	options.read_only = true;
+	assert_ok(simpler_tensor_alloc(fixture->worker, 0, SIMPLER_INT64, 1, &shape, &options,
+	                               &handle));
+	assert_fails(simpler_tensor_export(fixture->worker, handle, true, NULL, &grant),
+	             SIMPLER_EPERM, "for reading only");
+	assert_fails(simpler_tensor_export_async(fixture->worker, handle, true, NULL, &grant,
+	                                         &completion),
+	             SIMPLER_EPERM, "for reading only");
+	assert_ok(simpler_tensor_export(fixture->worker, handle, false, NULL, &grant));
+	assert_ok(simpler_tensor_import(fixture->worker, 0, &grant, NULL, &imported));
+	assert_fails(simpler_tensor_export(fixture->worker, imported, true, NULL, &grant),
+	             SIMPLER_EPERM, "for reading only");
+	free_tensor(fixture, imported);
+	free_tensor(fixture, handle);
+}
+
 static void a_quarter_of_a_gibibyte_goes_from_node_to_node(void **state)
 {
 	static const char *const large[] = { "--pool-bytes", "300M", NULL };
@@ -183,6 +208,7 @@ int main(void)
 		cmocka_unit_test(a_tensor_is_brought_to_another_node_past_this_process),
 		cmocka_unit_test(a_run_that_asks_for_it_has_tensors_of_other_nodes_brought),
 		cmocka_unit_test(another_program_uses_what_it_was_granted),
+		cmocka_unit_test(what_is_for_reading_only_is_granted_for_reading_only),
 		cmocka_unit_test(a_quarter_of_a_gibibyte_goes_from_node_to_node),
 	};
 
