@@ -35,7 +35,9 @@ SIMPLER_API void simpler_args_reset(simpler_args *args);
 /**
  * Add a tensor. The description is copied, the elements are not: with SIMPLER_INLINE and
  * SIMPLER_STAGED the runtime reads them when the task starts and writes the results of OUTPUT,
- * INOUT and OUTPUT_EXISTING when it has succeeded, so they must stay valid until the run returns.
+ * INOUT and OUTPUT_EXISTING when it has succeeded where it ran, so they must stay valid until the
+ * run returns. When results of SIMPLER_STAGED cannot all be fetched then, the task fails, and the
+ * error names the tensors that may be half-written; all others are as they were.
  *
  * A tensor with strides stays where it is and is handed on with them, so it is SIMPLER_SHARED. Its
  * elements may overlap (a stride of 0) only where the tag does not write.

@@ -141,6 +141,11 @@ struct exec_task {
 	_Atomic int64_t stop_at;
 	bool bound;          /* to this child: retract() gives it back only when it is named */
 	enum exec_fate fate; /* set before `done` is called with an error */
+	/* Set likewise: it had succeeded where it ran, and its results were not all fetched. Which
+	 * of its tensors may be half-written here for that, a bit for each; all others that it
+	 * writes are as they were. */
+	bool unfetched;
+	uint32_t half_written;
 	/* `error` is NULL on success and belongs to the caller. */
 	void (*done)(struct exec_task *task, const struct error *error);
 };

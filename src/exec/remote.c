@@ -19,9 +19,11 @@
  * so the node runs it once, and answers with what it has recorded. It waits for that no longer than
  * until the session's watch calls the node lost, which ends all tasks there.
  *
- * Results are written to the caller's memory only after the task has succeeded: inline ones come
- * with the answer, staged ones are fetched into their place. A fetch that fails is the task's
- * failure, and its message says that the buffer may be half-written.
+ * Results are written to the caller's memory only after the task has succeeded: staged ones are
+ * fetched into their place, one after the other, and then the inline ones, which came with the
+ * answer, are copied. A fetch that fails, or does not come about, is the task's failure, which
+ * tells the tensors that may be half-written. When all is there the task has succeeded, whatever
+ * stops it or its node then.
  *
  * A task that is stopped has its present call cancelled, and begins no other but those that FREE.
  * The node hears of a cancelled dispatch, and keeps its tensors until the code that ran has ended,
@@ -393,9 +395,7 @@ static void on_moved(struct transport_move *move, const struct error *error)
 		run->way_failed =
 			move->transport == run->node->transports[SIMPLER_TRANSPORT_FABRIC];
 		run->error = *error;
-		error_add(&run->error,
-		          move->write ? "sending tensor %u"
-		                      : "fetching tensor %u, whose buffer may be half-written",
+		error_add(&run->error, move->write ? "sending tensor %u" : "fetching tensor %u",
 		          run->tensor);
 	}
 	if (run->failed) {
@@ -414,6 +414,8 @@ static bool move_tensor(struct remote_task *run, bool write)
 
 	if (remote_choose(run->node, choice, &run->places[run->tensor], &transport) != SIMPLER_OK)
 		return remote_task_give_up(run);
+	if (!write)
+		run->half_written |= UINT32_C(1) << run->tensor;
 	return begin_move(run, transport, write);
 }
 
@@ -532,15 +534,17 @@ static bool allocate_next(struct remote_task *run)
 
 /* --- FETCH --- */
 
-static bool fetch_next(struct remote_task *run)
+/* The next one to fetch; behind the last, all results are there. */
+static void find_fetched(struct remote_task *run)
 {
-	const struct exec_tensor *tensor = &run->task->tensors[run->tensor];
+	const struct exec_task *task = run->task;
 
-	if (!remote_is_staged(tensor) || !exec_tag_writes(tensor->tag)) {
+	while (run->tensor < task->tensor_count && !remote_is_fetched(&task->tensors[run->tensor]))
 		run->tensor++;
-		return false;
-	}
-	return move_tensor(run, false);
+	if (run->tensor < task->tensor_count)
+		return;
+	remote_task_deliver(run);
+	begin_freeing(run);
 }
 
 /* --- FREE, and the end --- */
@@ -615,14 +619,12 @@ static void tell_loss(struct remote_task *run)
 	simpler_status status = run->error.status;
 
 	if (!run->failed || !atomic_load(&run->lost) || atomic_load(&run->stopped) ||
+	    (run->answered && !run->succeeded) ||
 	    (status != SIMPLER_ECANCELLED && status != SIMPLER_EUNAVAILABLE))
 		return;
 	error_init(&run->error, SIMPLER_EUNAVAILABLE, "%s is lost: %s%s", run->node->child.name,
 	           run->node->lost_why,
-	           run->answered   ? "; the task has ended, and its results were not all fetched: "
-	                             "buffers may be half-written"
-	           : run->sent > 0 ? "; the task may have run or not"
-	                           : "");
+	           run->sent > 0 && !run->answered ? "; the task may have run or not" : "");
 }
 
 static void finish(struct remote_task *run)
@@ -639,7 +641,10 @@ static void finish(struct remote_task *run)
 	if (failed) {
 		error = run->error;
 		task->fate = fate_of(run);
+		task->unfetched = run->succeeded;
+		task->half_written = run->half_written;
 	}
+	free(run->kept);
 	free(run);
 	task->done(task, failed ? &error : NULL);
 }
@@ -649,6 +654,8 @@ static bool next(struct remote_task *run)
 {
 	bool more;
 
+	if (run->step == STEP_FETCH)
+		find_fetched(run);
 	if (run->step != STEP_FREE && remote_task_is_given_up(run)) {
 		remote_task_fail(run, RPC_CANCELLED, "it was stopped");
 		begin_freeing(run);
@@ -668,10 +675,7 @@ static bool next(struct remote_task *run)
 	case STEP_DISPATCH:
 		return remote_task_dispatch(run);
 	case STEP_FETCH:
-		if (more)
-			return fetch_next(run);
-		begin_freeing(run);
-		return false;
+		return move_tensor(run, false);
 	case STEP_FREE:
 		if (more)
 			return free_next(run);
@@ -734,7 +738,9 @@ void remote_start(struct exec_child *child, struct exec_task *task)
 	run->by_call = false;
 	run->lane = NULL;
 	run->note = RPC_NOTE_NONE;
-	run->answered = false;
+	run->answered = run->succeeded = false;
+	run->half_written = 0;
+	run->kept = NULL;
 	run->reused = run->fresh = run->way_failed = false;
 	run->step = any_stored(task) ? STEP_ALLOCATE : STEP_DISPATCH;
 	run->id = task->id;

@@ -1,4 +1,5 @@
 /* The step of a task on a remote node that has it run there, and takes what came of it. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bump.h"
@@ -84,7 +85,14 @@ static void take_outputs(struct remote_task *run, const struct msg_outcome *outc
 	}
 }
 
-static void copy_inline_outputs(const struct remote_task *run, const struct msg_outcome *outcome)
+static bool comes_with_answer(const struct exec_tensor *tensor)
+{
+	return remote_is_inline(tensor) && exec_tag_writes(tensor->tag) && tensor->nbytes > 0;
+}
+
+/* To the caller's memory, or one behind the other to `kept`. */
+static void copy_inline_outputs(const struct remote_task *run, const struct msg_outcome *outcome,
+                                uint8_t *kept)
 {
 	const struct exec_task *task = run->task;
 	uint32_t next = 0;
@@ -92,15 +100,64 @@ static void copy_inline_outputs(const struct remote_task *run, const struct msg_
 	for (uint32_t i = 0; i < task->tensor_count; i++) {
 		const struct exec_tensor *tensor = &task->tensors[i];
 
-		if (!exec_tag_writes(tensor->tag))
-			continue;
-		if (remote_is_inline(tensor) && tensor->nbytes > 0) {
-			memcpy(tensor->data, outcome->outputs[next].inline_data.data,
+		if (comes_with_answer(tensor)) {
+			memcpy(kept ? kept : tensor->data, outcome->outputs[next].inline_data.data,
 			       (size_t)tensor->nbytes);
+			if (kept)
+				kept += tensor->nbytes;
 			atomic_fetch_add(&run->node->inline_received, tensor->nbytes);
 		}
-		next++;
+		next += exec_tag_writes(tensor->tag);
 	}
+}
+
+/* As fetching may fail, and this does not, it is for afterwards. */
+static void keep_inline_outputs(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	const struct exec_task *task = run->task;
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++) {
+		if (comes_with_answer(&task->tensors[i]))
+			size += (size_t)task->tensors[i].nbytes;
+	}
+	if (size == 0)
+		return;
+	run->kept = malloc(size);
+	if (run->kept) {
+		copy_inline_outputs(run, outcome, run->kept);
+		return;
+	}
+	(void)error_raise(SIMPLER_ENOMEM, "out of memory for results");
+	remote_task_fail_here(run);
+}
+
+void remote_task_deliver(struct remote_task *run)
+{
+	const struct exec_task *task = run->task;
+	const uint8_t *from = run->kept;
+
+	for (uint32_t i = 0; from && i < task->tensor_count; i++) {
+		const struct exec_tensor *tensor = &task->tensors[i];
+
+		if (!comes_with_answer(tensor))
+			continue;
+		memcpy(tensor->data, from, (size_t)tensor->nbytes);
+		from += tensor->nbytes;
+	}
+}
+
+static void take_results(struct remote_task *run, const struct msg_outcome *outcome)
+{
+	const struct exec_task *task = run->task;
+	bool fetches = false;
+
+	for (uint32_t i = 0; i < task->tensor_count; i++)
+		fetches = fetches || remote_is_fetched(&task->tensors[i]);
+	if (fetches)
+		keep_inline_outputs(run, outcome);
+	else
+		copy_inline_outputs(run, outcome, NULL);
 }
 
 static void take_outcome(struct remote_task *run, const uint8_t *data, size_t size)
@@ -122,8 +179,9 @@ static void take_outcome(struct remote_task *run, const uint8_t *data, size_t si
 		take_error(run, &outcome);
 	else
 		take_outputs(run, &outcome);
-	if (!run->failed)
-		copy_inline_outputs(run, &outcome);
+	run->succeeded = !run->failed;
+	if (run->succeeded)
+		take_results(run, &outcome);
 	bump_release(&bump);
 }
 

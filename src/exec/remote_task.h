@@ -28,10 +28,13 @@ struct remote_task {
 	bool by_call;  /* its dispatch does not fit another lane */
 	struct lane_dispatch dispatch;
 	enum rpc_note note;         /* that came with the last one's end */
-	bool answered;              /* the node told how it ended */
+	bool answered;              /* the node told how it ended, */
+	bool succeeded;             /* and that it did so well */
 	bool reused;                /* the present tensor's storage is another task's */
 	bool fresh;                 /* no more of that, as it failed */
 	bool way_failed;            /* a transport with a connection of its own has */
+	uint32_t half_written;      /* as exec_task has it */
+	uint8_t *kept;              /* inline outputs, one behind the other; NULL: there are none */
 	struct staging_mark mark;   /* when storage was asked for the last time */
 	struct transport_move move; /* of the present tensor */
 	/* Under the child's lock: */
@@ -61,6 +64,12 @@ static inline bool remote_is_inline(const struct exec_tensor *tensor)
 	return !tensor->storage && !remote_is_staged(tensor);
 }
 
+/* Has results that do not come with the answer. */
+static inline bool remote_is_fetched(const struct exec_tensor *tensor)
+{
+	return remote_is_staged(tensor) && exec_tag_writes(tensor->tag);
+}
+
 static inline bool remote_task_is_given_up(const struct remote_task *run)
 {
 	return atomic_load(&run->stopped) || atomic_load(&run->lost);
@@ -86,6 +95,8 @@ void remote_task_describe_shape(const struct exec_tensor *tensor, struct msg_sha
 /* --- remote_dispatch.c --- */
 
 bool remote_task_dispatch(struct remote_task *run);
+/* All else has been fetched: the outputs that came with the answer are the caller's, too. */
+void remote_task_deliver(struct remote_task *run);
 /* Its dispatch was taken back from the lane. */
 void remote_task_cut(struct remote_task *run);
 

@@ -71,6 +71,11 @@ void run_note_progress(struct run *run, struct chores *chores)
 {
 	if (run->tasks || !run->returned)
 		return;
+	if (run->unfetched > RUN_UNFETCHED_TOLD)
+		error_add(&run->error,
+		          "%u more have ended, and their results were not all fetched: their "
+		          "output buffers may be half-written",
+		          run->unfetched - RUN_UNFETCHED_TOLD);
 	run->executing = false;
 	run->core->executing_runs--;
 	atomic_store(&run->finished, true);

@@ -4,6 +4,10 @@
 
 #include "worker/core.h"
 
+/* So many members whose results were not all fetched have a step each in the error of a run; the
+ * others have one together. */
+#define RUN_UNFETCHED_TOLD 4u
+
 struct run {
 	/* Fixed: */
 	struct worker_core *core;
@@ -26,6 +30,7 @@ struct run {
 	bool executing;            /* from run_execute() until finished */
 	bool returned;             /* the orchestration function has */
 	bool failed;
+	uint32_t unfetched; /* members with results that were not all fetched */
 	simpler_status stopped;
 	struct timer timer;
 	pthread_cond_t ended;

@@ -53,16 +53,26 @@ static void tell_of_slots(struct worker_core *core)
 
 /* --- what becomes of a task, under the lock --- */
 
+#define PART_BYTES 40
+
+static void name_part(const struct member *member, char part[PART_BYTES])
+{
+	const struct task *task = member->task;
+
+	part[0] = '\0';
+	if (task->member_count > 1)
+		(void)snprintf(part, PART_BYTES, ", member %u of %u",
+		               (unsigned)(member - task->members), task->member_count);
+}
+
 static void describe(const struct task *task, const struct member *member, const char *where,
                      struct error *error)
 {
 	const struct exec_callable *callable = task->members[0].exec.callable;
-	char digest[17], part[40] = "", tried[48] = "";
+	char digest[17], part[PART_BYTES], tried[48] = "";
 
 	digest_short(&callable->digest, digest);
-	if (task->member_count > 1)
-		(void)snprintf(part, sizeof(part), ", member %u of %u",
-		               (unsigned)(member - task->members), task->member_count);
+	name_part(member, part);
 	if (task->refusals + task->losses > 0)
 		(void)snprintf(tried, sizeof(tried), ", after %u attempts",
 		               task->refusals + task->losses);
@@ -106,6 +116,37 @@ static void note_stopped(struct member *member, const struct error *error)
 	else
 		error_init(&told, SIMPLER_ECANCELLED, "the task was cancelled%s", more);
 	note_failure(member, &told);
+}
+
+/* The buffers that a task which failed may have left half-written, in the error of its run, also
+ * when that has failed by something else before. A run that is stopped may have many. */
+static void note_unfetched(struct member *member)
+{
+	const struct exec_task *exec = &member->exec;
+	struct run *run = member->task->run;
+	char part[PART_BYTES], numbers[4 * SIMPLER_MAX_TENSORS + 1] = "";
+	unsigned outputs = 0, written = 0;
+	size_t at = 0;
+
+	if (!exec->unfetched || run->unfetched++ >= RUN_UNFETCHED_TOLD)
+		return;
+	for (uint32_t i = 0; i < exec->tensor_count; i++) {
+		outputs += !exec->tensors[i].storage && exec_tag_writes(exec->tensors[i].tag);
+		if (!(exec->half_written >> i & 1))
+			continue;
+		at += (size_t)snprintf(numbers + at, sizeof(numbers) - at, "%s%u",
+		                       written > 0 ? ", " : "", i);
+		written++;
+	}
+	name_part(member, part);
+	error_add(&run->error,
+	          "task %llu%s has ended, and its results were not all fetched: %u of %u output "
+	          "buffers may be half-written%s%s",
+	          (unsigned long long)member->task->ordinal, part, written, outputs,
+	          written > 1    ? ": tensors "
+	          : written == 1 ? ": tensor "
+	                         : "",
+	          numbers);
 }
 
 static void drop_reference(struct task *task, struct chores *chores)
@@ -336,6 +377,8 @@ static void end_member(struct member *member, const struct error *error, struct 
 		if (task->members_left > 1)
 			want_stop(task, chores);
 	}
+	if (error)
+		note_unfetched(member);
 	if (--task->members_left == 0)
 		finish_task(task, chores);
 }

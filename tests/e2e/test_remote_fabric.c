@@ -272,6 +272,41 @@ static void a_tensor_that_cannot_be_registered_goes_by_the_stream(void **state)
 	assert_int_equal(values[999], 7);
 }
 
+/* The second cannot be fetched by the transport that it names. */
+static void a_result_that_cannot_be_fetched_tells_which_buffers_are_spoilt(void **state)
+{
+	struct fixture *fixture = *state;
+	struct one_task task = { .fn = fixture->shift, .timeout_ms = 60000 };
+	const simpler_bytes bytes = { &task, sizeof(task) };
+	simpler_args *args = simpler_args_create();
+	int64_t values[3][100];
+	simpler_tensor tensor;
+	simpler_status status;
+
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t k = 0; k < 100; k++)
+			values[i][k] = 5;
+		assert_ok(simpler_tensor_init_1d(&tensor, values[i], SIMPLER_INT64, 100));
+		assert_ok(i == 0 ? simpler_args_add_tensor(args, &tensor, SIMPLER_INOUT,
+		                                           SIMPLER_INLINE)
+		                 : simpler_args_add_staged(args, &tensor, SIMPLER_OUTPUT,
+		                                           i == 1 ? SIMPLER_TRANSPORT_STREAM
+		                                                  : SIMPLER_TRANSPORT_FABRIC));
+	}
+	assert_ok(simpler_args_add_scalar(args, 7));
+	task.args = args;
+	status = simpler_run(fixture->worker, submit_one, NULL, NULL, bytes);
+	assert_fails(status, SIMPLER_EUNAVAILABLE, "has not registered the tensor");
+	assert_fails(status, SIMPLER_EUNAVAILABLE,
+	             "1 of 3 output buffers may be half-written: tensor 1");
+	for (size_t k = 0; k < 100; k++) {
+		assert_int_equal(values[0][k], 5);
+		assert_int_equal(values[1][k], 0);
+		assert_int_equal(values[2][k], 5);
+	}
+	simpler_args_destroy(args);
+}
+
 /* --- failure --- */
 
 #define LARGE (64 * MIB)
@@ -471,6 +506,7 @@ int main(int argc, char **argv)
 	};
 	const struct CMUnitTest shorts[] = {
 		WITH(a_tensor_that_cannot_be_registered_goes_by_the_stream, set_up),
+		WITH(a_result_that_cannot_be_fetched_tells_which_buffers_are_spoilt, set_up),
 	};
 	const struct fabric_options options = { FABRIC_TCP, NODE_FABRIC };
 	struct fabric *fabric;

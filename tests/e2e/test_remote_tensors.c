@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "random.h"
 #include "tensor_fixture.h"
@@ -678,6 +680,103 @@ static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
 	simpler_args_destroy(args);
 }
 
+/* --- results that are not all fetched --- */
+
+#define LATE_BYTES (30 << 20)
+
+/* A task whose results are an inline tensor, a small staged one, and one that takes a while. */
+struct results {
+	struct fixture *fixture;
+	simpler_args *args;
+	int64_t inlined, small;
+	uint8_t *large;
+};
+
+static void results_init(struct results *results, struct fixture *fixture)
+{
+	simpler_tensor tensor;
+
+	results->fixture = fixture;
+	results->args = simpler_args_create();
+	results->inlined = 11;
+	results->small = 22;
+	results->large = malloc(LATE_BYTES);
+	assert_non_null(results->large);
+	memset(results->large, 33, LATE_BYTES);
+	tensor = over(&results->small, SIMPLER_INT64, 1);
+	assert_ok(simpler_args_add_staged(results->args, &tensor, SIMPLER_INOUT,
+	                                  SIMPLER_TRANSPORT_STREAM));
+	tensor = over(&results->inlined, SIMPLER_INT64, 1);
+	assert_ok(simpler_args_add_tensor(results->args, &tensor, SIMPLER_OUTPUT, SIMPLER_INLINE));
+	tensor = over(results->large, SIMPLER_UINT8, LATE_BYTES);
+	assert_ok(simpler_args_add_staged(results->args, &tensor, SIMPLER_OUTPUT,
+	                                  SIMPLER_TRANSPORT_STREAM));
+	assert_ok(simpler_args_add_scalar(results->args, 7));
+}
+
+static void results_release(struct results *results)
+{
+	simpler_args_destroy(results->args);
+	free(results->large);
+}
+
+static simpler_status submit_results(simpler_orch *orch, const simpler_args *args,
+                                     const simpler_config *config, simpler_bytes state)
+{
+	const struct results *results = *(struct results *const *)state.data;
+	simpler_submit_options options = SIMPLER_SUBMIT_OPTIONS_INIT;
+
+	(void)args;
+	(void)config;
+	options.worker = 0;
+	return simpler_submit_next_level(orch, results->fixture->shift, results->args, &options,
+	                                 NULL);
+}
+
+/* What the run that was cancelled while the last result came has ended with. */
+static simpler_status cancel_in_fetch(struct results *results)
+{
+	const simpler_bytes state = { &results, sizeof(results) };
+	struct fixture *fixture = results->fixture;
+	const uint64_t before = traffic_of(fixture, 0).stream.received;
+	simpler_completion *run;
+	simpler_status status;
+
+	assert_ok(simpler_run_async(fixture->worker, submit_results, NULL, NULL, state, &run));
+	while (traffic_of(fixture, 0).stream.received - before <= sizeof(results->small) &&
+	       !simpler_completion_poll(run))
+		(void)sched_yield();
+	simpler_completion_cancel(run);
+	assert_true(simpler_completion_wait(run, 60000));
+	status = simpler_completion_result(run);
+	assert_ok(simpler_completion_destroy(run));
+	return status;
+}
+
+static void a_run_that_is_cancelled_in_a_fetch_tells_which_buffers_it_spoilt(void **state)
+{
+	static const char told[] = "task 1 has ended, and its results were not all fetched: 2 of 3 "
+				   "output buffers may be half-written: tensors 0, 2";
+	struct results results;
+	simpler_status status;
+	bool broken_off;
+
+	alarm(120);
+	do { /* until the cancel comes before the last byte does */
+		results_init(&results, *state);
+		status = cancel_in_fetch(&results);
+		broken_off = status != SIMPLER_OK && strstr(simpler_last_error(), "half-written");
+		assert_int_equal(results.small, 29);
+		assert_int_equal(results.inlined, broken_off ? 11 : 0);
+		if (broken_off)
+			assert_fails(status, SIMPLER_ECANCELLED, told);
+		else
+			assert_int_equal(results.large[LATE_BYTES - 1], 0);
+		results_release(&results);
+	} while (!broken_off);
+	alarm(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -704,6 +803,7 @@ int main(void)
 		cmocka_unit_test(an_output_whose_task_failed_holds_nothing_or_what_it_left),
 		cmocka_unit_test(random_graphs_on_a_handle_end_as_if_done_one_by_one),
 		cmocka_unit_test(R13_output_only_tensors_send_no_byte_to_the_node),
+		cmocka_unit_test(a_run_that_is_cancelled_in_a_fetch_tells_which_buffers_it_spoilt),
 	};
 
 	return cmocka_run_group_tests(tests, tensors_set_up, tensors_tear_down);

@@ -1,6 +1,7 @@
 /* Deadlines, cancellation, explicit edges, room, scopes: how a run ends early, and what bounds it.
  */
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -279,6 +280,105 @@ static void a_late_run_is_stopped_and_fails(void **state)
 	background_end(&run);
 	assert_int_equal(run.status, SIMPLER_EDEADLINE);
 	assert_non_null(strstr(run.text, "the run did not end within the 30 ms that it had"));
+}
+
+/* --- results that were not all fetched --- */
+
+static void end_unfetched(struct exec_task *task, uint32_t half_written)
+{
+	task->unfetched = true;
+	task->half_written = half_written;
+	fake_end_badly(task, SIMPLER_EUSER, "the line is dead");
+}
+
+ORCH(one_with_outputs)
+{
+	FIXTURE_OF_STATE();
+	static const simpler_tag tags[] = { SIMPLER_OUTPUT, SIMPLER_INPUT, SIMPLER_INOUT,
+		                            SIMPLER_OUTPUT_EXISTING };
+	simpler_args *task = simpler_args_create();
+	simpler_tensor tensor;
+	simpler_status status;
+
+	for (size_t i = 0; i < 4; i++) {
+		(void)simpler_tensor_init_1d(&tensor, &fixture->cells[i], SIMPLER_INT64, 1);
+		(void)simpler_args_add_tensor(task, &tensor, tags[i], SIMPLER_INLINE);
+	}
+	status = simpler_submit_next_level(orch, fixture->fn, task, NULL, &last_task);
+	simpler_args_destroy(task);
+	return status;
+}
+
+static void a_task_whose_results_were_not_all_fetched_tells_the_buffers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_with_outputs);
+	end_unfetched(fake_take(fixture->node), 1u << 0 | 1u << 2);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_EUSER);
+	assert_non_null(strstr(run.text, "the line is dead"));
+	assert_non_null(strstr(run.text,
+	                       "task 1 has ended, and its results were not all fetched: 2 of 3 "
+	                       "output buffers may be half-written: tensors 0, 2"));
+}
+
+/* The stop is what its run fails with, and that tells them all the same. */
+static void a_task_that_is_stopped_while_its_results_are_fetched_tells_the_buffers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+
+	background_begin(&run, fixture, one_with_outputs);
+	fake_wait_for(fixture->node, 1);
+	fixture->node->keeps = true;
+	assert_int_equal(simpler_cancel((simpler_orch *)run.run, last_task), SIMPLER_OK);
+	fake_wait_for_stops(fixture->node, 1);
+	end_unfetched(fake_take(fixture->node), 1u << 3);
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "the task was cancelled"));
+	assert_non_null(strstr(run.text, "1 of 3 output buffers may be half-written: tensor 3"));
+}
+
+ORCH(seven_with_one_cell_each)
+{
+	FIXTURE_OF_STATE();
+	simpler_status status = SIMPLER_OK;
+
+	for (unsigned i = 0; i < 7 && status == SIMPLER_OK; i++)
+		status = fixture_submit(orch, fixture, i, SIMPLER_INOUT, NULL, NULL);
+	return status;
+}
+
+/* Of those that the run's error has no room for it has the number. */
+static void a_run_that_is_stopped_tells_the_buffers_of_all_its_tasks(void **state)
+{
+	struct fixture *fixture = *state;
+	struct background run;
+	char step[64];
+
+	fixture->node->keeps = true;
+	background_begin(&run, fixture, seven_with_one_cell_each);
+	fake_wait_for(fixture->node, 7);
+	run_stop(run.run, SIMPLER_ECANCELLED);
+	for (unsigned i = 0; i < 6; i++)
+		end_unfetched(fake_take(fixture->node), i == 0 ? 0 : 1);
+	fake_end_badly(fake_take(fixture->node), SIMPLER_EUSER, "stopped");
+	background_end(&run);
+	assert_int_equal(run.status, SIMPLER_ECANCELLED);
+	assert_non_null(strstr(run.text, "the run was cancelled"));
+	assert_non_null(strstr(run.text,
+	                       "task 1 has ended, and its results were not all fetched: 0 of 1 "
+	                       "output buffers may be half-written\n"));
+	for (unsigned i = 2; i <= 4; i++) {
+		(void)snprintf(step, sizeof(step), "task %u has ended, and its results", i);
+		assert_non_null(strstr(run.text, step));
+	}
+	assert_null(strstr(run.text, "task 5"));
+	assert_non_null(strstr(run.text, "2 more have ended, and their results were not all "
+	                                 "fetched: their output buffers may be half-written"));
 }
 
 /* --- explicit edges --- */
@@ -754,6 +854,9 @@ int main(void)
 		CASE(a_cancelled_run_stops_its_function_and_its_tasks_and_no_other_run),
 		CASE(a_late_task_is_stopped_and_fails),
 		CASE(a_late_run_is_stopped_and_fails),
+		CASE(a_task_whose_results_were_not_all_fetched_tells_the_buffers),
+		CASE(a_task_that_is_stopped_while_its_results_are_fetched_tells_the_buffers),
+		CASE(a_run_that_is_stopped_tells_the_buffers_of_all_its_tasks),
 		CASE(a_task_waits_for_those_it_is_to_come_after),
 		CASE(only_tasks_of_the_same_run_can_be_come_after),
 		CASE(a_submit_without_room_waits_and_fails_naming_the_limit),
