@@ -51,6 +51,7 @@ MAY_CAUSE = {
     "slow link": LOST | {"EDEADLINE"},
     "drop packets": LOST | {"EDEADLINE"},
 }
+BY_PARENT = ("cancel", "fill")  # does the parent itself
 
 
 class Failure(Exception):
@@ -318,7 +319,7 @@ class Scene:
     def __init__(self, seed, network, folder, carriers=None):
         self.seed, self.network, self.folder = seed, network, folder
         self.carriers = carriers or Carriers()
-        self.carried = collections.Counter()
+        self.carried, self.happened = collections.Counter(), collections.Counter()
         self.mark = f"{os.getpid()}-{seed}"
         self.processes = Processes(self.mark)
         self.daemons, self.addresses = [None] * NODES, [None] * NODES
@@ -402,8 +403,10 @@ class Scene:
                 continue
             if words[0] in ("wrong", "late", "pool"):
                 raise Failure(f"{what}: {line}")
-            if words[0] in ("cancel", "fill"):
+            if words[0] in BY_PARENT:
                 own |= MAY_CAUSE[words[0]]
+                if words[0] == "cancel" or words[1] == "SIMPLER_ENOSPACE":
+                    self.happened[words[0]] += 1
             status = next((word for word in words[1:3] if word.startswith("SIMPLER_")), None)
             if status is None:
                 continue
