@@ -29,7 +29,7 @@ struct fixture {
 	char folder[64], socket[80], listen[96], port_file[80], fifo[80], loads[80];
 	struct daemon node;
 	simpler_worker *worker;
-	simpler_orch_fn who, shift, hold, close_all;
+	simpler_orch_fn who, shift, hold, close_all, who_on_chip, hold_on_chip;
 };
 
 /* The node's processes, by pidfd. */
@@ -37,12 +37,11 @@ struct tree {
 	int engine, helper, sub_worker;
 };
 
-static int set_up(void **state)
+static int set_up_with(void **state, const char *sub_workers, const char *chips)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
-	const char *options[] = {
-		"--sub-workers", "2", "--listen", NULL, "--port-file", NULL, NULL
-	};
+	const char *options[] = { "--sub-workers", sub_workers, "--chips", chips, "--listen", NULL,
+		                  "--port-file",   NULL,        NULL };
 	simpler_module *module;
 
 	assert_non_null(fixture);
@@ -55,8 +54,8 @@ static int set_up(void **state)
 	assert_int_equal(mkfifo(fixture->fifo, 0600), 0);
 	snprintf(fixture->loads, sizeof(fixture->loads), "%s/loads", fixture->folder);
 	assert_int_equal(setenv("SIMPLER_TEST_LOADS", fixture->loads, 1), 0);
-	options[3] = fixture->listen;
-	options[5] = fixture->port_file;
+	options[5] = fixture->listen;
+	options[7] = fixture->port_file;
 	daemon_start(&fixture->node, options);
 	assert_string_equal(fixture->node.address, fixture->listen);
 	assert_int_equal(access(fixture->port_file, F_OK), 0);
@@ -70,9 +69,22 @@ static int set_up(void **state)
 	simpler_module_orch_fn(module, "shift", simpler_no_state(), &fixture->shift);
 	simpler_module_orch_fn(module, "close_all", simpler_no_state(), &fixture->close_all);
 	simpler_module_orch_fn(module, "hold", simpler_no_state(), &fixture->hold);
+	simpler_module_orch_fn(module, "who_on_chip", simpler_no_state(), &fixture->who_on_chip);
+	simpler_module_orch_fn(module, "hold_on_chip", simpler_no_state(), &fixture->hold_on_chip);
 	assert_int_equal(simpler_worker_init(fixture->worker), SIMPLER_OK);
 	*state = fixture;
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_with(state, "2", "0");
+}
+
+/* One that is lost cannot be stood in for by another. */
+static int set_up_one_of_each(void **state)
+{
+	return set_up_with(state, "1", "1");
 }
 
 static int tear_down(void **state)
@@ -291,6 +303,7 @@ static void a_module_that_no_other_engine_survives_is_dropped(void **state)
 
 struct held {
 	struct fixture *fixture;
+	simpler_orch_fn fn;
 	pthread_t thread;
 	int fifo;
 	int64_t value;
@@ -306,20 +319,26 @@ static void *held_main(void *argument)
 	add(args, held->fixture->fifo, SIMPLER_UINT8, (int64_t)strlen(held->fixture->fifo) + 1,
 	    SIMPLER_INPUT);
 	add(args, &held->value, SIMPLER_INT64, 1, SIMPLER_INOUT);
-	held->status = run(held->fixture, held->fixture->hold, args);
+	held->status = run(held->fixture, held->fn, args);
 	snprintf(held->text, sizeof(held->text), "%s", simpler_last_error());
 	simpler_args_destroy(args);
 	return NULL;
 }
 
-/* Returns when the sub task is running: it has opened its end of the fifo then. */
-static void begin_held(struct held *held, struct fixture *fixture)
+/* Returns when the task below is running: it has opened its end of the fifo then. */
+static void begin_held_by(struct held *held, struct fixture *fixture, simpler_orch_fn fn)
 {
 	memset(held, 0, sizeof(*held));
 	held->fixture = fixture;
+	held->fn = fn;
 	assert_int_equal(pthread_create(&held->thread, NULL, held_main, held), 0);
 	held->fifo = open(fixture->fifo, O_WRONLY);
 	assert_true(held->fifo >= 0);
+}
+
+static void begin_held(struct held *held, struct fixture *fixture)
+{
+	begin_held_by(held, fixture, fixture->hold);
 }
 
 static void end_held(struct held *held)
@@ -420,6 +439,101 @@ static void R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable
 	assert_int_equal(daemon_stop(&fixture->node), 0);
 }
 
+/* --- how soon --- */
+
+/* The process of a worker that `who` runs in, and its parent's. False while the node has none. */
+static bool ask_who(struct fixture *fixture, simpler_orch_fn who, int64_t ids[2])
+{
+	simpler_args *args = simpler_args_create();
+	simpler_status status;
+
+	add(args, ids, SIMPLER_INT64, 2, SIMPLER_OUTPUT);
+	status = run(fixture, who, args);
+	simpler_args_destroy(args);
+	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
+		fail_msg("%s", simpler_last_error());
+	return status == SIMPLER_OK;
+}
+
+struct loss {
+	simpler_orch_fn who, hold;
+	unsigned victim; /* of what `who` tells */
+	simpler_status status;
+	const char *end;
+};
+
+static void expect_told(struct fixture *fixture, const struct held *held, const struct loss *loss)
+{
+	const char *const says[] = { loss->end, "task ", "'hold", fixture->listen };
+
+	assert_int_equal(held->status, loss->status);
+	for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
+		if (!strstr(held->text, says[i]))
+			fail_msg("no \"%s\" in: %s", says[i], held->text);
+	}
+	assert_int_equal(held->value, 0);
+}
+
+/* Kill it while it has a task. `told` is when that has failed, `served` when there is another. */
+static void lose(struct fixture *fixture, const struct loss *loss, int64_t *told, int64_t *served)
+{
+	int64_t before[2], after[2] = { 0, 0 }, killed, deadline;
+	struct held held;
+
+	assert_true(ask_who(fixture, loss->who, before));
+	begin_held_by(&held, fixture, loss->hold);
+	killed = clock_now();
+	deadline = clock_after_ms(10000);
+	assert_int_equal(kill((pid_t)before[loss->victim], SIGKILL), 0);
+	end_held(&held);
+	*told = clock_now() - killed;
+	while (!ask_who(fixture, loss->who, after))
+		assert_true(clock_now() < deadline);
+	*served = clock_now() - killed;
+	assert_int_not_equal(after[loss->victim], before[loss->victim]);
+	expect_told(fixture, &held, loss);
+}
+
+/* A machine that is busy with other things may be late once, but not each time. */
+static void expect_told_within_100_ms_and_replaced_within_a_second(struct fixture *fixture,
+                                                                   const struct loss *loss)
+{
+	int64_t told = INT64_MAX, served = INT64_MAX;
+
+	for (unsigned i = 0; i < 3 && (told > CLOCK_S / 10 || served > CLOCK_S); i++)
+		lose(fixture, loss, &told, &served);
+	assert_in_range(told, 1, CLOCK_S / 10);
+	assert_in_range(served, 1, CLOCK_S);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static void R05_a_killed_sub_worker_is_told_within_100_ms_and_replaced_within_a_second(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct loss loss = { fixture->who, fixture->hold, 0, SIMPLER_ECRASHED, "signal 9" };
+
+	expect_told_within_100_ms_and_replaced_within_a_second(fixture, &loss);
+}
+
+static void R05_a_killed_chip_is_told_within_100_ms_and_replaced_within_a_second(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct loss loss = { fixture->who_on_chip, fixture->hold_on_chip, 0, SIMPLER_ECRASHED,
+		                   "signal 9" };
+
+	expect_told_within_100_ms_and_replaced_within_a_second(fixture, &loss);
+}
+
+static void
+R05_a_killed_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct loss loss = { fixture->who, fixture->hold, 1, SIMPLER_EUNAVAILABLE,
+		                   "exited with status 1" };
+
+	expect_told_within_100_ms_and_replaced_within_a_second(fixture, &loss);
+}
+
 static void a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws(void **state)
 {
 	struct fixture *fixture = *state;
@@ -469,7 +583,8 @@ static void a_second_daemon_on_the_same_address_is_refused(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name)        cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define ONE_OF_EACH(name) cmocka_unit_test_setup_teardown(name, set_up_one_of_each, tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(a_terminated_daemon_exits_0_and_leaves_nothing),
 		CASE(a_killed_front_end_leaves_no_process_and_no_file),
@@ -480,6 +595,11 @@ int main(void)
 		CASE(a_constructor_that_crashes_costs_its_registration_and_no_task),
 		CASE(a_draining_daemon_finishes_what_runs_and_refuses_new_work),
 		CASE(R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable),
+		ONE_OF_EACH(
+			R05_a_killed_sub_worker_is_told_within_100_ms_and_replaced_within_a_second),
+		ONE_OF_EACH(R05_a_killed_chip_is_told_within_100_ms_and_replaced_within_a_second),
+		ONE_OF_EACH(
+			R05_a_killed_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second),
 		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),
 		CASE(an_orchestration_function_that_closes_all_descriptors_costs_an_engine),
 		CASE(a_second_daemon_on_the_same_address_is_refused),

@@ -8,12 +8,10 @@
 
 #include <simpler/module.h>
 
-/* Hand all tensors and scalars on, unchanged, to a sub task of this module. */
-static simpler_status forward(simpler_orch *orch, const simpler_args *args, const char *sub_name)
+/* All tensors and scalars, unchanged, for a task below. */
+static simpler_args *hand_on(const simpler_args *args)
 {
 	simpler_args *copy = simpler_args_create();
-	simpler_sub sub;
-	simpler_status status = simpler_orch_sub(orch, sub_name, simpler_no_state(), &sub);
 
 	for (size_t i = 0; i < simpler_args_tensor_count(args); i++) {
 		simpler_tensor tensor;
@@ -29,6 +27,16 @@ static simpler_status forward(simpler_orch *orch, const simpler_args *args, cons
 		(void)simpler_args_scalar(args, i, &value);
 		(void)simpler_args_add_scalar(copy, value);
 	}
+	return copy;
+}
+
+/* To a sub task of this module. */
+static simpler_status forward(simpler_orch *orch, const simpler_args *args, const char *sub_name)
+{
+	simpler_args *copy = hand_on(args);
+	simpler_sub sub;
+	simpler_status status = simpler_orch_sub(orch, sub_name, simpler_no_state(), &sub);
+
 	if (status == SIMPLER_OK)
 		status = simpler_submit_sub(orch, sub, copy, NULL, NULL);
 	simpler_args_destroy(copy);
@@ -133,14 +141,12 @@ SUB_TASK(leave)
 	_exit(3);
 }
 
-/* Runs until somebody writes to the fifo whose path is in tensor 0, then adds 1 to tensor 1. */
-SUB_TASK(hold)
+static simpler_status wait_for_fifo(const simpler_args *args)
 {
 	simpler_tensor path, out;
 	char byte;
 	int fifo;
 
-	(void)state;
 	if (simpler_args_tensor(args, 0, &path) != SIMPLER_OK ||
 	    simpler_args_tensor(args, 1, &out) != SIMPLER_OK)
 		return simpler_last_status();
@@ -150,6 +156,13 @@ SUB_TASK(hold)
 	close(fifo);
 	++*(int64_t *)out.data;
 	return SIMPLER_OK;
+}
+
+/* Runs until somebody writes to the fifo whose path is in tensor 0, then adds 1 to tensor 1. */
+SUB_TASK(hold)
+{
+	(void)state;
+	return wait_for_fifo(args);
 }
 
 /* Writes 0xff over all that it shares with its parent but tensors. */
@@ -200,15 +213,64 @@ static simpler_status close_all(simpler_orch *orch, const simpler_args *args,
 }
 SIMPLER_ORCH(close_all);
 
-/* out[0] = the worker process, out[1] = its parent */
-SUB_TASK(who)
+static simpler_status tell_who(const simpler_args *args)
 {
 	int64_t ids[2] = { getpid(), getppid() };
 	simpler_tensor out;
 
-	(void)state;
 	if (simpler_args_tensor(args, 0, &out) != SIMPLER_OK)
 		return simpler_last_status();
 	memcpy(out.data, ids, sizeof(ids));
 	return SIMPLER_OK;
+}
+
+/* out[0] = the worker process, out[1] = its parent */
+SUB_TASK(who)
+{
+	(void)state;
+	return tell_who(args);
+}
+
+/* --- the same on a chip --- */
+
+#define CHIP_TASK(name)                                                                            \
+	static simpler_status name##_kernel(const simpler_block *block, const simpler_args *args,  \
+	                                    simpler_bytes state);                                  \
+	SIMPLER_CHIP(name##_kernel);                                                               \
+	static simpler_status name(simpler_orch *orch, const simpler_args *args,                   \
+	                           const simpler_config *config, simpler_bytes state)              \
+	{                                                                                          \
+		(void)config;                                                                      \
+		(void)state;                                                                       \
+		return forward_to_chip(orch, args, #name "_kernel");                               \
+	}                                                                                          \
+	SIMPLER_ORCH(name);                                                                        \
+	static simpler_status name##_kernel(const simpler_block *block, const simpler_args *args,  \
+	                                    simpler_bytes state)
+
+static simpler_status forward_to_chip(simpler_orch *orch, const simpler_args *args,
+                                      const char *kernel)
+{
+	simpler_args *copy = hand_on(args);
+	simpler_chip chip;
+	simpler_status status = simpler_orch_chip(orch, kernel, simpler_no_state(), &chip);
+
+	if (status == SIMPLER_OK)
+		status = simpler_submit_chip(orch, chip, copy, NULL, NULL);
+	simpler_args_destroy(copy);
+	return status;
+}
+
+CHIP_TASK(hold_on_chip)
+{
+	(void)block;
+	(void)state;
+	return wait_for_fifo(args);
+}
+
+CHIP_TASK(who_on_chip)
+{
+	(void)block;
+	(void)state;
+	return tell_who(args);
 }
