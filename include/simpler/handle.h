@@ -22,7 +22,8 @@ typedef struct simpler_tensor_handle {
 /** How bytes of tensors go to a node and come back. What is named and not there is an error. */
 typedef enum simpler_transport {
 	/** Shared memory where there is, else a fabric where there is, else a stream. The choice is
-	 *  logged once a node. */
+	 *  logged once a node, at SIMPLER_LOG_INFO: to be seen with SIMPLER_LOG=info in the
+	 *  environment, or by simpler_log_set_level(). */
 	SIMPLER_TRANSPORT_AUTO = 0,
 	SIMPLER_TRANSPORT_STREAM = 1, /**< chunks of a gRPC stream: everywhere */
 	/** Memory that the node shares with this process, which must be on the same machine. */

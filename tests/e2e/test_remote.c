@@ -217,32 +217,6 @@ static void R12_staged_tensors_of_all_sizes_arrive(void **state)
 	simpler_args_destroy(args);
 }
 
-static void R14_a_staged_inout_tensor_goes_and_comes_back(void **state)
-{
-	static const size_t counts[] = {
-		0, 1, 511, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 5 << 17
-	};
-	simpler_args *args = simpler_args_create();
-
-	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-		int64_t *values = malloc((counts[i] + 1) * sizeof(*values));
-
-		for (size_t k = 0; k <= counts[i]; k++)
-			values[k] = (int64_t)(k * 7 + i);
-		simpler_args_reset(args);
-		add(args, values, SIMPLER_INT64, (int64_t)counts[i], SIMPLER_INOUT, SIMPLER_STAGED);
-		assert_int_equal(simpler_args_add_scalar(args, 1000), SIMPLER_OK);
-		if (run(*state, "shift", args) != SIMPLER_OK)
-			fail_msg("%zu elements: %s", counts[i], simpler_last_error());
-		for (size_t k = 0; k < counts[i]; k++)
-			assert_int_equal(values[k], k * 7 + i + 1000);
-		/* Not ours to change. */
-		assert_int_equal(values[counts[i]], counts[i] * 7 + i);
-		free(values);
-	}
-	simpler_args_destroy(args);
-}
-
 static void output_tensors_start_as_zeroes_on_the_node(void **state)
 {
 	simpler_args *args = simpler_args_create();
@@ -505,7 +479,6 @@ int main(void)
 		cmocka_unit_test(R21_a_remote_task_runs_in_a_sub_worker_of_the_node),
 		cmocka_unit_test(R20_a_tensor_index_out_of_range_names_index_and_count),
 		cmocka_unit_test(R12_staged_tensors_of_all_sizes_arrive),
-		cmocka_unit_test(R14_a_staged_inout_tensor_goes_and_comes_back),
 		cmocka_unit_test(output_tensors_start_as_zeroes_on_the_node),
 		cmocka_unit_test(a_status_and_a_message_come_back_from_user_code_with_the_chain),
 		cmocka_unit_test(a_failed_task_leaves_its_tensor_as_it_was),

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log_lines.h"
 #include "random.h"
 #include "tensor_fixture.h"
 
@@ -639,45 +640,134 @@ static void random_graphs_on_a_handle_end_as_if_done_one_by_one(void **state)
 
 /* --- what moves --- */
 
+/* How bytes of an argument travel: inline, or staged by a transport that is named or is not. */
+static const struct way {
+	simpler_backing backing;
+	simpler_transport transport;
+} ways[] = { { SIMPLER_INLINE, SIMPLER_TRANSPORT_AUTO },
+	     { SIMPLER_STAGED, SIMPLER_TRANSPORT_AUTO },
+	     { SIMPLER_STAGED, SIMPLER_TRANSPORT_STREAM },
+	     { SIMPLER_STAGED, SIMPLER_TRANSPORT_SHM },
+	     { SIMPLER_STAGED, SIMPLER_TRANSPORT_FABRIC } };
+
+#define WAYS (sizeof(ways) / sizeof(ways[0]))
+
+/* What it alone counts. On one machine memory is shared, so that is what `auto` takes. */
+static simpler_tensor_traffic by_way(struct fixture *fixture, const struct way *way)
+{
+	if (way->backing == SIMPLER_INLINE)
+		return traffic_of(fixture, 0).inlined;
+	return by(fixture, way->transport == SIMPLER_TRANSPORT_AUTO ? SIMPLER_TRANSPORT_SHM
+	                                                            : way->transport);
+}
+
+/* A run of `shift` by 4; how many bytes it moved is held against what is expected. */
+static void shift_by(struct fixture *fixture, const struct way *way, simpler_tensor tensor,
+                     simpler_tag tag, uint64_t bytes_sent, uint64_t bytes_received)
+{
+	const simpler_traffic before = traffic_of(fixture, 0);
+	const simpler_tensor_traffic before_by = by_way(fixture, way);
+	simpler_args *args = simpler_args_create();
+	simpler_traffic after;
+
+	if (way->backing == SIMPLER_INLINE)
+		assert_ok(simpler_args_add_tensor(args, &tensor, tag, SIMPLER_INLINE));
+	else
+		assert_ok(simpler_args_add_staged(args, &tensor, tag, way->transport));
+	assert_ok(simpler_args_add_scalar(args, 4));
+	assert_ok(run_on(fixture, fixture->shift, args, 0));
+	simpler_args_destroy(args);
+	after = traffic_of(fixture, 0);
+	assert_int_equal(sent(&after) - sent(&before), bytes_sent);
+	assert_int_equal(received(&after) - received(&before), bytes_received);
+	assert_int_equal(by_way(fixture, way).sent - before_by.sent, bytes_sent);
+	assert_int_equal(by_way(fixture, way).received - before_by.received, bytes_received);
+}
+
 static void R13_output_only_tensors_send_no_byte_to_the_node(void **state)
 {
 	static const struct {
 		simpler_tag tag;
-		uint64_t sent, received; /* times the size */
+		bool goes, comes;
 	} cases[] = {
-		{ SIMPLER_INPUT, 1, 0 },  { SIMPLER_OUTPUT, 0, 1 },
-		{ SIMPLER_INOUT, 1, 1 },  { SIMPLER_OUTPUT_EXISTING, 0, 1 },
-		{ SIMPLER_NO_DEP, 1, 0 },
+		{ SIMPLER_INPUT, true, false },  { SIMPLER_OUTPUT, false, true },
+		{ SIMPLER_INOUT, true, true },   { SIMPLER_OUTPUT_EXISTING, false, true },
+		{ SIMPLER_NO_DEP, true, false },
 	};
-	static const simpler_backing backings[] = { SIMPLER_INLINE, SIMPLER_STAGED };
-	struct fixture *fixture = *state;
-	simpler_args *args = simpler_args_create();
 	int64_t values[3000];
 
-	for (size_t b = 0; b < 2; b++) {
+	for (size_t w = 0; w < WAYS; w++) {
 		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-			simpler_traffic before = traffic_of(fixture, 0), after;
-			simpler_tensor tensor = over(values, SIMPLER_INT64, 3000);
+			const bool goes = cases[i].goes, comes = cases[i].comes;
 
 			for (size_t k = 0; k < 3000; k++)
 				values[k] = (int64_t)k;
-			simpler_args_reset(args);
-			assert_ok(
-				simpler_args_add_tensor(args, &tensor, cases[i].tag, backings[b]));
-			assert_ok(simpler_args_add_scalar(args, 4));
-			assert_ok(run_on(fixture, fixture->shift, args, 0));
-			after = traffic_of(fixture, 0);
-			assert_int_equal(sent(&after) - sent(&before),
-			                 cases[i].sent * sizeof(values));
-			assert_int_equal(received(&after) - received(&before),
-			                 cases[i].received * sizeof(values));
+			shift_by(*state, &ways[w], over(values, SIMPLER_INT64, 3000), cases[i].tag,
+			         goes ? sizeof(values) : 0, comes ? sizeof(values) : 0);
 			for (size_t k = 0; k < 3000; k++)
 				assert_int_equal(values[k],
-				                 (cases[i].sent || !cases[i].received ? k : 0) +
-				                         (cases[i].received ? 4 : 0));
+				                 (goes || !comes ? k : 0) + (comes ? 4 : 0));
 		}
 	}
-	simpler_args_destroy(args);
+}
+
+static void R14_a_staged_inout_tensor_goes_and_comes_back(void **state)
+{
+	static const size_t counts[] = {
+		0, 1, 511, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 5 << 17
+	};
+
+	for (size_t w = 1; w < WAYS; w++) { /* all but inline */
+		for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+			const uint64_t bytes = counts[i] * sizeof(int64_t);
+			int64_t *values = malloc(bytes + sizeof(*values));
+
+			assert_non_null(values);
+			for (size_t k = 0; k <= counts[i]; k++)
+				values[k] = (int64_t)(k * 7 + i);
+			shift_by(*state, &ways[w], over(values, SIMPLER_INT64, (int64_t)counts[i]),
+			         SIMPLER_INOUT, bytes, bytes);
+			for (size_t k = 0; k < counts[i]; k++)
+				assert_int_equal(values[k], k * 7 + i + 4);
+			/* Not ours to change. */
+			assert_int_equal(values[counts[i]], counts[i] * 7 + i);
+			free(values);
+		}
+	}
+}
+
+static void the_choice_of_auto_is_logged_once_a_node(void **state)
+{
+	struct fixture other = *(struct fixture *)*state;
+	struct log_lines log;
+	char told[256];
+
+	connect_worker(&other, 2);
+	log_lines_begin(&log);
+	simpler_log_set_level(SIMPLER_LOG_INFO);
+	for (int i = 0; i < 6; i++) {
+		simpler_args *args = simpler_args_create();
+		simpler_tensor tensor = over(&i, SIMPLER_INT32, 1);
+		int64_t sum = -1;
+
+		assert_ok(simpler_args_add_tensor(args, &tensor, SIMPLER_INPUT, SIMPLER_STAGED));
+		tensor = over(&sum, SIMPLER_INT64, 1);
+		assert_ok(simpler_args_add_tensor(args, &tensor, SIMPLER_OUTPUT, SIMPLER_STAGED));
+		assert_ok(run_on(&other, other.sum_bytes, args, (unsigned)i % 2));
+		assert_int_equal(sum, i);
+		simpler_args_destroy(args);
+	}
+	simpler_log_set_level(SIMPLER_LOG_WARN);
+	log_lines_end(&log);
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(told, sizeof(told),
+		               "the bytes of tensors go to node %s by the transport 'shm', which "
+		               "'auto' chose",
+		               other.nodes[i].address);
+		assert_int_equal(log_lines_count(&log, told), 1);
+	}
+	log_lines_release(&log);
+	simpler_worker_close(other.worker);
 }
 
 /* --- results that are not all fetched --- */
@@ -803,6 +893,8 @@ int main(void)
 		cmocka_unit_test(an_output_whose_task_failed_holds_nothing_or_what_it_left),
 		cmocka_unit_test(random_graphs_on_a_handle_end_as_if_done_one_by_one),
 		cmocka_unit_test(R13_output_only_tensors_send_no_byte_to_the_node),
+		cmocka_unit_test(R14_a_staged_inout_tensor_goes_and_comes_back),
+		cmocka_unit_test(the_choice_of_auto_is_logged_once_a_node),
 		cmocka_unit_test(a_run_that_is_cancelled_in_a_fetch_tells_which_buffers_it_spoilt),
 	};
 

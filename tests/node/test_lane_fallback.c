@@ -2,10 +2,9 @@
  * lost, and it again afterwards. */
 #include "child_rig.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "log_lines.h"
 #include "session_client.h"
 
 static struct remote_traffic traffic_of(struct child_rig *rig)
@@ -114,7 +113,7 @@ static void expect_displaced(struct intruder *intruder)
 	rpc_channel_close(intruder->channel);
 }
 
-/* While standard error goes to `file`. */
+/* While its log is collected. */
 static void lose_it_twice(struct child_rig *rig)
 {
 	for (uint64_t turn = 1; turn <= 2; turn++) {
@@ -138,33 +137,19 @@ static void lose_it_twice(struct child_rig *rig)
 	}
 }
 
-static unsigned count_lines(FILE *file, const char *text)
-{
-	unsigned count = 0;
-	char line[1024];
-
-	rewind(file);
-	while (fgets(line, sizeof(line), file))
-		count += strstr(line, text) != NULL;
-	return count;
-}
-
 static void a_lane_that_is_lost_comes_back_and_is_told_once(void **state)
 {
-	FILE *log = tmpfile();
-	int saved = dup(STDERR_FILENO);
 	struct remote_traffic traffic;
+	struct log_lines log;
 	struct child_rig rig;
 
 	(void)state;
-	assert_non_null(log);
 	assert_int_equal(child_rig_start(&rig, NULL, SIMPLER_LANE_STREAM), SIMPLER_OK);
-	assert_true(dup2(fileno(log), STDERR_FILENO) >= 0);
+	log_lines_begin(&log);
 	lose_it_twice(&rig);
-	assert_true(dup2(saved, STDERR_FILENO) >= 0);
-	(void)close(saved);
-	assert_int_equal(count_lines(log, "the lane 'stream' to"), 1);
-	(void)fclose(log);
+	log_lines_end(&log);
+	assert_int_equal(log_lines_count(&log, "the lane 'stream' to"), 1);
+	log_lines_release(&log);
 	traffic = traffic_of(&rig);
 	assert_int_equal(traffic.lane_losses, 2);
 	/* Each held one was sent twice. */
