@@ -20,8 +20,6 @@
 
 #include "health.pb-c.h"
 
-#define SERVICE_NAME_MAX 255
-
 typedef Grpc__Health__V1__HealthCheckRequest pb_request;
 typedef Grpc__Health__V1__HealthCheckResponse pb_response;
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus pb_status;
@@ -29,7 +27,7 @@ typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus pb_status;
 struct watcher {
 	struct watcher *prev, *next;
 	struct rpc_call *call;
-	char service[SERVICE_NAME_MAX + 1];
+	char service[RPC_HEALTH_NAME_MAX + 1];
 	bool listed, answered, sending, has_told;
 	pb_status told; /* when has_told */
 };
@@ -42,7 +40,7 @@ struct rpc_health {
 	bool closed;
 };
 
-static bool read_service(const uint8_t *data, size_t size, char service[SERVICE_NAME_MAX + 1])
+bool rpc_health_decode(const uint8_t *data, size_t size, char service[RPC_HEALTH_NAME_MAX + 1])
 {
 	struct bump bump;
 	pb_request *request;
@@ -52,10 +50,10 @@ static bool read_service(const uint8_t *data, size_t size, char service[SERVICE_
 	request = codec_unpack(&grpc__health__v1__health_check_request__descriptor, data, size,
 	                       &bump);
 	length = request ? strlen(request->service) : SIZE_MAX;
-	if (length <= SERVICE_NAME_MAX)
+	if (length <= RPC_HEALTH_NAME_MAX)
 		memcpy(service, request->service, length + 1);
 	bump_release(&bump);
-	return length <= SERVICE_NAME_MAX;
+	return length <= RPC_HEALTH_NAME_MAX;
 }
 
 static simpler_status write_status(pb_status status, struct rpc_buffer *out)
@@ -81,11 +79,11 @@ static pb_status status_of(enum rpc_health_state state)
 static void check_message(struct rpc_call *call, const uint8_t *data, size_t size)
 {
 	struct rpc_health *health = rpc_call_context(call);
-	char service[SERVICE_NAME_MAX + 1];
+	char service[RPC_HEALTH_NAME_MAX + 1];
 	enum rpc_health_state state;
 	struct rpc_buffer answer;
 
-	if (!read_service(data, size, service)) {
+	if (!rpc_health_decode(data, size, service)) {
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "this is no HealthCheckRequest", NULL);
 		return;
 	}
@@ -140,7 +138,7 @@ static void watch_message(struct rpc_call *call, const uint8_t *data, size_t siz
 	struct watcher *watcher = rpc_call_state(call);
 	bool closed;
 
-	if (!read_service(data, size, watcher->service)) {
+	if (!rpc_health_decode(data, size, watcher->service)) {
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "this is no HealthCheckRequest", NULL);
 		return;
 	}

@@ -14,6 +14,12 @@ enum rpc_health_state { RPC_HEALTH_UNKNOWN, RPC_HEALTH_SERVING, RPC_HEALTH_NOT_S
  * not call in here. */
 typedef enum rpc_health_state rpc_health_ask(void *context, const char *service);
 
+#define RPC_HEALTH_NAME_MAX 255
+
+/* The service that a HealthCheckRequest names; false for what is none, and for a name that is too
+ * long. A pure function. */
+bool rpc_health_decode(const uint8_t *data, size_t size, char service[RPC_HEALTH_NAME_MAX + 1]);
+
 struct rpc_health;
 simpler_status rpc_health_create(rpc_health_ask *ask, void *context, struct rpc_health **out);
 /* For rpc_server_options.services. */

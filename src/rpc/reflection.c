@@ -196,7 +196,7 @@ static void answer_services(struct answer *answer)
 	answer->response.list_services_response = services;
 }
 
-static void answer_request(struct answer *answer, pb_request *request)
+static void fill_in(struct answer *answer, pb_request *request)
 {
 	grpc__reflection__v1alpha__server_reflection_response__init(&answer->response);
 	answer->response.valid_host = request->host;
@@ -213,6 +213,26 @@ static void answer_request(struct answer *answer, pb_request *request)
 		fail(answer, RPC_UNIMPLEMENTED, "this server declares no extensions");
 }
 
+enum rpc_code rpc_reflection_answer(const uint8_t *data, size_t size, struct rpc_buffer *out)
+{
+	enum rpc_code code = RPC_INVALID_ARGUMENT;
+	struct answer answer;
+	pb_request *request = NULL;
+
+	bump_init(&answer.bump, 3 * REQUEST_MAX + DESCRIPTORS_MAX);
+	if (size <= REQUEST_MAX)
+		request =
+			codec_unpack(PB_TYPE(server_reflection_request), data, size, &answer.bump);
+	if (request) {
+		fill_in(&answer, request);
+		code = codec_pack(&answer.response.base, out) == SIMPLER_OK
+		               ? RPC_OK
+		               : RPC_RESOURCE_EXHAUSTED;
+	}
+	bump_release(&answer.bump);
+	return code;
+}
+
 /* --- the stream: one request, one answer, the next request --- */
 
 static void on_open(struct rpc_call *call)
@@ -222,24 +242,16 @@ static void on_open(struct rpc_call *call)
 
 static void on_message(struct rpc_call *call, const uint8_t *data, size_t size)
 {
-	struct answer answer;
 	struct rpc_buffer message;
-	pb_request *request = NULL;
+	enum rpc_code code = rpc_reflection_answer(data, size, &message);
 
-	bump_init(&answer.bump, 3 * REQUEST_MAX + DESCRIPTORS_MAX);
-	if (size <= REQUEST_MAX)
-		request =
-			codec_unpack(PB_TYPE(server_reflection_request), data, size, &answer.bump);
-	if (!request) {
-		rpc_finish(call, RPC_INVALID_ARGUMENT, "this is no ServerReflectionRequest", NULL);
-	} else {
-		answer_request(&answer, request);
-		if (codec_pack(&answer.response.base, &message) == SIMPLER_OK)
-			rpc_send(call, &message);
-		else
-			rpc_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory", NULL);
-	}
-	bump_release(&answer.bump);
+	if (code == RPC_OK)
+		rpc_send(call, &message);
+	else
+		rpc_finish(call, code,
+		           code == RPC_INVALID_ARGUMENT ? "this is no ServerReflectionRequest"
+		                                        : "out of memory",
+		           NULL);
 }
 
 static void on_half_close(struct rpc_call *call)
