@@ -104,10 +104,14 @@ static void print_rooms(const struct msg_status *status)
 		}
 	}
 	for (uint32_t i = 0; i < status->transport_count; i++) {
+		const struct msg_transport_status *transport = &status->transports[i];
+
 		printf("transport   ");
-		print_untrusted(stdout, status->transports[i].name);
-		printf("%s", status->transports[i].available ? "" : ": not available: ");
-		print_untrusted(stdout, status->transports[i].why_not);
+		print_untrusted(stdout, transport->name);
+		printf("%s", transport->available ? "" : ": not available: ");
+		print_untrusted(stdout, transport->why_not);
+		if (transport->sessions > 0)
+			printf(": %" PRIu32 " sessions", transport->sessions);
 		printf("\n");
 	}
 	printf("catalog     %" PRIu64 " of %" PRIu64 " callables, %" PRIu64 " prepared; %" PRIu64
@@ -245,6 +249,7 @@ static void json_transports(struct json *json, const struct msg_status *status)
 		json_string(json, "name", status->transports[i].name);
 		json_bool(json, "available", status->transports[i].available);
 		json_string(json, "why_not", status->transports[i].why_not);
+		json_number(json, "sessions", status->transports[i].sessions);
 		json_close_object(json);
 	}
 	json_close_array(json);

@@ -331,6 +331,8 @@ static simpler_status open_for_peer(void *context, uint64_t session, struct segm
 	if (status != SIMPLER_OK)
 		return status;
 	status = node_open_segment(node, session, out);
+	if (status == SIMPLER_OK)
+		pool_share_segment(node->pool, session);
 	sessions_leave(node->sessions, session);
 	return status;
 }

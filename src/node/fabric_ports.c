@@ -279,6 +279,18 @@ void fabric_ports_leave(struct fabric_ports *ports, uint64_t session)
 	pthread_mutex_unlock(&ports->lock);
 }
 
+uint32_t fabric_ports_sessions(struct fabric_ports *ports)
+{
+	uint32_t count;
+
+	if (!ports)
+		return 0;
+	pthread_mutex_lock(&ports->lock);
+	count = HASH_COUNT(ports->joined);
+	pthread_mutex_unlock(&ports->lock);
+	return count;
+}
+
 /* Its handles are revoked, or their regions go with it. */
 static void close_port(struct session_port *port)
 {

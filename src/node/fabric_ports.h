@@ -39,6 +39,8 @@ enum fabric_provider fabric_ports_provider(const struct fabric_ports *ports);
 simpler_status fabric_ports_join(struct fabric_ports *ports, uint64_t session,
                                  struct fabric_address *out);
 void fabric_ports_leave(struct fabric_ports *ports, uint64_t session);
+/* How many sessions have one; 0 for NULL. */
+uint32_t fabric_ports_sessions(struct fabric_ports *ports);
 /* Close the ports of sessions that have left, and end waits that are late. By one thread. Returns
  * when to be called again at the latest (base/clock.h). */
 int64_t fabric_ports_step(struct fabric_ports *ports);

@@ -126,22 +126,38 @@ static void tell_engine(struct node *node, struct parts *parts)
 		tell_workers(node, &engine->vitals, out);
 }
 
-static void tell_pool(struct node *node, struct msg_pool_status *out)
+static void tell_pool(const struct pool_stats *stats, struct msg_pool_status *out)
 {
-	struct pool_stats stats;
-
-	pool_stats(node->pool, &stats);
 	*out = (struct msg_pool_status){
-		.capacity = stats.capacity,
-		.used = stats.used,
-		.largest_free = stats.largest_free,
-		.committed = stats.committed,
-		.handles = stats.handles,
-		.max_handles = stats.max_handles,
-		.max_session_handles = stats.max_session_handles,
-		.grants = stats.grants,
+		.capacity = stats->capacity,
+		.used = stats->used,
+		.largest_free = stats->largest_free,
+		.committed = stats->committed,
+		.handles = stats->handles,
+		.max_handles = stats->max_handles,
+		.max_session_handles = stats->max_session_handles,
+		.grants = stats->grants,
 		.max_grants = POOL_MAX_GRANTS,
-		.max_session_grants = stats.max_session_grants,
+		.max_session_grants = stats->max_session_grants,
+	};
+}
+
+static void tell_transports(struct node *node, const struct pool_stats *stats,
+                            struct msg_status *out)
+{
+	out->transports[out->transport_count++] =
+		(struct msg_transport_status){ .name = "grpc", .available = true };
+	out->transports[out->transport_count++] = (struct msg_transport_status){
+		.name = "shm",
+		.available = node->shm_address[0] != '\0',
+		.why_not = node->shm_address[0] ? "" : "the daemon was started with --shm off",
+		.sessions = stats->shared,
+	};
+	out->transports[out->transport_count++] = (struct msg_transport_status){
+		.name = FABRIC_TRANSPORT,
+		.available = node->fabric != NULL,
+		.why_not = node->fabric ? "" : node->fabric_why,
+		.sessions = fabric_ports_sessions(node->fabric),
 	};
 }
 
@@ -197,18 +213,6 @@ static void tell_node(struct node *node, struct msg_status *out)
 	out->version = simpler_version();
 	out->wire_version = SIMPLER_WIRE_VERSION;
 	out->callable_abi = SIMPLER_CALLABLE_ABI;
-	out->transports[out->transport_count++] =
-		(struct msg_transport_status){ .name = "grpc", .available = true };
-	out->transports[out->transport_count++] = (struct msg_transport_status){
-		.name = "shm",
-		.available = node->shm_address[0] != '\0',
-		.why_not = node->shm_address[0] ? "" : "the daemon was started with --shm off",
-	};
-	out->transports[out->transport_count++] = (struct msg_transport_status){
-		.name = FABRIC_TRANSPORT,
-		.available = node->fabric != NULL,
-		.why_not = node->fabric ? "" : node->fabric_why,
-	};
 	out->sessions.attached = sessions_count(node->sessions);
 	out->sessions.limit = node->options->max_sessions;
 }
@@ -218,6 +222,7 @@ void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
 	struct parts *parts = calloc(1, sizeof(*parts));
 	struct node *node = node_of(call);
 	struct rpc_buffer buffer;
+	struct pool_stats stats;
 
 	(void)data;
 	(void)size;
@@ -228,7 +233,9 @@ void node_status(struct rpc_call *call, const uint8_t *data, size_t size)
 	}
 	tell_readiness(node, parts);
 	tell_engine(node, parts);
-	tell_pool(node, &parts->message.pool);
+	pool_stats(node->pool, &stats);
+	tell_pool(&stats, &parts->message.pool);
+	tell_transports(node, &stats, &parts->message);
 	tell_catalog(node, &parts->message.catalog);
 	tell_node(node, &parts->message);
 	tell_lanes(node, &parts->message);

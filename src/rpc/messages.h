@@ -273,6 +273,7 @@ struct msg_pool_status {
 struct msg_transport_status {
 	const char *name, *why_not;
 	bool available;
+	uint32_t sessions;
 };
 
 struct msg_lane_status {

@@ -87,6 +87,7 @@ static simpler_status take_transport(const PB(TransportStatus) * message,
 	simpler_status status = take_line(message->name, "a transport's name", &out->name);
 
 	out->available = message->available != 0;
+	out->sessions = message->sessions;
 	return status == SIMPLER_OK
 	               ? take_line(message->why_not, "a transport's why_not", &out->why_not)
 	               : status;
@@ -308,6 +309,7 @@ static void put_transports(const struct msg_status *status, struct parts *parts,
 		to->name = put_text(status->transports[i].name, &parts->bump);
 		to->why_not = put_text(status->transports[i].why_not, &parts->bump);
 		to->available = status->transports[i].available;
+		to->sessions = status->transports[i].sessions;
 		parts->transport_list[i] = to;
 	}
 	out->n_transports = status->transport_count;

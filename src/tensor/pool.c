@@ -533,7 +533,8 @@ void pool_stats(struct pool *pool, struct pool_stats *out)
 		                    .used = store.used,
 		                    .largest_free = store.largest_free,
 		                    .committed = store.committed,
-		                    .segments = store.segments };
+		                    .segments = store.segments,
+		                    .shared = store.shared };
 	pthread_mutex_lock(&pool->lock);
 	out->handles = pool->handles;
 	out->max_handles = pool->max_handles;

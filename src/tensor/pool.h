@@ -78,6 +78,7 @@ struct pool_stats {
 	uint32_t grants;
 	uint32_t max_session_handles, max_session_grants;
 	uint32_t segments; /* beside the main one */
+	uint32_t shared;   /* of them, those of sessions that have theirs mapped */
 };
 
 enum pool_access { POOL_READ, POOL_WRITE };
@@ -149,6 +150,8 @@ simpler_status pool_open_segment(struct pool *pool, uint64_t session, struct seg
 /* Storage that the session allocates from now on lies in its segment: all who are to use it know of
  * it. */
 void pool_begin_segment(struct pool *pool, uint64_t session);
+/* The session is handed its segment, to be mapped there. */
+void pool_share_segment(struct pool *pool, uint64_t session);
 /* The id of a segment whose session is over and of which nothing is left; 0: none. It is to be
  * dropped when nobody else is to be told of it any more. */
 uint32_t pool_ended_segment(struct pool *pool);

@@ -297,6 +297,11 @@ void pool_begin_segment(struct pool *pool, uint64_t session)
 	store_begin(pool->store, session);
 }
 
+void pool_share_segment(struct pool *pool, uint64_t session)
+{
+	store_share(pool->store, session);
+}
+
 uint32_t pool_ended_segment(struct pool *pool)
 {
 	return store_empty(pool->store);

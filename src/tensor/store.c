@@ -16,7 +16,7 @@ struct store_segment {
 	struct segment_view view; /* fixed */
 	struct arena *arena;
 	struct pages pages;
-	bool begun, closed;
+	bool begun, closed, shared;
 	struct store_segment *next;
 };
 
@@ -198,6 +198,17 @@ void store_begin(struct store *store, uint64_t owner)
 	pthread_mutex_unlock(&store->lock);
 }
 
+void store_share(struct store *store, uint64_t owner)
+{
+	struct store_segment *segment;
+
+	pthread_mutex_lock(&store->lock);
+	segment = segment_of(store, owner);
+	if (segment)
+		segment->shared = true;
+	pthread_mutex_unlock(&store->lock);
+}
+
 void store_close(struct store *store, uint64_t owner)
 {
 	struct store_segment *segment;
@@ -365,6 +376,16 @@ void store_locate(const struct store_piece *piece, struct segment_view *segment,
 	*offset = piece->block->offset;
 }
 
+/* Under the lock. */
+static uint32_t count_shared(const struct store *store)
+{
+	uint32_t count = 0;
+
+	for (const struct store_segment *each = store->others; each; each = each->next)
+		count += each->shared && !each->closed;
+	return count;
+}
+
 void store_stats(struct store *store, struct store_stats *out)
 {
 	pthread_mutex_lock(&store->lock);
@@ -372,6 +393,7 @@ void store_stats(struct store *store, struct store_stats *out)
 		                     .used = store->used,
 		                     .largest_free = largest_free(store, &store->main),
 		                     .committed = atomic_load(&store->budget.committed),
-		                     .segments = store->count };
+		                     .segments = store->count,
+		                     .shared = count_shared(store) };
 	pthread_mutex_unlock(&store->lock);
 }

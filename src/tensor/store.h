@@ -59,6 +59,8 @@ simpler_status store_open(struct store *store, uint64_t owner, uint32_t id,
                           struct segment_view *out);
 /* What the owner allocates from now on lies there. */
 void store_begin(struct store *store, uint64_t owner);
+/* Its owner is handed the memfd: it is counted. */
+void store_share(struct store *store, uint64_t owner);
 /* Nothing is allocated in the owner's segment any more. One without is left alone. */
 void store_close(struct store *store, uint64_t owner);
 /* The id of a segment that is closed and empty; 0 when there is none. */
@@ -82,6 +84,7 @@ void store_locate(const struct store_piece *piece, struct segment_view *segment,
 struct store_stats {
 	uint64_t capacity, used, largest_free, committed; /* bytes */
 	uint32_t segments;
+	uint32_t shared; /* of them, those that their owners were handed, and that are not closed */
 };
 void store_stats(struct store *store, struct store_stats *out);
 

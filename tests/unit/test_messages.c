@@ -357,7 +357,7 @@ static void status_round_trips(void **state)
 		          .handles = 5,
 		          .max_handles = 6 },
 		.transport_count = 2,
-		.transports = { { "grpc", "", true }, { "shm", "no socket", false } },
+		.transports = { { "grpc", "", true, 0 }, { "shm", "no socket", false, 3 } },
 		.lane_count = 1,
 		.lanes = { { "stream", "not offered", true, 7 } },
 		.catalog = { 1, 2, 3, 4, 5, 6, 7, 8, "/store" },
@@ -393,6 +393,7 @@ static void status_round_trips(void **state)
 	assert_int_equal(out.transport_count, 2);
 	assert_true(out.transports[0].available && !out.transports[1].available);
 	assert_string_equal(out.transports[1].why_not, "no socket");
+	assert_true(out.transports[0].sessions == 0 && out.transports[1].sessions == 3);
 	assert_memory_equal(&out.catalog, &in.catalog, offsetof(struct msg_catalog_status, store));
 	assert_string_equal(out.catalog.store, "/store");
 	assert_memory_equal(&out.queue, &in.queue, sizeof(in.queue));

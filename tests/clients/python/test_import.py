@@ -311,6 +311,19 @@ class ImportingByFabric(Importing):
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
+    def joined(self):
+        return {each.name: each.sessions for each in self.client.status().transports}
+
+    def test_status_tells_how_many_sessions_have_joined(self):
+        wait_until(lambda: self.joined()["fabric"] == 0, "sessions of other tests are over")
+        for session in self.a, self.neighbour, self.a:
+            session.pool.JoinFabric(wire.FabricReq(provider="tcp"), timeout=SECONDS,
+                                    metadata=session.metadata)
+        self.assertEqual(self.joined(), {"grpc": 0, "shm": 0, "fabric": 2})
+        self.neighbour.detach()
+        wait_until(lambda: self.joined()["fabric"] == 1, "a session is over")
+        self.neighbour.attach()
+
     def test_bytes_are_read_by_the_fabric(self):
         there = self.a.write(self.a.alloc(5 * MIB + 3), pattern(5 * MIB + 3))
         here = self.b.import_(self.a.export(there), self.daemon.address)

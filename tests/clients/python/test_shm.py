@@ -276,6 +276,20 @@ class Shared(DaemonTest):
         wait_until(lambda: all(mapped(pid) <= 2 for pid in [engine, *workers]),
                    "ended memory is unmapped everywhere")
 
+    def sharing(self):
+        return {each.name: each.sessions for each in self.client.status().transports}
+
+    def test_status_tells_how_many_sessions_share_memory(self):
+        wait_until(lambda: self.sharing() == {"grpc": 0, "shm": 1, "fabric": 0}, "anne's is one")
+        again = Memory(self.anne, self.address)
+        other = Memory(self.ben, self.address)
+        self.assertEqual(self.sharing(), {"grpc": 0, "shm": 2, "fabric": 0})
+        again.close()
+        other.close()
+        self.ben.detach()
+        wait_until(lambda: self.sharing()["shm"] == 1, "ben's session is over")
+        self.ben.attach()
+
     def test_so_many_sessions_have_memory_at_once(self):
         clients, memories = [], []
         for i in range(63):
