@@ -18,12 +18,14 @@ struct work {
 	const simpler_args *args;
 };
 
-static void connect_node(const struct bench *bench, struct work *work)
+static void connect_node(const struct bench *bench, struct work *work, simpler_fabric fabric)
 {
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
 	simpler_module *module;
 
 	*work = (struct work){ .worker = NULL };
-	if (simpler_worker_create(NULL, &work->worker) != SIMPLER_OK ||
+	options.fabric = fabric;
+	if (simpler_worker_create(&options, &work->worker) != SIMPLER_OK ||
 	    simpler_worker_add_remote(work->worker, bench->node.address, NULL) != SIMPLER_OK ||
 	    simpler_module_load(work->worker, bench->module, &module) != SIMPLER_OK ||
 	    simpler_module_orch_fn(module, "noop", simpler_no_state(), &work->fn) != SIMPLER_OK ||
@@ -98,7 +100,7 @@ static void measure_stream(const char *name, const struct bench *bench, bool pul
 	simpler_tensor_handle handle;
 	struct work work;
 
-	connect_node(bench, &work);
+	connect_node(bench, &work, SIMPLER_FABRIC_OFF);
 	handle = alloc(&work, MOVED);
 	move(&work, handle, &local, pull, SIMPLER_TRANSPORT_STREAM);
 	(void)time_bare(bench, pull);
@@ -131,7 +133,7 @@ void case_shm_write(const char *name, const struct bench *bench)
 	simpler_tensor_handle handle;
 	struct work work;
 
-	connect_node(bench, &work);
+	connect_node(bench, &work, SIMPLER_FABRIC_OFF);
 	handle = alloc(&work, MOVED);
 	move(&work, handle, &local, false, SIMPLER_TRANSPORT_SHM);
 	for (unsigned i = 0; i < bench->rounds; i++) {
@@ -184,7 +186,7 @@ static void measure_resident(const char *name, const struct bench *bench, size_t
 	int64_t count = (int64_t)size;
 	struct work work;
 
-	connect_node(bench, &work);
+	connect_node(bench, &work, SIMPLER_FABRIC_OFF);
 	if (simpler_args_add_handle(args, alloc(&work, size), 0, SIMPLER_UINT8, 1, &count,
 	                            SIMPLER_INOUT) != SIMPLER_OK)
 		bench_give_up("an argument");
@@ -216,10 +218,23 @@ void case_tensor_task(const char *name, const struct bench *bench)
 	measure_resident(name, bench, MIB);
 }
 
+static bool has_fabric(void)
+{
+	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
+	simpler_worker *worker;
+
+	options.fabric = SIMPLER_FABRIC_TCP;
+	if (simpler_worker_create(&options, &worker) != SIMPLER_OK)
+		return false;
+	simpler_worker_close(worker);
+	return true;
+}
+
 static void measure_staged(const char *name, const struct bench *bench, size_t size,
                            simpler_transport transport)
 {
 	unsigned count = size > MIB ? 8 : 200;
+	bool by_fabric = transport == SIMPLER_TRANSPORT_FABRIC;
 	struct stats_rounds rounds = { .unit = "us" };
 	simpler_args *args = simpler_args_create();
 	simpler_tensor local = memory(size);
@@ -228,7 +243,7 @@ static void measure_staged(const char *name, const struct bench *bench, size_t s
 
 	if (count > bench->iterations)
 		count = bench->iterations;
-	connect_node(bench, &work);
+	connect_node(bench, &work, by_fabric ? SIMPLER_FABRIC_TCP : SIMPLER_FABRIC_OFF);
 	handle = alloc(&work, size);
 	if (simpler_args_add_staged(args, &local, SIMPLER_INOUT, transport) != SIMPLER_OK)
 		bench_give_up("an argument");
@@ -265,14 +280,19 @@ void case_staged_task(const char *name, const struct bench *bench)
 	} kinds[] = {
 		{ "1m_stream", MIB, SIMPLER_TRANSPORT_STREAM },
 		{ "1m_shm", MIB, SIMPLER_TRANSPORT_SHM },
+		{ "1m_fabric", MIB, SIMPLER_TRANSPORT_FABRIC },
 		{ "64m_stream", MOVED, SIMPLER_TRANSPORT_STREAM },
 		{ "64m_shm", MOVED, SIMPLER_TRANSPORT_SHM },
+		{ "64m_fabric", MOVED, SIMPLER_TRANSPORT_FABRIC },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		char full[64];
 
 		(void)snprintf(full, sizeof(full), "%s_%s", name, kinds[i].suffix);
-		measure_staged(full, bench, kinds[i].size, kinds[i].transport);
+		if (kinds[i].transport == SIMPLER_TRANSPORT_FABRIC && !has_fabric())
+			printf("%s SKIPPED: libfabric has no tcp;ofi_rxm here\n", full);
+		else
+			measure_staged(full, bench, kinds[i].size, kinds[i].transport);
 	}
 }
