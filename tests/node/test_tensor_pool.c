@@ -1,6 +1,7 @@
 /* TensorPool as clients see it: what may be pushed how, and what comes back. */
 #include "front_end.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "node/node.h"
@@ -244,6 +245,69 @@ static void a_freed_handle_is_stale_everywhere(void **state)
 	outcome_destroy(&outcome);
 }
 
+/* Of the memory that processes share, what is resident in the front end. */
+static size_t resident_bytes(const struct front_end *front_end)
+{
+	char path[64], line[128];
+	size_t kilobytes = SIZE_MAX;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)front_end->daemon.pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (kilobytes == SIZE_MAX && fgets(line, sizeof(line), file))
+		(void)sscanf(line, "RssShmem: %zu", &kilobytes);
+	(void)fclose(file);
+	assert_true(kilobytes != SIZE_MAX);
+	return kilobytes * 1024;
+}
+
+/* Tensors of 8 MiB, in chunks of 1 MiB. */
+static void store_some(struct front_end *front_end, struct msg_handle *stored, size_t count)
+{
+	uint8_t *bytes = pattern(MIB, 0);
+	struct msg_chunk chunks[8];
+	struct outcome outcome;
+
+	for (size_t i = 0; i < count; i++) {
+		stored[i] = alloc_tensor(front_end, 8 * MIB);
+		for (size_t j = 0; j < 8; j++)
+			chunks[j] = (struct msg_chunk){ .has_handle = true,
+				                        .handle = stored[i],
+				                        .offset = j * MIB,
+				                        .data = { bytes, MIB },
+				                        .last = j == 7 };
+		push_chunks(front_end, chunks, 8, &outcome);
+		expect(&outcome, RPC_OK, "");
+		outcome_destroy(&outcome);
+	}
+	free(bytes);
+}
+
+/* But for the pages that are kept for the next. The kernel's count of them may be off by a few. */
+static void freed_tensors_leave_the_resident_size_of_the_front_end(void **state)
+{
+	enum { COUNT = 16 };
+	const size_t stored_bytes = COUNT * 8 * MIB, kept = 64 * MIB;
+	const char *const options[] = { "--pool-bytes", "192M", NULL };
+	struct front_end *front_end = front_end_start(options);
+	const size_t before = resident_bytes(front_end);
+	struct msg_handle stored[COUNT];
+	struct outcome outcome;
+
+	(void)state;
+	store_some(front_end, stored, COUNT);
+	assert_in_range(resident_bytes(front_end), before + stored_bytes - MIB,
+	                before + stored_bytes + MIB);
+	for (size_t i = 0; i < COUNT; i++) {
+		handle_call(front_end, false, &stored[i], 0, &outcome);
+		expect(&outcome, RPC_OK, "");
+		outcome_destroy(&outcome);
+	}
+	assert_in_range(resident_bytes(front_end), before, before + kept + MIB);
+	front_end_stop(front_end);
+}
+
 static void a_lease_that_is_over_frees_the_storage(void **state)
 {
 	struct front_end *front_end = *state;
@@ -293,6 +357,7 @@ int main(void)
 		WITH_A_NODE(a_push_that_fails_frees_what_it_allocated),
 		WITH_A_NODE(a_refresh_makes_the_lease_longer),
 		WITH_A_NODE(a_freed_handle_is_stale_everywhere),
+		cmocka_unit_test(freed_tensors_leave_the_resident_size_of_the_front_end),
 		WITH_A_NODE(a_lease_that_is_over_frees_the_storage),
 		cmocka_unit_test(no_stream_of_bytes_waits_for_ever),
 	};
