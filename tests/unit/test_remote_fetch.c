@@ -26,10 +26,10 @@
 
 /* The node. Storage that it made is full of its handle's id. */
 static struct {
-	uint64_t last_id;
-	uint64_t breaks_at;   /* a handle of which half is sent, or 0, */
-	bool fails;           /* and then an error; or nothing */
-	pthread_mutex_t lock; /* guards what follows */
+	_Atomic uint64_t last_id;
+	_Atomic uint64_t breaks_at; /* a handle of which half is sent, or 0, */
+	_Atomic bool fails;         /* and then an error; or nothing */
+	pthread_mutex_t lock;       /* guards what follows */
 	pthread_cond_t changed;
 	bool ended; /* the task of the test */
 	struct error error;
