@@ -2,6 +2,8 @@
  * which order, and what is left when one fails. */
 #include "worker_fixture.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +309,8 @@ static void it_is_gone_when_all_nodes_have_answered(void **state)
 	assert_true(is_gone(rig));
 }
 
+static _Atomic bool was_refused; /* the function below has come so far */
+
 ORCH(submits_and_unregisters)
 {
 	FIXTURE_OF_STATE();
@@ -321,6 +325,7 @@ ORCH(submits_and_unregisters)
 	assert_int_equal(simpler_submit_next_level(orch, fixture->fn, NULL, NULL, NULL),
 	                 SIMPLER_ESTALE);
 	assert_non_null(strstr(simpler_last_error(), "'shift' was unregistered"));
+	atomic_store(&was_refused, true);
 	return SIMPLER_OK;
 }
 
@@ -335,6 +340,8 @@ static void unregistering_waits_for_tasks_in_flight_and_refuses_new_ones(void **
 	assert_all_asked(rig, "PC");
 	background_begin(&run, rig->fixture, submits_and_unregisters);
 	task = fake_take(rig->nodes[0]);
+	while (!atomic_load(&was_refused))
+		sched_yield();
 	assert_false(is_gone(rig));
 	fake_end_well(task);
 	background_end(&run);
