@@ -185,15 +185,20 @@ void hosted_stop_children(struct hosted *hosted)
 simpler_status hosted_take_segment(struct hosted *hosted, const struct record_segment *segment,
                                    int fd)
 {
-	simpler_status status = segments_take(&hosted->core->later, segment, fd);
+	simpler_status status;
 
 	if (segment->bytes == 0) {
+		status = segments_take(&hosted->core->later, segment, fd);
 		local_group_unshare(hosted->group, segment->id);
 		return status;
 	}
-	if (status == SIMPLER_OK)
-		return local_group_share(hosted->group, segment, fd);
-	(void)close(fd);
+	/* For tasks here last: once one finds it, what that submits may need it below. */
+	status = local_group_share(hosted->group, segment, fd);
+	if (status != SIMPLER_OK)
+		return status;
+	status = segments_take(&hosted->core->later, segment, fd);
+	if (status != SIMPLER_OK)
+		local_group_unshare(hosted->group, segment->id);
 	return status;
 }
 
