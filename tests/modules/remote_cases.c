@@ -213,6 +213,7 @@ static simpler_status close_all(simpler_orch *orch, const simpler_args *args,
 }
 SIMPLER_ORCH(close_all);
 
+/* out[0] = the worker process, out[1] = its parent */
 static simpler_status tell_who(const simpler_args *args)
 {
 	int64_t ids[2] = { getpid(), getppid() };
@@ -224,14 +225,7 @@ static simpler_status tell_who(const simpler_args *args)
 	return SIMPLER_OK;
 }
 
-/* out[0] = the worker process, out[1] = its parent */
-SUB_TASK(who)
-{
-	(void)state;
-	return tell_who(args);
-}
-
-/* --- the same on a chip --- */
+/* --- on a chip --- */
 
 #define CHIP_TASK(name)                                                                            \
 	static simpler_status name##_kernel(const simpler_block *block, const simpler_args *args,  \
@@ -271,6 +265,14 @@ CHIP_TASK(hold_on_chip)
 CHIP_TASK(who_on_chip)
 {
 	(void)block;
+	(void)state;
+	return tell_who(args);
+}
+
+/* --- the last, which a refusal of a name tells first --- */
+
+SUB_TASK(who)
+{
 	(void)state;
 	return tell_who(args);
 }
