@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "fabric/library.h"
 #include "fabric/loop.h"
+#include "os/watched.h"
 
 #define RECEIVE        (-1)
 #define EVENTS_AT_ONCE 16u
@@ -180,12 +181,31 @@ static void drain(struct fabric_port *port)
 	}
 }
 
+/* The answer to a read that has come in part is given back twice by the provider tcp 1.17 when its
+ * endpoint is closed, and the process dies of the second time. Not so when its connection breaks.
+ */
+static void break_off_reads(struct fabric_port *port)
+{
+	const struct fabric_op *op;
+
+	DL_FOREACH (port->ops, op) {
+		if (op->kind == FABRIC_READ && op->in_flight > 0)
+			break;
+	}
+	if (!op)
+		return;
+	watched_shut_connections(port->fd);
+	drain(port);
+}
+
 void port_take_down(struct fabric_port *port, const char *why)
 {
 	if (port->down)
 		return;
 	if (port->fabric->provider == FABRIC_VERBS)
 		drain(port);
+	else
+		break_off_reads(port);
 	(void)fi_close(&port->ep->fid);
 	port->ep = NULL;
 	port->down = true;

@@ -77,7 +77,7 @@ static simpler_status check_address(const char *address)
 static simpler_status try_bind(const struct fi_info *info, const char *address)
 {
 	const struct sockaddr *bound = info->src_addr;
-	int fd = socket(bound->sa_family, SOCK_DGRAM, 0), error = 0;
+	int fd = socket(bound->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
 
 	if (fd < 0)
 		return error_raise_errno(SIMPLER_ESYSTEM, errno, "cannot open a socket");
