@@ -29,7 +29,7 @@ static struct {
 	_Atomic uint64_t last_id;
 	_Atomic uint64_t breaks_at; /* a handle of which half is sent, or 0, */
 	_Atomic bool fails;         /* and then an error; or nothing */
-	pthread_mutex_t lock;       /* guards what follows */
+	pthread_mutex_t lock;       /* guards all of it */
 	pthread_cond_t changed;
 	bool ended; /* the task of the test */
 	struct error error;
@@ -44,7 +44,9 @@ static void answer_alloc(struct rpc_call *call, const uint8_t *data, size_t size
 
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	assert_int_equal(msg_alloc_decode(data, size, &bump, &asked), SIMPLER_OK);
+	pthread_mutex_lock(&node.lock);
 	answer.handle_id = ++node.last_id;
+	pthread_mutex_unlock(&node.lock);
 	answer.nbytes = asked.nbytes;
 	assert_int_equal(msg_handle_encode(&answer, &buffer), SIMPLER_OK);
 	bump_release(&bump);
@@ -98,7 +100,9 @@ static void send_bytes(struct rpc_call *call, const uint8_t *data, size_t size)
 	bump_init(&bump, MSG_BUMP_LIMIT(size));
 	assert_int_equal(msg_handle_decode(data, size, &bump, &chunk.handle), SIMPLER_OK);
 	memset(bytes, (int)chunk.handle.handle_id, sizeof(bytes));
+	pthread_mutex_lock(&node.lock);
 	chunk.last = chunk.handle.handle_id != node.breaks_at;
+	pthread_mutex_unlock(&node.lock);
 	chunk.data = (simpler_bytes){ bytes, chunk.last ? BYTES : HALF };
 	rpc_call_set_state(call, chunk.last ? NULL : &node);
 	assert_int_equal(msg_chunk_encode(&chunk, &buffer), SIMPLER_OK);
@@ -108,9 +112,14 @@ static void send_bytes(struct rpc_call *call, const uint8_t *data, size_t size)
 
 static void end_pull(struct rpc_call *call)
 {
+	bool fails;
+
+	pthread_mutex_lock(&node.lock);
+	fails = node.fails;
+	pthread_mutex_unlock(&node.lock);
 	if (!rpc_call_state(call))
 		rpc_finish(call, RPC_OK, NULL, NULL);
-	else if (node.fails)
+	else if (fails)
 		rpc_finish(call, RPC_DATA_LOSS, "the memory is gone", NULL);
 	else
 		rpc_receive(call); /* what does not come */
@@ -253,11 +262,14 @@ static void assert_bytes(const uint8_t *bytes, unsigned count, uint8_t value)
 }
 
 /* The second staged output, tensor 3, is the storage with handle 2. */
-static void begin_and_break_off(struct rig *rig)
+static void begin_and_break_off(struct rig *rig, bool fails)
 {
 	struct remote_traffic traffic;
 
+	pthread_mutex_lock(&node.lock);
 	node.breaks_at = 2;
+	node.fails = fails;
+	pthread_mutex_unlock(&node.lock);
 	rig->child->ops->start(rig->child, &rig->task);
 	do {
 		(void)sched_yield();
@@ -293,8 +305,7 @@ static void what_comes_with_the_answer_and_what_is_fetched_are_there_at_the_end(
 
 static void a_fetch_that_fails_tells_which_buffers_may_be_half_written(void **state)
 {
-	node.fails = true;
-	begin_and_break_off(*state);
+	begin_and_break_off(*state, true);
 	assert_int_equal(end(), SIMPLER_EPROTOCOL);
 	assert_non_null(strstr(error_step(&node.error, 0), "the memory is gone"));
 	assert_string_equal(error_step(&node.error, 1), "fetching tensor 3");
@@ -305,7 +316,7 @@ static void a_stop_in_a_fetch_tells_them(void **state)
 {
 	struct rig *rig = *state;
 
-	begin_and_break_off(rig);
+	begin_and_break_off(rig, false);
 	atomic_store(&rig->task.stop_at, clock_after_ms(SOON_MS));
 	rig->child->ops->stop(rig->child, rig->task.id, rig->task.stop_at);
 	assert_int_equal(end(), SIMPLER_ECANCELLED);
@@ -316,7 +327,7 @@ static void a_node_that_is_lost_in_a_fetch_tells_them(void **state)
 {
 	struct rig *rig = *state;
 
-	begin_and_break_off(rig);
+	begin_and_break_off(rig, false);
 	remote_lose((struct remote_child *)rig->child, "nobody answers");
 	assert_int_equal(end(), SIMPLER_EUNAVAILABLE);
 	assert_non_null(strstr(error_step(&node.error, 0), "is lost: nobody answers"));
