@@ -5,8 +5,8 @@
  *   main            reads the control socket: installs callables, takes memory; ends the process at
  *                   its close
  *   orchestrators   take requests off the ring, run orchestration functions, push outcomes; there
- *                   is always one more than are busy, up to a limit, so that a request never waits
- *                   behind a running one
+ *                   is always one more than are busy, so that a request never waits behind a
+ *                   running one, and a stop is heard; beyond a limit it puts requests by
  *   vitals          publishes how the engine is, four times a second
  *   the local group's own two (exec/local.c)
  *
@@ -182,8 +182,10 @@ static bool take_request(void *context, struct assignment *out)
 		pthread_mutex_unlock(&engine->requests_lock);
 		if (more)
 			call_helper(engine);
-		if (kind == RECORD_STOP)
+		if (kind == RECORD_STOP) {
 			hosted_stop(engine->hosted, stopped);
+			orchestrators_stop(&engine->orchestrators, stopped);
+		}
 		if (kind == RECORD_TASK)
 			(void)INJECT("engine.run");
 	} while (kind == RECORD_STOP || kind == RECORD_FORGET);

@@ -296,6 +296,18 @@ void hosted_stop(struct hosted *hosted, uint64_t token)
 	pthread_mutex_unlock(&hosted->lock);
 }
 
+bool hosted_is_stopped(struct hosted *hosted, uint64_t token)
+{
+	const struct hosted_task *task;
+	bool stopped;
+
+	pthread_mutex_lock(&hosted->lock);
+	task = find_task(hosted, token);
+	stopped = task && task->stopped;
+	pthread_mutex_unlock(&hosted->lock);
+	return stopped;
+}
+
 /* From here on it is the run that is stopped; a stop that came before goes to it now. */
 static void publish(struct hosted *hosted, struct hosted_task *task, struct run *run)
 {
@@ -425,6 +437,13 @@ void hosted_run(struct hosted *hosted, struct hosted_task *task, const struct re
                 struct record_outcome *out)
 {
 	record_outcome_fill(out, record->token, run_record(hosted, task, record));
+}
+
+void hosted_refuse(struct hosted *hosted, struct hosted_task *task, struct record_outcome *out)
+{
+	forget(hosted, task);
+	record_outcome_fill(out, task->token,
+	                    error_raise(SIMPLER_ECANCELLED, "it was stopped before it began"));
 }
 
 void hosted_vitals(struct hosted *hosted, struct vitals *out)

@@ -45,7 +45,8 @@ struct hosted_options {
 	void *context;
 };
 
-/* A task that is here. Its memory is the carrier's, until hosted_run() has returned. */
+/* A task that is here. Its memory is the carrier's, until hosted_run() or hosted_refuse() has
+ * returned. */
 struct hosted_task {
 	uint64_t token;
 	struct run *run; /* while there is one */
@@ -76,8 +77,11 @@ void hosted_expect(struct hosted *hosted, struct hosted_task *task, uint64_t tok
 /* Run an expected task in the calling thread. */
 void hosted_run(struct hosted *hosted, struct hosted_task *task, const struct record_task *record,
                 struct record_outcome *out);
+/* Instead: end it as one that was stopped before it began. */
+void hosted_refuse(struct hosted *hosted, struct hosted_task *task, struct record_outcome *out);
 /* Cancel the task with this token. Nothing happens when there is none. */
 void hosted_stop(struct hosted *hosted, uint64_t token);
+bool hosted_is_stopped(struct hosted *hosted, uint64_t token);
 
 /* How its children are, and what waits for them; all but `runs`. */
 void hosted_vitals(struct hosted *hosted, struct vitals *out);

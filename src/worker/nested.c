@@ -326,7 +326,7 @@ static simpler_status start(struct nested *nested)
 	nested->orchestrators.carrier = &carrier;
 	nested->orchestrators.context = nested;
 	nested->orchestrators.hosted = nested->hosted;
-	nested->orchestrators.most = MAILBOX_SLOTS + 1;
+	nested->orchestrators.most = MAILBOX_SLOTS;
 	return orchestrators_start(&nested->orchestrators);
 }
 

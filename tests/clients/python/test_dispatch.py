@@ -192,6 +192,31 @@ class Dispatching(DaemonTest):
     def test_R16_orchestration_functions_run_at_once(self):
         self.pass_gates(self.gate)
 
+    def test_what_waits_behind_all_that_may_run_is_stopped_and_costs_no_other(self):
+        running, count = 256, 258  # docs/wire.md, Limits
+        flags = self.client.tensor([0] * (count + 1))
+        argument = stored(flags, count + 1, OUTPUT_EXISTING)
+        calls = [self.client.dispatch_later(self.gate, [argument], [i]) for i in range(running)]
+
+        def come_to(in_flight):
+            wait_until(lambda: self.client.status().queue.in_flight == in_flight
+                       or any(call.done() for call in calls), f"{in_flight} are in flight")
+            self.assertEqual([call.done() for call in calls], [False] * len(calls))
+
+        wait_until(lambda: self.client.values(flags)[1:] == [1] * running + [0, 0],
+                   "as many as may run do")
+        stopped = self.client.dispatch_later(self.gate, [argument], [running])
+        calls.append(self.client.dispatch_later(self.gate, [argument], [running + 1]))
+        come_to(count)
+        stopped.cancel()
+        come_to(count - 1)
+        self.assertEqual(self.client.values(flags)[running + 1:], [0, 0])
+        self.client.write(flags, int64s([1]))
+        for call in calls:
+            self.outputs(call.result())
+        self.assertEqual(self.client.values(flags)[running + 1:], [0, 1])
+        self.client.free(flags)
+
     def test_R16_sub_tasks_of_several_dispatches_run_at_once(self):
         self.pass_gates(self.gate_below)
 
