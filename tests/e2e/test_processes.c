@@ -524,8 +524,7 @@ static void R05_a_killed_chip_is_told_within_100_ms_and_replaced_within_a_second
 	expect_told_within_100_ms_and_replaced_within_a_second(fixture, &loss);
 }
 
-static void
-R05_a_killed_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second(void **state)
+static void R05_a_dead_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct loss loss = { fixture->who, fixture->hold, 1, SIMPLER_EUNAVAILABLE,
@@ -599,7 +598,7 @@ int main(void)
 			R05_a_killed_sub_worker_is_told_within_100_ms_and_replaced_within_a_second),
 		ONE_OF_EACH(R05_a_killed_chip_is_told_within_100_ms_and_replaced_within_a_second),
 		ONE_OF_EACH(
-			R05_a_killed_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second),
+			R05_a_dead_spawn_helper_is_told_within_100_ms_and_replaced_within_a_second),
 		CASE(a_frozen_daemon_is_lost_within_seconds_and_back_when_it_thaws),
 		CASE(an_orchestration_function_that_closes_all_descriptors_costs_an_engine),
 		CASE(a_second_daemon_on_the_same_address_is_refused),
