@@ -192,7 +192,7 @@ struct lane_client {
 	struct rpc_client_call *call;
 	struct outcome outcome; /* of the stream; its lock guards the rest, too */
 	bool said_goodbye;      /* last of all */
-	unsigned answers;
+	unsigned sent, answers;
 	struct {
 		enum rpc_code code;
 		enum rpc_note note;
@@ -232,6 +232,17 @@ static void lane_message(void *context, struct rpc_client_call *call, const uint
 	bump_release(&bump);
 }
 
+static void lane_sent(void *context, struct rpc_client_call *call)
+{
+	struct lane_client *lane = context;
+
+	(void)call;
+	pthread_mutex_lock(&lane->outcome.lock);
+	lane->sent++;
+	pthread_cond_broadcast(&lane->outcome.changed);
+	pthread_mutex_unlock(&lane->outcome.lock);
+}
+
 static void lane_end(void *context, enum rpc_code code, const char *text)
 {
 	struct lane_client *lane = context;
@@ -242,6 +253,7 @@ static void lane_end(void *context, enum rpc_code code, const char *text)
 static void open_lane(struct front_end *front_end, struct lane_client *lane)
 {
 	static const struct rpc_stream_handlers handlers = { .on_message = lane_message,
+		                                             .on_sent = lane_sent,
 		                                             .on_end = lane_end };
 	const struct msg_attach attach = { 60000 };
 	struct rpc_buffer buffer;
@@ -265,8 +277,10 @@ static void open_lane(struct front_end *front_end, struct lane_client *lane)
 	outcome_wait(&lane->outcome, &lane->outcome.messages, 1); /* the hello */
 }
 
+/* The next one may be sent when it returns. */
 static void send_by_lane(struct lane_client *lane, const struct msg_dispatch *request, uint64_t tag)
 {
+	unsigned before = lane->sent;
 	size_t size = lane_dispatch_bytes(request);
 	uint8_t *record = malloc(size);
 	struct rpc_buffer buffer;
@@ -275,6 +289,7 @@ static void send_by_lane(struct lane_client *lane, const struct msg_dispatch *re
 	lane_dispatch_encode(request, tag, 0, record);
 	assert_int_equal(msg_lane_batch_encode(record, size, &buffer), SIMPLER_OK);
 	rpc_stream_send(lane->call, &buffer);
+	outcome_wait(&lane->outcome, &lane->sent, before + 1);
 	free(record);
 }
 
