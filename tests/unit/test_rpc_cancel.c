@@ -355,15 +355,17 @@ static void a_stream_whose_client_says_nothing_more_ends(void **state)
 	(void)state;
 	start_on(&pair, "127.0.0.1:0");
 	for (unsigned messages = 0; messages < 2; messages++) {
-		struct rpc_client_call *stream;
+		struct rpc_client_call *stream = rpc_client_call_create(
+			pair.channel, "/test.T/ImpatientChat", clock_after_ms(20000));
+		struct rpc_buffer buffer = { 0 };
 		struct outcome out;
 
-		stream = open_stream(pair.channel, "/test.T/ImpatientChat", &out);
-		if (messages > 0) {
-			struct rpc_buffer buffer = text_buffer("x");
-
-			rpc_stream_send(stream, &buffer);
-		}
+		assert_non_null(stream);
+		outcome_init(&out);
+		if (messages > 0)
+			buffer = text_buffer("x");
+		/* Once it has begun it may be over. */
+		rpc_stream_begin(stream, messages > 0 ? &buffer : NULL, &outcome_handlers, &out);
 		outcome_wait(&out, &out.ended, 1);
 		assert_int_equal(out.code, RPC_DEADLINE_EXCEEDED);
 		assert_non_null(strstr(out.text, "nothing has come of this stream for 0.05 s"));
