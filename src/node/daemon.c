@@ -233,12 +233,21 @@ static void session_renewed(void *context, uint64_t session)
 	pool_renew_session(daemon->node.pool, session);
 }
 
+/* A lane of which nobody tells that its client is gone would keep its tasks, and they the session.
+ */
+static void session_left(void *context, uint64_t session)
+{
+	struct daemon *daemon = context;
+
+	node_lanes_close(&daemon->node, session, "the session is over");
+}
+
 static void session_ended(void *context, uint64_t session, bool detached)
 {
 	struct daemon *daemon = context;
 
 	(void)detached;
-	node_lanes_close(&daemon->node, session, "the session is over");
+	session_left(context, session); /* one that was being opened */
 	catalog_leave(daemon->node.catalog, session);
 	pool_end_session(daemon->node.pool, session);
 	if (daemon->node.fabric)
@@ -297,7 +306,8 @@ static simpler_status build_node(struct daemon *daemon)
 	status = task_log_create(options->orphan_grace, clock_now, &node->tasks);
 	if (status != SIMPLER_OK)
 		return status;
-	daemon->session_owner = (struct session_owner){ session_renewed, session_ended, daemon };
+	daemon->session_owner =
+		(struct session_owner){ session_renewed, session_ended, daemon, session_left };
 	status = make_sessions(daemon);
 	if (status != SIMPLER_OK)
 		return status;

@@ -176,20 +176,36 @@ simpler_status sessions_attach(struct sessions *sessions, uint64_t id, uint64_t 
 	return SIMPLER_OK;
 }
 
+/* Of one that has become ending, and was entered then: which it is to be left for. */
+static void tell_ending(struct sessions *sessions, uint64_t id)
+{
+	const struct session_owner *owner = sessions->options.owners;
+
+	for (size_t i = 0; i < sessions->options.owner_count; i++, owner++) {
+		if (owner->leave)
+			owner->leave(owner->context, id);
+	}
+}
+
+static void leave(struct sessions *sessions, uint64_t id, uint32_t tasks);
+
 void sessions_detach(struct sessions *sessions, uint64_t id)
 {
 	struct session *session;
-	bool over = false;
+	bool ends;
 
 	pthread_mutex_lock(&sessions->lock);
 	session = find(sessions, id);
-	if (session && !session->ending) {
+	ends = session && !session->ending;
+	if (ends) {
 		session->ending = session->detached = true;
-		over = is_over(session);
+		session->calls++;
 	}
 	pthread_mutex_unlock(&sessions->lock);
-	if (over)
-		finish(sessions, session);
+	if (!ends)
+		return;
+	tell_ending(sessions, id);
+	leave(sessions, id, 0);
 }
 
 /* The lock is held. Its counters; NULL for a session that is not attached. */
@@ -292,11 +308,12 @@ simpler_status sessions_check_life(struct sessions *sessions, uint64_t id, uint6
 	                   id);
 }
 
-/* One that is over now, or NULL and when the next one is. */
-static struct session *take_expired(struct sessions *sessions, int64_t *next)
+/* One that is ending now, and was entered; or 0, and when the next one is. */
+static uint64_t take_expired(struct sessions *sessions, int64_t *next)
 {
 	int64_t now = sessions->options.now();
-	struct session *session, *unused, *found = NULL;
+	struct session *session, *unused;
+	uint64_t id = 0;
 
 	*next = CLOCK_NEVER;
 	pthread_mutex_lock(&sessions->lock);
@@ -308,22 +325,23 @@ static struct session *take_expired(struct sessions *sessions, int64_t *next)
 			continue;
 		}
 		session->ending = true;
-		if (is_over(session)) {
-			found = session;
-			break;
-		}
+		session->calls++;
+		id = session->id;
+		break;
 	}
 	pthread_mutex_unlock(&sessions->lock);
-	return found;
+	return id;
 }
 
 int64_t sessions_expire(struct sessions *sessions)
 {
-	struct session *session;
+	uint64_t id;
 	int64_t next;
 
-	while ((session = take_expired(sessions, &next)) != NULL)
-		finish(sessions, session);
+	while ((id = take_expired(sessions, &next)) != 0) {
+		tell_ending(sessions, id);
+		leave(sessions, id, 0);
+	}
 	return next;
 }
 

@@ -5,8 +5,9 @@
  *   unknown -attach-> ATTACHED -detached, or silent for too long-> ENDING -no call left-> unknown
  *                     `-attach-^                                       `-attach: not yet
  *
- * What it owns is with others, its owners: they are told when it is renewed, and once when it is
- * over. That is after its last call has ended, so that nothing becomes its own behind its end.
+ * What it owns is with others, its owners: they are told when it is renewed, once when it is
+ * ending, and once when it is over. That is after its last call has ended, so that nothing becomes
+ * its own behind its end.
  *
  * Thread-safe. An owner is called without a lock, by the thread that brought it about.
  */
@@ -30,6 +31,9 @@ struct session_owner {
 	/* `detached`: the client said so, and needs nothing of it any more. */
 	void (*end)(void *context, uint64_t session, bool detached);
 	void *context;
+	/* Its client is not there any more, whatever of its calls is in progress. Once, before the
+	 * end. NULL: nobody cares. */
+	void (*leave)(void *context, uint64_t session);
 };
 
 struct sessions_options {

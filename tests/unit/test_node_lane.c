@@ -110,7 +110,7 @@ static int start(void **state)
 		                             .now = clock_now };
 	struct session_state attached;
 
-	rig->owner = (struct session_owner){ renewed, ended, rig };
+	rig->owner = (struct session_owner){ renewed, ended, rig, NULL };
 	rig->options.max_tasks = 6;
 	rig->options.max_session_tasks = 9;
 	rig->node.options = &rig->options;

@@ -122,7 +122,7 @@ static void make_node(struct served *served, unsigned number)
 	struct node *node = &served->node;
 
 	(void)snprintf(served->id, sizeof(served->id), "node-%u", number);
-	served->owner = (struct session_owner){ renewed, ended, node };
+	served->owner = (struct session_owner){ renewed, ended, node, NULL };
 	make_pool(served);
 	node->id = served->id;
 	node->options = &options;

@@ -27,7 +27,7 @@ static int64_t manual_clock(void)
 
 /* What an owner was told. */
 static struct told {
-	unsigned renewals, ends;
+	unsigned renewals, leaves, ends;
 	uint64_t session;
 	bool detached;
 } told;
@@ -49,7 +49,15 @@ static void on_end(void *context, uint64_t session, bool detached)
 	by->detached = detached;
 }
 
-static const struct session_owner owner = { on_renew, on_end, &told };
+static void on_leave(void *context, uint64_t session)
+{
+	struct told *by = context;
+
+	by->leaves++;
+	by->session = session;
+}
+
+static const struct session_owner owner = { on_renew, on_end, &told, on_leave };
 
 static simpler_status create(const struct session_owner *owners, struct sessions **out)
 {
@@ -166,6 +174,29 @@ static void a_session_is_over_only_when_its_last_call_has_ended(void **state)
 	assert_false(attach(*state, SESSION, 500).known);
 }
 
+static void that_its_client_is_gone_is_told_before_its_calls_have_ended(void **state)
+{
+	struct session_state is = attach(*state, SESSION, 500);
+
+	(void)attach(*state, OTHER, 86400000);
+	assert_int_equal(sessions_enter(*state, SESSION), SIMPLER_OK);
+	assert_int_equal(sessions_enter(*state, OTHER), SIMPLER_OK);
+	moment = is.until;
+	(void)sessions_expire(*state);
+	assert_int_equal(told.leaves, 1);
+	assert_true(told.session == SESSION);
+	sessions_detach(*state, OTHER);
+	assert_int_equal(told.leaves, 2);
+	assert_true(told.session == OTHER);
+	assert_int_equal(told.ends, 0);
+	sessions_detach(*state, OTHER);
+	(void)sessions_expire(*state);
+	sessions_leave(*state, SESSION);
+	sessions_leave(*state, OTHER);
+	assert_int_equal(told.leaves, 2);
+	assert_int_equal(told.ends, 2);
+}
+
 static void clients_without_a_session_come_and_go(void **state)
 {
 	assert_int_equal(sessions_enter(*state, 0), SIMPLER_OK);
@@ -226,7 +257,7 @@ static void *come_and_go(void *context)
 
 static void every_beginning_has_one_end(void **state)
 {
-	static const struct session_owner counter = { count_renewal, count_end, NULL };
+	static const struct session_owner counter = { count_renewal, count_end, NULL, NULL };
 	struct sessions *sessions;
 	pthread_t threads[THREADS];
 
@@ -307,6 +338,7 @@ int main(void)
 		TEST(a_silent_session_is_over_and_its_owner_is_told_once),
 		TEST(a_detached_session_is_over_at_once),
 		TEST(a_session_is_over_only_when_its_last_call_has_ended),
+		TEST(that_its_client_is_gone_is_told_before_its_calls_have_ended),
 		TEST(clients_without_a_session_come_and_go),
 		TEST(there_is_a_limit_of_sessions),
 		TEST(tasks_of_a_session_are_limited_and_those_of_all_that_have_none),

@@ -28,6 +28,10 @@ def tensor(values, tag=INOUT):
     return struct.pack("<BBBBI", 0, 7, tag, 1, 0) + struct.pack("<qQ", len(values), len(data)) + data
 
 
+def stored(handle, count, tag=INOUT):
+    return struct.pack("<BBBBIqQQQ", 1, 7, tag, 1, 0, count, handle.handle_id, handle.nbytes, 0)
+
+
 def dispatch(tag, task, callable_, tensors=(), scalars=(), life=0, timeout_us=0, repeated=0,
              kind=2):
     body = struct.pack("<QQQQQHHBBBB", task, callable_.id, callable_.version, life, timeout_us,
@@ -307,6 +311,19 @@ class LaneTest(DaemonTest):
         self.assertEqual(lane.end(), Code.UNAVAILABLE)
         self.assertIn("session is over", lane.call.details())
         self.assertEqual(self.open_count(), 0)
+
+    def test_a_session_that_falls_silent_takes_its_lane_along_whatever_runs(self):
+        gate = self.client.install(module_callable("gate_below"))
+        self.own.attach(ttl_ms=1000)
+        flags = self.own.tensor([0, 0])
+        lane = self.open()
+        lane.send(dispatch(1, 51, gate, [stored(flags, 2)], [0], life=self.life))
+        wait_until(lambda: self.client.status().queue.in_flight == 1, "the task is there")
+        wait_until(lambda: self.open_count() == 0, "the lane is closed")
+        self.assertEqual(self.client.status().queue.in_flight, 1)
+        self.assertEqual(lane.end(), Code.UNAVAILABLE)
+        wait_until(lambda: self.client.status().queue.in_flight == 0, "the task is stopped")
+        wait_until(lambda: self.client.status().pool.handles == 0, "what it had is freed")
 
 
 main()
