@@ -10,6 +10,7 @@
 
 #include "ipc/load_process.h"
 #include "node/engine.h"
+#include "os/rlimits.h"
 #include "worker/nested.h"
 
 int main(int argc, char **argv)
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
 	/* What user code prints to standard output goes where its errors go: the daemon's standard
 	 * output is for whoever started it, who may read no more than its first line. */
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
+	limits_restore_files();
 	if (argc == 2 && strcmp(argv[1], "spawn") == 0)
 		return nested_helper_main();
 	if (argc > 1 && strcmp(argv[1], "engine") == 0)

@@ -38,6 +38,7 @@
 #include "os/memory.h"
 #include "os/process.h"
 #include "os/random.h"
+#include "os/rlimits.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "wire/tree.h"
@@ -416,6 +417,7 @@ static simpler_status build(struct daemon *daemon)
 	simpler_status status;
 
 	choose_node_id(daemon);
+	limits_raise_files(); /* a gRPC that finds none for a connection listens no more */
 	(void)signal(SIGPIPE, SIG_IGN);
 	status = events_signals(signals, sizeof(signals) / sizeof(signals[0]), &daemon->signals);
 	if (status == SIMPLER_OK)

@@ -1,6 +1,9 @@
 #include "os/rlimits.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 static const struct {
@@ -47,4 +50,35 @@ bool limits_lowered(const struct limits *before, const struct limits *after,
 		return true;
 	}
 	return false;
+}
+
+/* --- descriptors --- */
+
+#define SOFT_FILES "SIMPLER_SOFT_FILES"
+
+void limits_raise_files(void)
+{
+	struct rlimit limit;
+	char text[32];
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	(void)snprintf(text, sizeof(text), "%" PRIu64, (uint64_t)limit.rlim_cur);
+	if (setenv(SOFT_FILES, text, 1) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void limits_restore_files(void)
+{
+	const char *text = getenv(SOFT_FILES);
+	struct rlimit limit;
+
+	if (!text || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = strtoull(text, NULL, 10);
+	if (limit.rlim_cur > 0 && limit.rlim_cur < limit.rlim_max)
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	(void)unsetenv(SOFT_FILES);
 }

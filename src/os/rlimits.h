@@ -24,4 +24,11 @@ struct limits_change {
 bool limits_lowered(const struct limits *before, const struct limits *after,
                     struct limits_change *out);
 
+/* Have as many descriptors as the hard limit allows, for a process that serves others, and say in
+ * the environment how many there were to be: the processes that it starts call
+ * limits_restore_files(), since user code may rely on that, as select() does. Before there are
+ * other threads, both. */
+void limits_raise_files(void);
+void limits_restore_files(void);
+
 #endif

@@ -9,11 +9,13 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -198,6 +200,67 @@ static void assert_ends(int pidfd)
 {
 	assert_true(descriptor_wait_readable(pidfd, clock_after_ms(10000)));
 	close(pidfd);
+}
+
+/* The process of a worker that `who` runs in, and its parent's. False while the node has none. */
+static bool ask_who(struct fixture *fixture, simpler_orch_fn who, int64_t ids[2])
+{
+	simpler_args *args = simpler_args_create();
+	simpler_status status;
+
+	add(args, ids, SIMPLER_INT64, 2, SIMPLER_OUTPUT);
+	status = run(fixture, who, args);
+	simpler_args_destroy(args);
+	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
+		fail_msg("%s", simpler_last_error());
+	return status == SIMPLER_OK;
+}
+
+/* "Max open files            1024                 524288               files     " */
+static void read_file_limits(pid_t pid, uint64_t *soft, uint64_t *hard)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/limits", (int)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (!found && fgets(line, sizeof(line), file))
+		found = sscanf(line, "Max open files %" SCNu64 " %" SCNu64, soft, hard) == 2;
+	(void)fclose(file);
+	assert_true(found);
+}
+
+#define SOFT_FILES 512u
+
+static void a_daemon_has_as_many_descriptors_as_it_may_and_its_engine_as_it_was_given(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t soft, hard;
+	int64_t ids[2];
+
+	assert_true(ask_who(fixture, fixture->who, ids));
+	read_file_limits(fixture->node.pid, &soft, &hard);
+	assert_int_equal(soft, hard);
+	assert_true(hard > SOFT_FILES);
+	read_file_limits((pid_t)ids[0], &soft, &hard);
+	assert_int_equal(soft, SOFT_FILES);
+	assert_true(hard > SOFT_FILES);
+	assert_int_equal(daemon_stop(&fixture->node), 0);
+}
+
+static int set_up_with_few_files(void **state)
+{
+	struct rlimit before, few;
+	int failed;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ SOFT_FILES, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	failed = set_up(state);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	return failed;
 }
 
 static void a_terminated_daemon_exits_0_and_leaves_nothing(void **state)
@@ -441,20 +504,6 @@ static void R05_tasks_of_a_killed_engine_fail_naming_node_exit_task_and_callable
 
 /* --- how soon --- */
 
-/* The process of a worker that `who` runs in, and its parent's. False while the node has none. */
-static bool ask_who(struct fixture *fixture, simpler_orch_fn who, int64_t ids[2])
-{
-	simpler_args *args = simpler_args_create();
-	simpler_status status;
-
-	add(args, ids, SIMPLER_INT64, 2, SIMPLER_OUTPUT);
-	status = run(fixture, who, args);
-	simpler_args_destroy(args);
-	if (status != SIMPLER_OK && status != SIMPLER_EUNAVAILABLE)
-		fail_msg("%s", simpler_last_error());
-	return status == SIMPLER_OK;
-}
-
 struct loss {
 	simpler_orch_fn who, hold;
 	unsigned victim; /* of what `who` tells */
@@ -586,6 +635,9 @@ int main(void)
 #define ONE_OF_EACH(name) cmocka_unit_test_setup_teardown(name, set_up_one_of_each, tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(a_terminated_daemon_exits_0_and_leaves_nothing),
+		cmocka_unit_test_setup_teardown(
+			a_daemon_has_as_many_descriptors_as_it_may_and_its_engine_as_it_was_given,
+			set_up_with_few_files, tear_down),
 		CASE(a_killed_front_end_leaves_no_process_and_no_file),
 		CASE(R05_a_killed_engine_is_replaced_and_its_workers_are_gone),
 		CASE(a_killed_spawn_helper_takes_its_workers_along_and_the_node_recovers),
