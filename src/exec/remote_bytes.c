@@ -25,6 +25,45 @@ static const char *const names[REMOTE_TRANSPORTS] = {
 	[SIMPLER_TRANSPORT_FABRIC] = "fabric",
 };
 
+/* --- turning to another life --- */
+
+bool remote_begin_turn(struct remote_child *node)
+{
+	bool begins;
+
+	pthread_mutex_lock(&node->lock);
+	begins = node->turning = !node->closing;
+	pthread_mutex_unlock(&node->lock);
+	return begins;
+}
+
+void remote_end_turn(struct remote_child *node)
+{
+	pthread_mutex_lock(&node->lock);
+	node->turning = false;
+	(void)pthread_cond_broadcast(&node->answered);
+	pthread_mutex_unlock(&node->lock);
+}
+
+void remote_stop_turns(struct remote_child *node)
+{
+	pthread_mutex_lock(&node->lock);
+	node->closing = true;
+	while (node->turning)
+		(void)pthread_cond_wait(&node->answered, &node->lock);
+	pthread_mutex_unlock(&node->lock);
+}
+
+static bool is_closing(struct remote_child *node)
+{
+	bool closing;
+
+	pthread_mutex_lock(&node->lock);
+	closing = node->closing;
+	pthread_mutex_unlock(&node->lock);
+	return closing;
+}
+
 /* Of a way to the bytes of a session that has just begun there: a node whose engine has just begun
  * cannot tell it of the session's memory yet. */
 static simpler_status try_for_a_while(struct remote_child *node,
@@ -34,7 +73,7 @@ static simpler_status try_for_a_while(struct remote_child *node,
 	int64_t until = clock_after_ms(PATIENT_MS);
 	simpler_status status = work(node);
 
-	while (status == SIMPLER_EUNAVAILABLE && clock_now() < until) {
+	while (status == SIMPLER_EUNAVAILABLE && clock_now() < until && !is_closing(node)) {
 		(void)nanosleep(&moment, NULL);
 		status = work(node);
 	}

@@ -91,9 +91,10 @@ void remote_admit(struct exec_child *child, uint64_t life, const struct error *e
 {
 	struct remote_child *node = (struct remote_child *)child;
 
-	if (!error) {
+	if (!error && remote_begin_turn(node)) {
 		remote_share_memory_again(node, life);
 		remote_rejoin_fabric(node, life);
+		remote_end_turn(node);
 	}
 	node_session_admit(node->attachment, life, error);
 }

@@ -17,6 +17,7 @@ static void remote_close(struct exec_child *child)
 {
 	struct remote_child *node = (struct remote_child *)child;
 
+	remote_stop_turns(node);
 	for (unsigned i = 0; i < REMOTE_TRANSPORTS; i++) {
 		if (node->transports[i])
 			node->transports[i]->ops->close(node->transports[i]);

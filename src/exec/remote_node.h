@@ -82,7 +82,8 @@ struct remote_child {
 	struct remote_task *running;
 	char lost_why[NODE_WHY_BYTES]; /* the last time */
 	uint32_t asked;                /* requests that are open */
-	pthread_cond_t answered;       /* one less */
+	bool turning, closing;         /* transports to another life; none begins any more */
+	pthread_cond_t answered;       /* one less, or it is not turning any more */
 };
 
 /* --- remote.c --- */
@@ -110,6 +111,13 @@ void remote_count_lanes(struct remote_child *node, struct remote_traffic *out);
 void remote_close_lanes(struct remote_child *node);
 
 /* --- remote_bytes.c --- */
+
+/* What the two below that are for another life do is done between these. False: the node is being
+ * closed. */
+bool remote_begin_turn(struct remote_child *node);
+void remote_end_turn(struct remote_child *node);
+/* Wait for it, and have none begin. */
+void remote_stop_turns(struct remote_child *node);
 
 /* Have a transport by shared memory, if the address that the node told leads to some from here. */
 void remote_share_memory(struct remote_child *node);

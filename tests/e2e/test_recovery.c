@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -259,18 +260,24 @@ static void parent_start(struct fixture *fixture, simpler_worker_options *option
 	assert_int_equal(simpler_worker_init(fixture->worker), SIMPLER_OK);
 }
 
-static int start_nodes(void **state)
+static void attentive_parent_start(struct fixture *fixture)
 {
 	simpler_worker_options options = SIMPLER_WORKER_OPTIONS_INIT;
-	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	options.heartbeat_interval_ms = 100;
 	options.heartbeat_timeout_ms = 1000;
 	options.node_tasks = 4;
+	parent_start(fixture, &options);
+}
+
+static int start_nodes(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+
 	fixture->count = NODES;
 	for (unsigned i = 0; i < NODES; i++)
 		node_start(&fixture->nodes[i], NULL);
-	parent_start(fixture, &options);
+	attentive_parent_start(fixture);
 	*state = fixture;
 	return 0;
 }
@@ -595,6 +602,23 @@ static void a_node_that_is_back_shares_its_memory_again(void **state)
 	counter_release(&old, fixture);
 }
 
+/* At moments of its return that differ. */
+static void a_worker_may_be_closed_while_a_node_returns(void **state)
+{
+	enum { TIMES = 10, STEP_MS = 12 };
+	struct fixture *fixture = *state;
+
+	for (long i = 0; i < TIMES; i++) {
+		const struct timespec moment = { .tv_nsec = i * STEP_MS * CLOCK_MS };
+
+		node_kill(&fixture->nodes[0]);
+		node_restart(&fixture->nodes[0]);
+		(void)nanosleep(&moment, NULL);
+		simpler_worker_close(fixture->worker);
+		attentive_parent_start(fixture);
+	}
+}
+
 static void node_freeze(struct daemon *node)
 {
 	process_signal(node->pidfd, SIGSTOP);
@@ -782,6 +806,7 @@ int main(void)
 		BEHIND_PROXY(a_task_survives_connections_that_break_over_and_over),
 		WITH_NODES(R05_a_killed_node_fails_its_tasks_and_is_used_again_when_it_is_back),
 		WITH_NODES(a_node_that_is_back_shares_its_memory_again),
+		WITH_NODES(a_worker_may_be_closed_while_a_node_returns),
 		WITH_NODES(a_frozen_node_holds_nobody_up_and_is_used_again_when_it_thaws),
 		WITH_NODES(what_was_registered_while_a_node_was_away_is_there_when_it_is_back),
 		WITH_NODES(a_lost_task_runs_again_elsewhere_only_if_it_may),
