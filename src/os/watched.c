@@ -2,8 +2,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -13,17 +14,19 @@
  * under another number may still be in a set, and its number is another file's then. */
 static bool read_entry(const char *line, int *fd)
 {
-	uintmax_t inode;
+	const char *number = strstr(line, "tfd:"), *inode = strstr(line, "ino:");
 	struct stat is;
 
-	return sscanf(line, "tfd: %d events: %*x data: %*x pos:%*d ino:%jx", fd, &inode) == 2 &&
-	       fstat(*fd, &is) == 0 && is.st_ino == inode;
+	if (!number || !inode)
+		return false;
+	*fd = (int)strtol(number + 4, NULL, 10);
+	return fstat(*fd, &is) == 0 && is.st_ino == strtoull(inode + 4, NULL, 16);
 }
 
 /* False when it is none, nor any other socket. */
 static bool shut_if_connection(int fd)
 {
-	struct sockaddr_storage name;
+	struct sockaddr_storage name = { .ss_family = AF_UNSPEC };
 	socklen_t size = sizeof(name);
 
 	if (getsockname(fd, (struct sockaddr *)&name, &size) != 0)

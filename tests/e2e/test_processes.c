@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -219,7 +218,8 @@ static bool ask_who(struct fixture *fixture, simpler_orch_fn who, int64_t ids[2]
 /* "Max open files            1024                 524288               files     " */
 static void read_file_limits(pid_t pid, uint64_t *soft, uint64_t *hard)
 {
-	char path[64], line[256];
+	static const char name[] = "Max open files";
+	char path[64], line[256], *end;
 	bool found = false;
 	FILE *file;
 
@@ -227,9 +227,11 @@ static void read_file_limits(pid_t pid, uint64_t *soft, uint64_t *hard)
 	file = fopen(path, "r");
 	assert_non_null(file);
 	while (!found && fgets(line, sizeof(line), file))
-		found = sscanf(line, "Max open files %" SCNu64 " %" SCNu64, soft, hard) == 2;
+		found = strncmp(line, name, strlen(name)) == 0;
 	(void)fclose(file);
 	assert_true(found);
+	*soft = strtoull(line + strlen(name), &end, 10);
+	*hard = strtoull(end, NULL, 10);
 }
 
 #define SOFT_FILES 512u

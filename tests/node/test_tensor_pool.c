@@ -248,18 +248,19 @@ static void a_freed_handle_is_stale_everywhere(void **state)
 /* Of the memory that processes share, what is resident in the front end. */
 static size_t resident_bytes(const struct front_end *front_end)
 {
+	static const char name[] = "RssShmem:";
 	char path[64], line[128];
-	size_t kilobytes = SIZE_MAX;
+	bool found = false;
 	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)front_end->daemon.pid);
 	file = fopen(path, "r");
 	assert_non_null(file);
-	while (kilobytes == SIZE_MAX && fgets(line, sizeof(line), file))
-		(void)sscanf(line, "RssShmem: %zu", &kilobytes);
+	while (!found && fgets(line, sizeof(line), file))
+		found = strncmp(line, name, strlen(name)) == 0;
 	(void)fclose(file);
-	assert_true(kilobytes != SIZE_MAX);
-	return kilobytes * 1024;
+	assert_true(found);
+	return strtoull(line + strlen(name), NULL, 10) * 1024;
 }
 
 /* Tensors of 8 MiB, in chunks of 1 MiB. */
