@@ -32,6 +32,9 @@
 /* A short round trip fits in. Between two looks the core is anybody's who wants it: where there are
  * few, two loops would have those that each other's threads need for the answer. */
 #define SPIN_NS 20000
+/* The same after something has come of which nothing is told yet: the parts of a large transfer
+ * follow each other so fast that who sleeps between them is late. */
+#define PART_SPIN_NS 50000
 /* Between two tries of what the provider had no room for. */
 #define RETRY_MS 1
 #define REST_MS  20
@@ -152,13 +155,13 @@ static bool step(struct fabric *fabric)
 	return busy;
 }
 
-/* Look once, and sleep when there was nothing for a while. The parts of a large transfer follow
- * each other faster than who sleeps between them wakes. */
+/* Look once, and sleep when there was nothing for a while. */
 static void drive(struct fabric *fabric, struct bed *bed)
 {
-	if (step(fabric) || atomic_exchange(&fabric->woken, false) ||
-	    (clock_now() >= bed->polls_until && sleep_on(fabric, bed)))
+	if (step(fabric) || atomic_exchange(&fabric->woken, false))
 		bed->polls_until = clock_now() + SPIN_NS;
+	else if (clock_now() >= bed->polls_until && sleep_on(fabric, bed))
+		bed->polls_until = clock_now() + PART_SPIN_NS;
 	else
 		(void)sched_yield();
 }
