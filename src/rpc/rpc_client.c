@@ -10,8 +10,8 @@
  * Somebody must sit in the queue in the long run, or a connection's end is noticed only by the next
  * call; hence the rest, which ends by itself. What is awaited are all calls, but for those streams
  * that were said to have nothing to tell for now (rpc_stream_await()). Those are not read, either,
- * until something is sent: gRPC tells the server of each message that is read, and that would wake
- * it for nothing, where it can go with what is sent.
+ * until something is sent or looked for (rpc_stream_look()): gRPC tells the server of each message
+ * that is read, and that would wake it for nothing, where it can go with what is sent.
  *
  * A unary call is one batch of all its operations, so one event. A streaming call is
  *

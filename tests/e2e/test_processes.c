@@ -23,6 +23,7 @@
 #include "daemon.h"
 #include "os/descriptor.h"
 #include "os/process.h"
+#include "proc_line.h"
 #include "simpler/simpler.h"
 #include "test_modules.h"
 
@@ -218,19 +219,9 @@ static bool ask_who(struct fixture *fixture, simpler_orch_fn who, int64_t ids[2]
 /* "Max open files            1024                 524288               files     " */
 static void read_file_limits(pid_t pid, uint64_t *soft, uint64_t *hard)
 {
-	static const char name[] = "Max open files";
-	char path[64], line[256], *end;
-	bool found = false;
-	FILE *file;
+	char line[256], *end;
 
-	snprintf(path, sizeof(path), "/proc/%d/limits", (int)pid);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	while (!found && fgets(line, sizeof(line), file))
-		found = strncmp(line, name, strlen(name)) == 0;
-	(void)fclose(file);
-	assert_true(found);
-	*soft = strtoull(line + strlen(name), &end, 10);
+	*soft = strtoull(proc_line(pid, "limits", "Max open files", line), &end, 10);
 	*hard = strtoull(end, NULL, 10);
 }
 

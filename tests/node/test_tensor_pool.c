@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "node/node.h"
+#include "proc_line.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -248,19 +249,10 @@ static void a_freed_handle_is_stale_everywhere(void **state)
 /* Of the memory that processes share, what is resident in the front end. */
 static size_t resident_bytes(const struct front_end *front_end)
 {
-	static const char name[] = "RssShmem:";
-	char path[64], line[128];
-	bool found = false;
-	FILE *file;
+	char line[256];
 
-	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)front_end->daemon.pid);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	while (!found && fgets(line, sizeof(line), file))
-		found = strncmp(line, name, strlen(name)) == 0;
-	(void)fclose(file);
-	assert_true(found);
-	return strtoull(line + strlen(name), NULL, 10) * 1024;
+	return strtoull(proc_line(front_end->daemon.pid, "status", "RssShmem:", line), NULL, 10) *
+	       1024;
 }
 
 /* Tensors of 8 MiB, in chunks of 1 MiB. */
